@@ -1,0 +1,14 @@
+"""The frame around every page: page config, navigation and the research-use notice. Nothing else."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+NOTICE = "**For research and teaching only, not for diagnosis.** Nothing leaves this machine."
+
+# No emoji or Material icon as page icon: the browser would fetch its picture from a font server.
+st.set_page_config(page_title="DALA second opinion", layout="wide", menu_items={"About": NOTICE})
+page = st.navigation([st.Page("pages/second_opinion.py", title="Second opinion", default=True)], position="top")
+# Before the page runs, so that it stands there however the page ends.
+st.markdown(NOTICE)
+page.run()

@@ -1,0 +1,262 @@
+"""PASS, WARN or FAIL for every part of an installation: `python -m dala doctor`.
+
+A doctor is called when something is broken, so this module imports nothing but the standard library at the top; torch
+and the rest of dala are asked inside the check that needs them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+ROOT = Path(__file__).resolve().parents[1]
+OLDEST_PYTHON = (3, 11)
+TESTED_PYTHON = (3, 11)
+# The served app with a warm model stays under 1.5 GB; the rest is for the browser beside it.
+COMFORTABLE_MEMORY = 2_000_000_000
+
+Status = Literal["PASS", "WARN", "FAIL"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table. FAIL: the app or its verdicts cannot be trusted; WARN: something else will not work."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+def run_checks(root: Path = ROOT) -> list[Check]:
+    """Every check of the installation at `root` (the folder with requirements.txt and weights/), in reading order."""
+    return [
+        check_python(sys.version_info[:3]),
+        *check_packages(root / "requirements.txt"),
+        *check_weights(root / "weights"),
+        _check_cache_folder(),
+        check_writable("runs folder", root / "runs"),
+        check_threads(),
+        check_bf16(),
+        check_gpu(),
+        check_memory(),
+        check_chromium(),
+    ]
+
+
+def check_python(version: tuple[int, ...]) -> Check:
+    """FAIL below the oldest Python that the pinned packages support, WARN on one that the tests have not run on."""
+    text = ".".join(map(str, version))
+    if version[:2] < OLDEST_PYTHON:
+        return Check("Python", "FAIL", f"{text} is too old; 3.11 is needed.")
+    if version[:2] != TESTED_PYTHON:
+        return Check("Python", "WARN", f"{text} should work; the tests run on 3.11.")
+    return Check("Python", "PASS", text)
+
+
+def check_packages(requirements: Path, installed: Callable[[str], str] = metadata.version) -> list[Check]:
+    """One check for each `name==version` line: FAIL if it is not installed, WARN if in another version.
+
+    `installed` tells the version of a package or raises `PackageNotFoundError`. A local label ("2.14.1+cpu") counts as
+    the version before it.
+    """
+    try:
+        text = requirements.read_text(encoding="utf-8")
+    except OSError:
+        return [Check("packages", "WARN", f"{requirements.name} is missing, so that nothing can be compared with it.")]
+    checks = []
+    for name, pinned in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", text, re.MULTILINE):
+        try:
+            found = installed(name)
+        except metadata.PackageNotFoundError:
+            checks.append(Check(name, "FAIL", f"Not installed; {requirements.name} asks for {pinned}."))
+            continue
+        if found.split("+")[0] == pinned:
+            checks.append(Check(name, "PASS", found))
+        else:
+            checks.append(Check(name, "WARN", f"{found} is installed; {requirements.name} asks for {pinned}."))
+    return checks
+
+
+def check_weights(folder: Path) -> list[Check]:
+    """One check for each model card NAME.json and for each NAME.safetensors without a card.
+
+    PASS means that the card is valid and that the file beside it has the card's sha256, so that the app will load it.
+    """
+    cards = sorted(folder.glob("*.json"))
+    stray = [path for path in sorted(folder.glob("*.safetensors")) if not path.with_suffix(".json").is_file()]
+    if not cards:
+        return [Check("weights", "FAIL", f"There is no model card in {folder}; without one no verdict is possible.")]
+    return [_check_card(card) for card in cards] + [
+        Check(f"weights {path.stem}", "WARN", f"{path.name} has no model card and is never loaded.") for path in stray
+    ]
+
+
+def _check_card(card: Path) -> Check:
+    name, file = f"weights {card.stem}", card.with_suffix(".safetensors")
+    try:
+        expected = json.loads(card.read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return Check(name, "FAIL", f"The model card {card.name} is not readable JSON with a sha256.")
+    try:
+        with file.open("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        size = file.stat().st_size
+    except OSError:
+        return Check(name, "FAIL", f"{file.name} is missing beside its model card, or cannot be read.")
+    if found != expected:
+        return Check(name, "FAIL", f"{file.name} ({_size(size)}) is damaged or altered: its sha256 is not the card's.")
+    try:
+        from dala.nets.weights import WeightsError, read_card
+    except Exception:  # A broken package has its own line; the sha256 was compared all the same.
+        return Check(name, "WARN", f"{_size(size)}, sha256 {found[:12]} as on the card; the card could not be checked.")
+    try:
+        read_card(card.stem, card.parent)
+    except WeightsError as error:
+        return Check(name, "FAIL", str(error))
+    return Check(name, "PASS", f"{_size(size)}, sha256 {found[:12]} as on the card")
+
+
+def check_writable(name: str, folder: Path) -> Check:
+    """WARN if nothing can be written to `folder`; one that is not there yet is judged by the nearest that is."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError:
+        return Check(name, "WARN", f"{folder} cannot be written to; the app works, training does not.")
+    return Check(name, "PASS", f"{folder}" if nearest == folder else f"{folder} (will be made when needed)")
+
+
+def _check_cache_folder() -> Check:
+    try:
+        from dala.nets.imagenet import cache_dir
+    except Exception as error:
+        return Check("cache folder", "WARN", f"Not known: dala.nets.imagenet cannot be imported ({_reason(error)}).")
+    return check_writable("cache folder", cache_dir())
+
+
+def check_threads() -> Check:
+    """WARN if torch starts more threads than this process may use cores."""
+    cores = available_cores()
+    try:
+        import torch
+
+        threads = torch.get_num_threads()
+    except Exception as error:
+        return Check("threads", "FAIL", f"torch cannot be imported ({_reason(error)}).")
+    detail = f"torch uses {threads} of {cores:g} available cores ({os.cpu_count()} in the machine)"
+    usable = max(1, int(cores))
+    if threads > usable:
+        return Check("threads", "WARN", f"{detail}: they wait for each other; set OMP_NUM_THREADS={usable}.")
+    return Check("threads", "PASS", detail)
+
+
+def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
+    """Cores that this process may use: the machine's, the scheduler's affinity and the container's quota, the least."""
+    cores = float(os.cpu_count() or 1)
+    if hasattr(os, "sched_getaffinity"):
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    for read in (_quota_v2, _quota_v1):
+        try:
+            cores = min(cores, read(cgroup))
+        except (OSError, ValueError, ZeroDivisionError):
+            continue  # No such file, or "max": this version of cgroups sets no limit.
+    return cores
+
+
+def _quota_v2(cgroup: Path) -> float:
+    quota, period = (cgroup / "cpu.max").read_text().split()
+    return int(quota) / int(period)
+
+
+def _quota_v1(cgroup: Path) -> float:
+    quota = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text())
+    if quota <= 0:
+        raise ValueError("no limit")
+    return quota / int((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
+
+
+def check_bf16() -> Check:
+    """Says whether training can use bfloat16 on this processor; without it training is slower, nothing else."""
+    try:
+        import torch
+    except Exception as error:
+        return Check("bfloat16", "FAIL", f"torch cannot be imported ({_reason(error)}).")
+    # Names without a promise of stability: absent counts as not supported.
+    units = {"AVX512-BF16": "_is_avx512_bf16_supported", "AMX": "_is_amx_tile_supported"}
+    found = [unit for unit, query in units.items() if getattr(torch.cpu, query, lambda: False)()]
+    if found:
+        return Check("bfloat16", "PASS", f"{' and '.join(found)}: training on the processor uses it")
+    return Check("bfloat16", "PASS", "not in this processor: training on it uses float32, which is slower")
+
+
+def check_gpu() -> Check:
+    """Names the CUDA devices; to have none is no fault."""
+    try:
+        import torch
+
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    except Exception as error:
+        return Check("GPU", "WARN", f"CUDA cannot be asked ({_reason(error)}).")
+    return Check("GPU", "PASS", ", ".join(names) or "none, and none is needed: a verdict is made on the processor")
+
+
+def check_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> Check:
+    """WARN if less memory is free than the served app and a browser take."""
+    try:
+        available = int(re.findall(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)[0]) * 1024
+    except (OSError, IndexError):
+        return Check("memory", "PASS", "this system does not tell how much is free")
+    try:
+        limit, used = ((cgroup / name).read_text() for name in ("memory.max", "memory.current"))
+        available = min(available, int(limit) - int(used))
+    except (OSError, ValueError):
+        pass  # No container limit, or "max".
+    if available < COMFORTABLE_MEMORY:
+        return Check("memory", "WARN", f"{_size(available)} are free; the app wants {_size(COMFORTABLE_MEMORY)}.")
+    return Check("memory", "PASS", f"{_size(available)} free")
+
+
+def check_chromium() -> Check:
+    """WARN if the browser that the browser tests drive is absent."""
+    named = os.environ.get("DALA_CHROMIUM")
+    found = shutil.which(named or "chromium")
+    if found:
+        return Check("Chromium", "PASS", found)
+    if named:
+        return Check("Chromium", "WARN", f"DALA_CHROMIUM names {named}, which is not a program.")
+    return Check("Chromium", "WARN", "Not found; only the browser tests need it.")
+
+
+def table(checks: list[Check]) -> str:
+    """The checks as aligned text, closed by a line that counts them."""
+    width = max(len(check.name) for check in checks)
+    lines = [f"{check.status}  {check.name:<{width}}  {check.detail}" for check in checks]
+    counts = {status: sum(check.status == status for check in checks) for status in ("PASS", "WARN", "FAIL")}
+    return "\n".join([*lines, "", ", ".join(f"{count} {status}" for status, count in counts.items())])
+
+
+def main() -> int:
+    """Print the table; 1 if anything is FAIL, else 0."""
+    checks = run_checks()
+    print(table(checks))
+    return int(any(check.status == "FAIL" for check in checks))
+
+
+def _size(count: int) -> str:
+    """Bytes in words of a thousand, as file managers show them."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,118 @@
+"""Signed Grad-CAM from the gradient of the head alone: no hooks, no mode change, no `.grad`, safe to share by threads.
+
+A: the activations that feed the head (K x h x w). For a target t, a linear combination of the logits, alpha_k is the
+mean over space of dt/dA_k, and the map is M = sum_k alpha_k A_k (Selvaraju et al., Grad-CAM, ICCV 2017), here without
+the ReLU: raw, signed, at the layer's own resolution. If the head pools over space first, dt/dA is constant over
+space, so that M also equals HiResCAM, sum_k dt/dA_k * A_k (Draelos and Carin 2020), and summed over space M is the
+target itself for a head that is linear and has no bias. Maps are linear in the target: [-1, 1] gives malignant minus
+benign, [1, -1] its exact mirror.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from dala.explain.threshold import has_evidence
+
+
+def signed_maps(head: nn.Module, activations: Tensor, targets: Tensor) -> Tensor:
+    """Raw signed Grad-CAM of every target and view, (T, n, h, w) float32, from one forward pass of the head.
+
+    head: (n, K, h, w) -> (n, C) logits, differentiable, treating its inputs one by one (so dropout and batch
+    normalisation, if any, must be in evaluation mode). activations: (n, K, h, w), any floating type, not written.
+    targets: (T, C), each row the weights of the logits. For the mean over the views, divide by n.
+
+    Works inside no_grad, inference_mode and autocast: the head always runs in float32 with a graph of its own.
+    Raises ValueError for shapes that do not fit and for a head whose answer is random or depends on the batch.
+    """
+    if activations.ndim != 4:
+        raise ValueError(f"Activations are (views, channels, height, width), not {tuple(activations.shape)}.")
+    if targets.ndim != 2:
+        raise ValueError(f"Targets are (targets, classes), not {tuple(targets.shape)}.")
+    if any(
+        module.training and (isinstance(module, _BatchNorm) or (isinstance(module, _DropoutNd) and module.p > 0))
+        for module in head.modules()
+    ):
+        raise ValueError("The head's dropout or batch normalisation is in training mode: call eval() first.")
+
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device_type=activations.device.type, enabled=False),
+    ):
+        # A copy, not only detach(): tensors born in inference mode cannot enter a graph, their copies can.
+        leaf = activations.detach().to(torch.float32, copy=True).requires_grad_()
+        logits = head(leaf)
+        if logits.ndim != 2 or logits.shape[1] != targets.shape[1]:
+            raise ValueError(
+                f"The targets weigh {targets.shape[1]} classes, the head answered with the shape {tuple(logits.shape)}."
+            )
+        weights = targets.detach().to(logits)
+        maps = []
+        for row in weights:
+            (gradient,) = torch.autograd.grad((logits @ row).sum(), leaf, retain_graph=True)
+            maps.append(torch.einsum("nk,nkhw->nhw", gradient.mean(dim=(2, 3)), leaf.detach()))
+        return torch.stack(maps) if maps else leaf.new_empty((0, leaf.shape[0], *leaf.shape[2:])).detach()
+
+
+def stitch(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Lay the maps (n, h, w) of n adjacent views, row by row, into one map (rows * h, cols * w)."""
+    rows, cols = grid
+    if maps.ndim != 3 or maps.shape[0] != rows * cols:
+        raise ValueError(f"A grid of {rows} x {cols} views does not fit maps of the shape {tuple(maps.shape)}.")
+    height, width = maps.shape[1:]
+    return maps.reshape(rows, cols, height, width).permute(0, 2, 1, 3).reshape(rows * height, cols * width)
+
+
+@dataclass(frozen=True, eq=False)
+class SignedMap:
+    """A raw signed map towards one target.
+
+    values: (h, w) float32, layer resolution, any sign, kept as a read-only copy. target: what positive values speak
+    for, such as "malignant". Raises ValueError if the values are not a finite (h, w).
+    """
+
+    values: NDArray[np.float32]
+    target: str
+
+    def __post_init__(self) -> None:
+        values = np.array(self.values, dtype=np.float32, order="C")
+        if values.ndim != 2 or values.size == 0:
+            raise ValueError(f"A map has two dimensions and at least one value; this one has the shape {values.shape}.")
+        if not np.isfinite(values).all():
+            raise ValueError("The map holds values that are not finite numbers.")
+        values.flags.writeable = False
+        object.__setattr__(self, "values", values)
+
+    @property
+    def maximum(self) -> float:
+        """Largest raw value, negative if everything speaks against the target."""
+        return float(self.values.max())
+
+    @property
+    def has_evidence(self) -> bool:
+        """True if any value is positive beyond float noise, measured on the map's own scale."""
+        return has_evidence(self.values)
+
+    @property
+    def positive(self) -> NDArray[np.float32]:
+        """The evidence for the target, (h, w): the values with negative ones set to 0 (Grad-CAM's ReLU)."""
+        return np.maximum(self.values, np.float32(0))
+
+    def enlarged(self, height: int, width: int) -> NDArray[np.float32]:
+        """The signed values at another size, (height, width), bilinear with half-pixel centres and repeated borders."""
+        if height < 1 or width < 1:
+            raise ValueError(f"A map cannot be enlarged to {height} x {width} pixels.")
+        return np.asarray(cv2.resize(self.values, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+    def mirrored(self, target: str) -> SignedMap:
+        """The map towards the other of two classes: the same values with the opposite sign."""
+        return SignedMap(-self.values, target)

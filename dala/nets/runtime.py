@@ -1,0 +1,131 @@
+"""The model as it is served: views of a patch, one forward pass, probabilities. Nothing here is ever written to."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from dala.intake.image import Patch
+from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.weights import WEIGHTS_DIR, Card, load_weights
+
+# Longest side over shortest up to which the whole picture is squeezed to the square input; see `plan_grid`.
+WHOLE_UP_TO = 2.3
+MAX_TILES = 12
+
+
+@dataclass(frozen=True)
+class View:
+    """A rectangle of the patch as the network saw it: `box` (left, top, right, bottom) in patch pixels."""
+
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Trained weights with their card; shared by all users, never changed after loading."""
+
+    net: DALAResNet50
+    card: Card
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What one forward pass said about a patch.
+
+    `logits` and `probabilities` are float64 (classes,), logits averaged over the views; `activations` is the attended
+    layer4 output (views, 2048, h, w) float32 without a graph; `grid` (rows, columns) says how the views tile the patch;
+    `milliseconds` is the time from pixels to probabilities.
+    """
+
+    classes: tuple[str, ...]
+    logits: np.ndarray
+    probabilities: np.ndarray
+    activations: Tensor
+    head: nn.Module
+    views: tuple[View, ...]
+    grid: tuple[int, int]
+    milliseconds: float
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.classes[int(self.probabilities.argmax())]
+
+
+def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR) -> Model:
+    """Load weights once for all users; raises `dala.nets.weights.WeightsError`."""
+    net, card = load_weights(name, folder)
+    return Model(net, card)
+
+
+def plan_grid(width: int, height: int, frame: tuple[int, int]) -> tuple[int, int]:
+    """(rows, columns) of equal tiles that show the network pictures shaped like those it was trained on.
+
+    The whole picture, squeezed, as long as its sides differ by no more than a factor `WHOLE_UP_TO`: the stretch that
+    training itself varied. A longer one is cut along its long side into tiles of about the training `frame`'s shape.
+    """
+    long, short = max(width, height), min(width, height)
+    if long <= WHOLE_UP_TO * short:
+        return 1, 1
+    shape = max(frame) / min(frame)
+    tiles = min(MAX_TILES, max(2, round(long / short / shape)))
+    return (1, tiles) if width >= height else (tiles, 1)
+
+
+def cut(pixels: np.ndarray, grid: tuple[int, int], size: int) -> tuple[np.ndarray, tuple[View, ...]]:
+    """Tiles of an (H, W, 3) uint8 picture as (views, size, size, 3) uint8, row by row, with their boxes.
+
+    Bicubic with antialiasing: the filter that made the training pictures.
+    """
+    height, width = pixels.shape[:2]
+    tops = np.linspace(0, height, grid[0] + 1).round().astype(int).tolist()
+    lefts = np.linspace(0, width, grid[1] + 1).round().astype(int).tolist()
+    picture = Image.fromarray(pixels)
+    views, tiles = [], []
+    for top, bottom in zip(tops[:-1], tops[1:], strict=True):
+        for left, right in zip(lefts[:-1], lefts[1:], strict=True):
+            box = (left, top, right, bottom)
+            tiles.append(np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, box=box)))
+            views.append(View(box))
+    return np.stack(tiles), tuple(views)
+
+
+def normalised(views: np.ndarray | Tensor, card: Card) -> Tensor:
+    """(N, size, size, 3) uint8 to the network's (N, 3, size, size) float32 input."""
+    x = torch.as_tensor(np.array(views) if isinstance(views, np.ndarray) else views)
+    mean = 255 * torch.tensor(card.fields["input"]["mean"], dtype=torch.float32).view(1, 3, 1, 1)
+    std = 255 * torch.tensor(card.fields["input"]["std"], dtype=torch.float32).view(1, 3, 1, 1)
+    return ((x.permute(0, 3, 1, 2).to(torch.float32) - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def predict(patch: Patch, model: Model) -> Prediction:
+    """One forward pass over the views of a patch; any number of threads may call it with the same model."""
+    start = time.perf_counter()
+    grid = plan_grid(patch.width, patch.height, tuple(model.card.fields["input"]["frame"]))
+    tiles, views = cut(patch.pixels, grid, model.card.size)
+    with torch.no_grad():
+        # A tile at a time: the answer for a tile does not depend on its neighbours in a batch, and memory stays flat.
+        parts = [model.net.features(normalised(tile[None], model.card)) for tile in tiles]
+        activations = torch.cat(parts)
+        logits = model.net.head(activations).to(torch.float64).mean(0)
+    return Prediction(
+        classes=model.card.classes,
+        logits=logits.numpy(),
+        probabilities=torch.softmax(logits, 0).numpy(),
+        activations=activations,
+        head=model.net.head,
+        views=views,
+        grid=grid,
+        milliseconds=1000 * (time.perf_counter() - start),
+    )

@@ -1,0 +1,132 @@
+"""Weights on disk: NAME.safetensors (float16) beside NAME.json, a card that is checked before anything is served."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save_file
+
+from dala.nets.dala_resnet50 import DALAResNet50
+
+WEIGHTS_DIR = Path(__file__).resolve().parents[2] / "weights"
+SCHEMA: dict[str, Any] = json.loads((Path(__file__).parent / "card.schema.json").read_text(encoding="utf-8"))
+
+
+class WeightsError(RuntimeError):
+    """The weights or their card are missing, damaged, altered or of another network; the message says which."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model card that satisfies `card.schema.json`; `fields` is the whole of it."""
+
+    fields: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.fields["name"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.fields["classes"])
+
+    @property
+    def size(self) -> int:
+        """Side of the square network input in pixels."""
+        return int(self.fields["input"]["size"])
+
+    @property
+    def magnification(self) -> str:
+        return str(self.fields["input"]["magnification"])
+
+    @property
+    def training_groups(self) -> frozenset[str]:
+        """Accession groups whose pictures the weights have seen."""
+        return frozenset(self.fields["training_data"]["groups"])
+
+
+def available(folder: Path = WEIGHTS_DIR) -> tuple[str, ...]:
+    """Names of the weights that have a card, sorted."""
+    return tuple(sorted(path.stem for path in folder.glob("*.json")))
+
+
+def read_card(name: str | Path, folder: Path = WEIGHTS_DIR) -> tuple[Card, Path]:
+    """The checked card of `name` (a name in `folder`, or a path to a .safetensors file) and the path of its weights."""
+    path = Path(name) if str(name).endswith(".safetensors") else folder / f"{name}.safetensors"
+    card_path = path.with_suffix(".json")
+    if not card_path.is_file():
+        known = ", ".join(available(folder)) or "none"
+        raise WeightsError(f"There is no model card {card_path.name}; weights with a card here: {known}.")
+    try:
+        fields = json.loads(card_path.read_text(encoding="utf-8"))
+        jsonschema.validate(fields, SCHEMA)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"The model card {card_path.name} is not readable JSON.") from error
+    except jsonschema.ValidationError as error:
+        place = "/".join(str(part) for part in error.absolute_path) or "top level"
+        raise WeightsError(f"The model card {card_path.name} is not valid at {place}: {error.message[:200]}.") from error
+    return Card(fields), path
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_weights(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR) -> tuple[DALAResNet50, Card]:
+    """The network in evaluation mode (float32, no parameter asks for a gradient) and its card.
+
+    The file's sha256, every name and every shape are checked; nothing is unpickled. Raises `WeightsError`.
+    """
+    card, path = read_card(name, folder)
+    if not path.is_file():
+        raise WeightsError(f"The weights {path.name} are missing beside their card.")
+    blob = path.read_bytes()
+    # The very bytes that were hashed are parsed: the file cannot change in between.
+    if hashlib.sha256(blob).hexdigest() != card.fields["sha256"]:
+        raise WeightsError(f"{path.name} is not the file that its card describes (sha256 differs): damaged or altered.")
+    try:
+        state = load_safetensors(blob)
+    except SafetensorError as error:
+        raise WeightsError(f"{path.name} is not a readable safetensors file.") from error
+    with torch.device("meta"):
+        net = DALAResNet50(len(card.classes))
+    expected = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
+    for key in sorted(expected.keys() | state.keys()):
+        if key not in state or key not in expected or state[key].shape != expected[key].shape:
+            raise WeightsError(f"{path.name} does not hold a DALAResNet50: {key} is missing, unknown or of another shape.")
+        if not torch.isfinite(state[key]).all():
+            raise WeightsError(f"{path.name} holds values that are not finite in {key}.")
+    full = {key: value.to(torch.float32) for key, value in state.items()}
+    counters = {key: torch.tensor(0) for key in net.state_dict() if key.endswith("num_batches_tracked")}
+    net.load_state_dict(full | counters, strict=True, assign=True)
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last), card  # type: ignore[call-overload]
+
+
+def save_weights(net: DALAResNet50, path: Path, fields: dict[str, Any]) -> Card:
+    """Write float16 safetensors and the card with the file's sha256 and size; returns the checked card.
+
+    Raises `WeightsError` for values that float16 cannot hold or a card that does not satisfy the schema.
+    """
+    state = {}
+    for key, value in net.state_dict().items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        state[key] = value.detach().to("cpu", torch.float16).contiguous()
+        if not torch.isfinite(state[key]).all():
+            raise WeightsError(f"{key} has values that float16 cannot hold.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, path)
+    fields = fields | {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+    jsonschema.validate(fields, SCHEMA)
+    path.with_suffix(".json").write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Card(fields)

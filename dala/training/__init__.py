@@ -1,0 +1,1 @@
+"""Training and honest evaluation: recipe, fit, metrics with intervals by patient group."""

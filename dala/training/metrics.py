@@ -1,0 +1,241 @@
+"""Scores of a classifier, each with an interval whose unit is the patient group, not the picture.
+
+Malignant (1) is the positive class. With TPR = sensitivity and TNR = specificity:
+
+- balanced accuracy = (TPR + TNR) / 2, GMean = sqrt(TPR TNR)
+- IBA_a = (1 + a (TPR - TNR)) TPR TNR with a = 0.1 (Garcia, Mollineda, Sanchez, "Index of Balanced Accuracy: A
+  Performance Measure for Skewed Class Distributions", IbPRIA 2009): rewards sensitivity over specificity a little
+- AUC = P(a malignant picture scores above a benign one), ties half (Mann-Whitney)
+- Brier = mean of (probability of malignant - label)^2
+
+A score is None where its formula has no value, never a made-up zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+BINARY_METRICS = (
+    "auc", "balanced_accuracy", "accuracy", "sensitivity", "specificity", "f1", "gmean", "iba", "brier",
+)  # fmt: skip
+IBA_ALPHA = 0.1
+
+# The classes a score is about: its interval needs at least two patient groups of each. For accuracy and Brier these are
+# the classes that are there.
+_POSITIVE_ONLY, _NEGATIVE_ONLY = {"sensitivity"}, {"specificity"}
+
+Floats = NDArray[np.float64]
+
+
+class Interval(TypedDict):
+    """A score with its confidence interval; None where undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """What a bootstrap needs to know of each group: sums over its pictures, (G,) each, and `wins` (G, G), the number of
+    pairs in which a malignant picture of the row's group scores above a benign one of the column's, ties half."""
+
+    true_positives: Floats
+    positives: Floats
+    true_negatives: Floats
+    negatives: Floats
+    squared_error: Floats
+    wins: Floats
+
+
+def binary_scores(labels: ArrayLike, probabilities: ArrayLike, threshold: float = 0.5) -> dict[str, float | None]:
+    """The nine BINARY_METRICS of one set of predictions.
+
+    labels: (N,) 0 benign, 1 malignant. probabilities: (N,) of malignant, 0..1; a picture is called malignant from
+    `threshold` on. Sensitivity and F1 are None without a malignant picture, specificity without a benign one,
+    AUC, balanced accuracy, GMean and IBA without both. Raises ValueError for anything but finite 0..1 and labels 0, 1.
+    """
+    y, p = _checked(labels, probabilities)
+    if p.shape[0] != 1:
+        raise ValueError("binary_scores takes one probability per picture; with_intervals takes repeats.")
+    tally = _tally(y, p[0], np.zeros(y.size, dtype=np.intp), 1, threshold)
+    return {name: _number(values[0]) for name, values in _scores(tally, np.ones((1, 1))).items()}
+
+
+def with_intervals(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    groups: ArrayLike,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+    threshold: float = 0.5,
+) -> dict[str, Interval]:
+    """The nine BINARY_METRICS, each with a percentile bootstrap interval over patient groups.
+
+    labels: (N,) 0 benign, 1 malignant. probabilities: (N,) of malignant, or (R, N) for R repeats of a
+    cross-validation: the value is then the mean of the repeats' values, and every resample draws the groups once and
+    averages over the repeats, so that the interval is about new patients and not about the seed. groups: (N,).
+
+    Groups are drawn with replacement, whole, and per stratum: benign groups, malignant groups, and groups with both
+    classes (a single such group joins the larger of the other two). A score's interval is None where a class that it is
+    about has fewer than two groups: nothing is known then of how patients differ. With few groups the interval is
+    too narrow: in a simulation with 29 malignant and 8 benign groups of 15 pictures each, nominal 95 % covered the true
+    sensitivity in 94 % and the true specificity in 86 % of the cohorts.
+    """
+    y, p = _checked(labels, probabilities)
+    names, g = np.unique(np.asarray(groups), return_inverse=True)
+    if g.shape != y.shape:
+        raise ValueError(f"There are {y.size} labels, but groups of shape {np.shape(groups)}.")
+    tallies = [_tally(y, repeat, g, names.size, threshold) for repeat in p]
+
+    once = np.ones((1, names.size))
+    values = _mean_scores(tallies, once)
+    draws = _mean_scores(tallies, _resampled_counts(tallies[0], resamples, np.random.default_rng(seed)))
+    groups_with = {0: int((tallies[0].negatives > 0).sum()), 1: int((tallies[0].positives > 0).sum())}
+    tail = (1 - level) / 2
+
+    result: dict[str, Interval] = {}
+    for name in BINARY_METRICS:
+        low = high = None
+        if all(groups_with[label] >= 2 for label in _classes_of(name, groups_with)):
+            low, high = (_number(edge) for edge in np.quantile(draws[name], [tail, 1 - tail]))
+        result[name] = {"value": _number(values[name][0]), "low": low, "high": high}
+    return result
+
+
+def multiclass_scores(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float | None]:
+    """Accuracy, macro F1, GMean and macro IBA of several classes, over the classes that occur among the labels.
+
+    labels: (N,) indices into C classes; probabilities: (N, C), the highest decides. GMean is the geometric mean of
+    the recalls, IBA the plain mean of each class's IBA against all others; both are None with one class only. Raises
+    ValueError for labels outside 0..C-1 or values that are not finite.
+    """
+    y, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    if y.ndim != 1 or y.size == 0 or p.ndim != 2 or p.shape[0] != y.size:
+        raise ValueError(f"Labels (N,) and probabilities (N, classes) are needed, not {y.shape} and {p.shape}.")
+    if not np.isfinite(p).all():
+        raise ValueError("Some probabilities are not finite.")
+    if not np.isin(y, np.arange(p.shape[1])).all():
+        raise ValueError(f"Labels must be 0 to {p.shape[1] - 1}.")
+    predicted = p.argmax(axis=1)
+    f1, recalls, ibas = [], [], []
+    classes = np.unique(y)
+    for name in classes:
+        is_class, called = y == name, predicted == name
+        recall = float(called[is_class].mean())
+        recalls.append(recall)
+        f1.append(2 * float((is_class & called).sum()) / float(is_class.sum() + called.sum()))
+        if classes.size > 1:
+            ibas.append(_iba(recall, float((~called[~is_class]).mean())))
+    several = classes.size > 1
+    return {
+        "accuracy": float((predicted == y).mean()),
+        "f1": float(np.mean(f1)),
+        "gmean": float(np.prod(recalls) ** (1 / classes.size)) if several else None,
+        "iba": float(np.mean(ibas)) if several else None,
+    }
+
+
+def _tally(y: NDArray[np.bool_], p: Floats, g: NDArray[np.intp], groups: int, threshold: float) -> _Tally:
+    called = p >= threshold
+
+    def summed(values: NDArray[Any]) -> Floats:
+        return np.bincount(g, weights=values, minlength=groups).astype(np.float64)
+
+    wins = np.zeros((groups, groups))
+    for column in np.unique(g[~y]):
+        benign = np.sort(p[~y & (g == column)])
+        below = np.searchsorted(benign, p[y], side="left")
+        not_above = np.searchsorted(benign, p[y], side="right")
+        wins[:, column] = np.bincount(g[y], weights=(below + not_above) / 2, minlength=groups)
+    return _Tally(
+        true_positives=summed(y & called),
+        positives=summed(y),
+        true_negatives=summed(~y & ~called),
+        negatives=summed(~y),
+        squared_error=summed((p - y) ** 2),
+        wins=wins,
+    )
+
+
+def _scores(tally: _Tally, counts: Floats) -> dict[str, Floats]:
+    """Every score (B,) with group g counted counts[b, g] times; NaN where undefined. The only place with formulas.
+
+    The AUC of resampled groups needs no sorting: its pairs are the groups' pairs, wins[g, h], counted c_g c_h times.
+    """
+    true_positives, positives = counts @ tally.true_positives, counts @ tally.positives
+    true_negatives, negatives = counts @ tally.true_negatives, counts @ tally.negatives
+    pictures = positives + negatives
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sensitivity, specificity = true_positives / positives, true_negatives / negatives
+        f1 = 2 * true_positives / (positives + true_positives + negatives - true_negatives)
+        auc = ((counts @ tally.wins) * counts).sum(axis=1) / (positives * negatives)
+    return {
+        "auc": auc,
+        "balanced_accuracy": (sensitivity + specificity) / 2,
+        "accuracy": (true_positives + true_negatives) / pictures,
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "f1": np.where(positives > 0, f1, np.nan),
+        "gmean": np.sqrt(sensitivity * specificity),
+        "iba": _iba(sensitivity, specificity),
+        "brier": counts @ tally.squared_error / pictures,
+    }
+
+
+def _mean_scores(tallies: list[_Tally], counts: Floats) -> dict[str, Floats]:
+    repeats = [_scores(tally, counts) for tally in tallies]
+    return {name: np.mean([scores[name] for scores in repeats], axis=0) for name in BINARY_METRICS}
+
+
+def _resampled_counts(tally: _Tally, resamples: int, random: np.random.Generator) -> Floats:
+    """How often each group is drawn in each resample, (resamples, G): as many draws per stratum as it has groups."""
+    has_positives, has_negatives = tally.positives > 0, tally.negatives > 0
+    mixed = np.flatnonzero(has_positives & has_negatives)
+    benign, malignant = np.flatnonzero(~has_positives), np.flatnonzero(~has_negatives)
+    if mixed.size == 1:
+        if benign.size > malignant.size:
+            benign = np.append(benign, mixed)
+        else:
+            malignant = np.append(malignant, mixed)
+        mixed = mixed[:0]
+    counts = np.zeros((resamples, tally.positives.size))
+    for stratum in (benign, malignant, mixed):
+        if stratum.size:
+            counts[:, stratum] = random.multinomial(stratum.size, np.full(stratum.size, 1 / stratum.size), resamples)
+    return counts
+
+
+def _classes_of(name: str, groups_with: dict[int, int]) -> set[int]:
+    if name in _POSITIVE_ONLY:
+        return {1}
+    if name in _NEGATIVE_ONLY:
+        return {0}
+    if name in ("accuracy", "brier"):
+        return {label for label, count in groups_with.items() if count}
+    return {0, 1}
+
+
+def _iba(sensitivity: Any, specificity: Any) -> Any:
+    return (1 + IBA_ALPHA * (sensitivity - specificity)) * sensitivity * specificity
+
+
+def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
+    """Labels as booleans (N,) and probabilities as repeats (R, N)."""
+    y, p = np.asarray(labels), np.atleast_2d(np.asarray(probabilities, dtype=np.float64))
+    if y.ndim != 1 or y.size == 0 or p.ndim != 2 or p.shape[0] == 0 or p.shape[1] != y.size:
+        raise ValueError(f"Labels (N,) and probabilities (N,) or (R, N) are needed, not {y.shape} and {p.shape}.")
+    if not np.isin(y, (0, 1)).all():
+        raise ValueError("Labels must be 0 (benign) or 1 (malignant).")
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("Probabilities must be finite and lie between 0 and 1.")
+    return y == 1, p
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,145 @@
+"""Folds and weights: no patient on both sides, every fold with both classes, weights worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.model_selection import StratifiedGroupKFold
+
+from dala.data import DataError, breakhis
+from dala.data.splits import group_weights, grouped_folds, image_folds
+
+
+def cohort(*groups: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and groups for patients given as (benign pictures, malignant pictures)."""
+    labels = [label for benign, malignant in groups for label in [0] * benign + [1] * malignant]
+    names = [f"patient {i}" for i, counts in enumerate(groups) for _ in range(sum(counts))]
+    return np.array(labels), np.array(names)
+
+
+def unequal_cohort() -> tuple[np.ndarray, np.ndarray]:
+    """8 benign and 29 malignant patients of very different sizes."""
+    sizes = np.random.default_rng(3).integers(1, 40, 37)
+    return cohort(*[(int(n), 0) for n in sizes[:8]], *[(0, int(n)) for n in sizes[8:]])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_every_group_is_tested_once_and_never_trained_on_then(seed: int) -> None:
+    labels, groups = unequal_cohort()
+    folds = grouped_folds(labels, groups, folds=5, seed=seed)
+    assert len(folds) == 5
+    np.testing.assert_array_equal(np.sort(np.concatenate([test for _, test in folds])), np.arange(labels.size))
+    for train, test in folds:
+        assert not set(groups[train]) & set(groups[test])
+        assert train.size + test.size == labels.size
+        assert set(labels[test]) == {0, 1}
+
+
+def test_the_usual_case_is_plain_scikit_learn() -> None:
+    labels, groups = unequal_cohort()
+    plain = StratifiedGroupKFold(5, shuffle=True, random_state=7).split(labels, labels, groups)
+    for (_, ours), (_, theirs) in zip(grouped_folds(labels, groups, 5, seed=7), plain, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_fold_without_a_class_is_repaired_the_same_way_every_time() -> None:
+    # One patient with both classes and one of each: the only division is {both} against {benign, malignant}.
+    # scikit-learn never finds it, whatever the seed.
+    labels, groups = cohort((0, 1), (1, 0), (3, 3))
+    for seed in range(5):
+        plain = StratifiedGroupKFold(2, shuffle=True, random_state=seed).split(labels, labels, groups)
+        assert any(len(set(labels[test])) == 1 for _, test in plain)
+        sides = {frozenset(groups[test]) for _, test in grouped_folds(labels, groups, 2, seed)}
+        assert sides == {frozenset({"patient 2"}), frozenset({"patient 0", "patient 1"})}
+
+
+def test_a_repair_deals_the_rest_by_size() -> None:
+    # The patients with benign pictures, of 3 and of 4 pictures, go one to each fold; then the patient with 3 joins the
+    # fold of 3 and the one with 1 the fold of 4.
+    labels, groups = cohort((0, 1), (0, 3), (1, 2), (3, 1))
+    plain = StratifiedGroupKFold(2, shuffle=True, random_state=0).split(labels, labels, groups)
+    assert any(len(set(labels[test])) == 1 for _, test in plain)
+    sides = {frozenset(groups[test]) for _, test in grouped_folds(labels, groups, 2, seed=0)}
+    assert sides == {frozenset({"patient 1", "patient 2"}), frozenset({"patient 0", "patient 3"})}
+
+
+def test_repair_succeeds_for_two_classes_whenever_each_has_a_group_per_fold() -> None:
+    random = np.random.default_rng(5)
+    tried = 0
+    while tried < 150:
+        labels, groups = cohort(
+            *[(int(a), int(b)) for a, b in random.integers(0, 4, (random.integers(3, 9), 2)) if a + b]
+        )
+        holding = [len(set(groups[labels == label])) for label in (0, 1)]
+        if min(holding) < 2:
+            continue
+        tried += 1
+        for _, test in grouped_folds(labels, groups, folds=min(holding), seed=tried):
+            assert set(labels[test]) == {0, 1}
+
+
+def test_same_seed_same_folds_other_seed_other_folds() -> None:
+    labels, groups = cohort(*[(4, 0)] * 10, *[(0, 4)] * 10)
+    first, again, other = (grouped_folds(labels, groups, 5, seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for (_, a), (_, b) in zip(first, other, strict=True))
+
+
+def test_too_few_patients_of_a_class() -> None:
+    labels, groups = cohort((9, 0), (9, 0), (9, 0), *[(0, 3)] * 9)
+    with pytest.raises(DataError, match=r"Class 0 has 3 patient groups.*use at most 3 folds\."):
+        grouped_folds(labels, groups, folds=5)
+    with pytest.raises(DataError, match=r"Class 1 has 1 patient group, .*more patients are needed\."):
+        grouped_folds(*cohort((1, 0), (1, 0), (0, 5)), folds=2)
+
+
+def test_impossible_divisions_end_in_a_sentence() -> None:
+    # Three patients with two of three classes each: two folds cannot both hold all three.
+    labels = np.array([0, 1, 1, 2, 0, 2])
+    groups = np.array(["a", "a", "b", "b", "c", "c"])
+    with pytest.raises(DataError, match="3 patient groups into 2 folds"):
+        grouped_folds(labels, groups, folds=2)
+
+
+@pytest.mark.parametrize(("labels", "groups"), [([0, 1], ["a"]), ([], []), ([[0, 1]], [["a", "b"]])])
+def test_labels_and_groups_must_match(labels: list, groups: list) -> None:
+    with pytest.raises(DataError, match="one label and one patient group"):
+        grouped_folds(labels, groups)
+
+
+def test_one_fold_is_no_cross_validation() -> None:
+    for split in (lambda: grouped_folds([0, 1], ["a", "b"], folds=1), lambda: image_folds([0, 1], folds=1)):
+        with pytest.raises(DataError, match="at least 2 folds"):
+            split()
+
+
+def test_image_folds_keep_the_share_of_the_classes() -> None:
+    labels = np.array([0] * 20 + [1] * 60)
+    folds = image_folds(labels, folds=4, seed=0)
+    np.testing.assert_array_equal(np.sort(np.concatenate([test for _, test in folds])), np.arange(80))
+    assert [(int((labels[test] == 0).sum()), int(labels[test].sum())) for _, test in folds] == [(5, 15)] * 4
+    with pytest.raises(DataError, match="Class 0 has 20 pictures, too few for 21 folds"):
+        image_folds(labels, folds=21)
+
+
+def test_weights_by_hand() -> None:
+    # Benign: patient 0 with 1 picture, patient 1 with 3. Malignant: patient 2 with 4. Ten pictures with patient 3,
+    # who has 1 benign and 1 malignant. N = 10, 2 classes, 3 benign groups, 2 malignant groups:
+    # benign 10 / (2 3 n) = 5/3, 5/9, 5/3; malignant 10 / (2 2 n) = 5/8, 5/2.
+    labels, groups = cohort((1, 0), (3, 0), (0, 4), (1, 1))
+    weights = group_weights(labels, groups)
+    np.testing.assert_allclose(weights, [5 / 3] + [5 / 9] * 3 + [5 / 8] * 4 + [5 / 3, 5 / 2])
+    assert weights.mean() == pytest.approx(1)
+    assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())
+
+
+def test_folds_of_the_real_pictures(shared_data: Path) -> None:
+    data = breakhis.load(shared_data / "breakhis_200x_224")
+    for seed in range(3):
+        for train, test in grouped_folds(data.labels, data.groups, folds=5, seed=seed):
+            assert not set(data.groups[train]) & set(data.groups[test])
+            assert set(data.labels[test]) == {0, 1}
+            # Eight benign groups over five folds.
+            assert len(set(data.groups[test][data.labels[test] == 0])) in (1, 2)

@@ -1,0 +1,291 @@
+"""Scores against tables worked out by hand, scikit-learn and imbalanced-learn; intervals against what they promise."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+import pytest
+from imblearn.metrics import geometric_mean_score, make_index_balanced_accuracy
+from sklearn import metrics as sk
+
+from dala.training.metrics import BINARY_METRICS, binary_scores, multiclass_scores, with_intervals
+
+
+def table(tp: int, fn: int, tn: int, fp: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities .9 / .1 that give this 2x2 table."""
+    return np.array([1] * (tp + fn) + [0] * (tn + fp)), np.array([0.9] * tp + [0.1] * fn + [0.1] * tn + [0.9] * fp)
+
+
+def random_case(seed: int, pictures: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities rounded to 1/50, so that there are many ties."""
+    random = np.random.default_rng(seed)
+    labels = (random.random(pictures) < 0.7).astype(int)
+    return labels, np.clip(np.round((0.35 + 0.25 * labels + random.normal(0, 0.3, pictures)) * 50) / 50, 0, 1)
+
+
+def test_a_table_by_hand() -> None:
+    # TP 8, FN 2, TN 3, FP 1: TPR 8/10, TNR 3/4.
+    scores = binary_scores(*table(tp=8, fn=2, tn=3, fp=1))
+    assert scores == {
+        # Pairs: 8 x 3 won, 8 x 1 and 2 x 3 tied, 2 x 1 lost: (24 + 14 / 2) / 40.
+        "auc": pytest.approx(31 / 40),
+        "balanced_accuracy": pytest.approx(0.775),
+        "accuracy": pytest.approx(11 / 14),
+        "sensitivity": pytest.approx(0.8),
+        "specificity": pytest.approx(0.75),
+        # 2 TP / (2 TP + FP + FN) = 16 / 19
+        "f1": pytest.approx(16 / 19),
+        "gmean": pytest.approx(sqrt(0.6)),
+        # (1 + 0.1 x 0.05) x 0.6
+        "iba": pytest.approx(0.603),
+        # 11 right ones miss by 0.1, 3 wrong ones by 0.9
+        "brier": pytest.approx((11 * 0.01 + 3 * 0.81) / 14),
+    }
+
+
+def test_an_unbalanced_table_by_hand() -> None:
+    # Everything is called malignant: TPR 1, TNR 0. High accuracy, and GMean and IBA see through it.
+    scores = binary_scores(*table(tp=9, fn=0, tn=0, fp=1))
+    assert scores["accuracy"] == pytest.approx(0.9)
+    assert scores["f1"] == pytest.approx(18 / 19)
+    assert (scores["gmean"], scores["iba"], scores["balanced_accuracy"], scores["auc"]) == (0, 0, 0.5, 0.5)
+
+
+def test_iba_prefers_sensitivity() -> None:
+    # TPR .9, TNR .5: (1 + .04) .45 = .468; mirrored: (1 - .04) .45 = .432.
+    assert binary_scores(*table(9, 1, 5, 5))["iba"] == pytest.approx(0.468)
+    assert binary_scores(*table(5, 5, 9, 1))["iba"] == pytest.approx(0.432)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_against_scikit_learn(seed: int) -> None:
+    labels, p = random_case(seed)
+    called = p >= 0.5
+    scores = binary_scores(labels, p)
+    assert scores["auc"] == pytest.approx(sk.roc_auc_score(labels, p), abs=1e-12)
+    assert scores["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, called))
+    assert scores["accuracy"] == pytest.approx(sk.accuracy_score(labels, called))
+    assert scores["sensitivity"] == pytest.approx(sk.recall_score(labels, called))
+    assert scores["specificity"] == pytest.approx(sk.recall_score(labels, called, pos_label=0))
+    assert scores["f1"] == pytest.approx(sk.f1_score(labels, called))
+    assert scores["brier"] == pytest.approx(sk.brier_score_loss(labels, p))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_against_imbalanced_learn(seed: int) -> None:
+    labels, p = random_case(seed)
+    called = (p >= 0.5).astype(int)
+    scores = binary_scores(labels, p)
+    options = {"pos_label": 1, "average": "binary"}
+    assert scores["gmean"] == pytest.approx(geometric_mean_score(labels, called, **options))
+    # (1 + a (TPR - TNR)) TPR TNR is the weighted *square* of the GMean.
+    iba = make_index_balanced_accuracy(alpha=0.1, squared=True)(geometric_mean_score)
+    assert scores["iba"] == pytest.approx(iba(labels, called, **options))
+    # The trap: macro averaging over both classes cancels the dominance, and IBA becomes GMean^2.
+    assert scores["iba"] != pytest.approx(iba(labels, called, average="macro"), abs=1e-4)
+
+
+def test_the_threshold_itself_is_malignant() -> None:
+    labels, p = np.array([1, 0]), np.array([0.3, 0.2])
+    assert binary_scores(labels, p)["sensitivity"] == 0
+    assert binary_scores(labels, p, threshold=0.3)["sensitivity"] == 1
+    assert binary_scores(labels, p, threshold=0.3)["specificity"] == 1
+
+
+def test_one_class_only_leaves_scores_without_a_value() -> None:
+    malignant = binary_scores([1, 1, 1, 1], [0.9, 0.8, 0.7, 0.1])
+    assert {name for name, value in malignant.items() if value is None} == {
+        "auc", "balanced_accuracy", "specificity", "gmean", "iba",
+    }  # fmt: skip
+    assert malignant["sensitivity"] == malignant["accuracy"] == pytest.approx(0.75)
+    assert malignant["f1"] == pytest.approx(6 / 7)
+    benign = binary_scores([0, 0], [0.9, 0.2])
+    assert {name for name, value in benign.items() if value is not None} == {"accuracy", "specificity", "brier"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "p", "message"),
+    [
+        ([0, 1], [0.2, 1.2], "between 0 and 1"),
+        ([0, 1], [0.2, float("nan")], "between 0 and 1"),
+        ([0, 2], [0.2, 0.3], "Labels must be 0"),
+        ([0, 1, 1], [0.2, 0.3], "are needed"),
+        ([], [], "are needed"),
+        ([0, 1], [[0.2, 0.3], [0.1, 0.2]], "with_intervals takes repeats"),
+    ],
+)
+def test_wrong_arguments(labels: list, p: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        binary_scores(labels, p)
+    if "repeats" not in message:
+        with pytest.raises(ValueError, match=message):
+            with_intervals(labels, p, ["a"] * len(labels))
+
+
+def test_the_bootstrap_is_the_one_that_copies_pictures_about() -> None:
+    """The fast bootstrap against a plain one: the same draws, pictures really copied, scikit-learn for the AUC."""
+    labels, p = random_case(0, pictures=120)
+    groups = np.array([f"{label}-{i % 6}" for i, label in enumerate(labels)])
+    fast = with_intervals(labels, p, groups, resamples=300, seed=4)
+
+    names = np.unique(groups)
+    random, plain = np.random.default_rng(4), []
+    benign, malignant = (np.flatnonzero([name.startswith(label) for name in names]) for label in "01")
+    counts = np.zeros((300, names.size), dtype=int)
+    for stratum in (benign, malignant):
+        counts[:, stratum] = random.multinomial(stratum.size, np.full(stratum.size, 1 / stratum.size), 300)
+    for draw in counts:
+        copied = np.concatenate([np.flatnonzero(groups == name) for name in np.repeat(names, draw)])
+        y, q = labels[copied], p[copied]
+        plain.append([sk.roc_auc_score(y, q), sk.balanced_accuracy_score(y, q >= 0.5), sk.f1_score(y, q >= 0.5),
+                      sk.brier_score_loss(y, q)])  # fmt: skip
+    low, high = np.quantile(plain, [0.025, 0.975], axis=0)
+    for column, name in enumerate(["auc", "balanced_accuracy", "f1", "brier"]):
+        assert fast[name]["low"] == pytest.approx(low[column], abs=1e-12)
+        assert fast[name]["high"] == pytest.approx(high[column], abs=1e-12)
+
+
+def test_values_are_the_plain_scores_and_lie_within_their_intervals() -> None:
+    labels, p = random_case(1)
+    groups = np.arange(300) % 40
+    plain, intervals = binary_scores(labels, p), with_intervals(labels, p, groups)
+    assert tuple(intervals) == BINARY_METRICS
+    for name, interval in intervals.items():
+        assert interval["value"] == pytest.approx(plain[name])
+        assert interval["low"] < interval["value"] < interval["high"]
+
+
+def test_repeats_average_and_do_not_shrink_to_the_seed() -> None:
+    labels, first = random_case(2)
+    second = np.clip(first + np.random.default_rng(0).normal(0, 0.2, 300), 0, 1)
+    groups = np.arange(300) % 20
+    both = with_intervals(labels, np.stack([first, second]), groups)
+    one, two = binary_scores(labels, first), binary_scores(labels, second)
+    for name in BINARY_METRICS:
+        assert both[name]["value"] == pytest.approx((one[name] + two[name]) / 2)
+    # The same repeat twice says nothing new: exactly the interval of one.
+    assert with_intervals(labels, np.stack([first, first]), groups) == with_intervals(labels, first, groups)
+
+
+def test_same_seed_same_interval() -> None:
+    labels, p = random_case(3)
+    groups = np.arange(300) % 11
+    assert with_intervals(labels, p, groups, seed=1) == with_intervals(labels, p, groups, seed=1)
+    assert with_intervals(labels, p, groups, seed=1) != with_intervals(labels, p, groups, seed=2)
+    wide, narrow = (with_intervals(labels, p, groups, level=level)["auc"] for level in (0.95, 0.5))
+    assert wide["low"] < narrow["low"] < narrow["high"] < wide["high"]
+
+
+def test_one_group_gives_values_without_an_interval() -> None:
+    labels, p = random_case(4)
+    for interval in with_intervals(labels, p, np.zeros(300)).values():
+        assert interval["value"] is not None
+        assert interval["low"] is None and interval["high"] is None
+
+
+def test_one_class_gives_null_throughout() -> None:
+    intervals = with_intervals([1, 1, 1], [0.9, 0.8, 0.2], ["a", "b", "c"])
+    assert intervals["auc"] == intervals["specificity"] == {"value": None, "low": None, "high": None}
+    # Drawn from three patients of whom two are right: from 0 to 1.
+    assert intervals["sensitivity"] == {"value": pytest.approx(2 / 3), "low": 0, "high": 1}
+    assert intervals["accuracy"] == intervals["sensitivity"]
+
+
+def test_a_class_with_one_patient_has_no_interval_and_the_other_has() -> None:
+    labels, p = table(tp=6, fn=2, tn=3, fp=1)
+    intervals = with_intervals(labels, p, ["a", "b"] * 4 + ["c"] * 4)
+    assert {name for name, interval in intervals.items() if interval["low"] is not None} == {"sensitivity"}
+
+
+def test_groups_are_drawn_whole() -> None:
+    # Patient a is always right, b always wrong: with two malignant patients the sensitivity is 0, 1/2 or 1.
+    labels = [1] * 20 + [0] * 4
+    p = [0.9] * 10 + [0.1] * 10 + [0.1] * 4
+    groups = ["a"] * 10 + ["b"] * 10 + ["c", "c", "d", "d"]
+    assert with_intervals(labels, p, groups)["sensitivity"] == {"value": 0.5, "low": 0, "high": 1}
+
+
+def test_a_single_patient_with_both_classes_is_drawn_like_the_others() -> None:
+    # Malignant pictures: m and n all right, x all wrong. x has benign pictures too and joins m and n. Three draws from
+    # m, n, x are all x in 1 of 27 resamples (3.7 %, more than the 2.5 % tail) and without x in 8 of 27.
+    labels = [1] * 30 + [0] * 12
+    p = [0.9] * 20 + [0.1] * 10 + [0.1] * 12
+    groups = ["m"] * 10 + ["n"] * 10 + ["x"] * 10 + ["x"] * 4 + ["b"] * 4 + ["c"] * 4
+    interval = with_intervals(labels, p, groups)["sensitivity"]
+    assert interval == {"value": pytest.approx(2 / 3), "low": 0, "high": 1}
+
+
+def test_patients_with_both_classes_never_leave_a_draw_without_one() -> None:
+    labels, p = random_case(5, pictures=40)
+    mixed = np.arange(40) % 4  # four patients, all with both classes
+    single = np.where(np.arange(40) < 4, "mixed", np.where(labels == 1, "m", "b") + (np.arange(40) % 3).astype(str))
+    assert len(set(labels[single == "mixed"])) == 2
+    for groups in (mixed, single):
+        for interval in with_intervals(labels, p, groups).values():
+            assert interval["low"] <= interval["value"] <= interval["high"]
+
+
+def test_intervals_cover_the_truth_and_only_by_patient() -> None:
+    """100 cohorts of 20 + 20 patients with 15 pictures each, whose share of right pictures differs between patients.
+
+    A patient's sensitivity is drawn from Beta(2, 1/2), mean .8, so the truth is .8. The interval by patient must cover
+    it in about 95 of 100 cohorts (the percentile bootstrap of 20 groups falls a little short of that). Pictures of a
+    patient correlate by 1 / (2 + 1/2 + 1) = .29, so the variance is 1 + 14 x .29 = 5 times that of independent
+    pictures, and the interval by picture covers only about 62 times: P(|z| < 1.96 / sqrt 5).
+    """
+    random = np.random.default_rng(0)
+    covered = {"patient": 0, "picture": 0}
+    labels, patients = np.repeat([0, 1], 300), np.repeat(np.arange(40), 15)
+    for cohort in range(100):
+        right = random.random(600) < np.repeat(random.beta(2, 0.5, 40), 15)
+        p = np.where(right == (labels == 1), 0.9, 0.1)
+        for unit, groups in (("patient", patients), ("picture", np.arange(600))):
+            interval = with_intervals(labels, p, groups, resamples=200, seed=cohort)["sensitivity"]
+            covered[unit] += interval["low"] <= 0.8 <= interval["high"]
+    assert 86 <= covered["patient"] <= 100
+    assert 50 <= covered["picture"] <= 74
+
+
+def test_several_classes_by_hand() -> None:
+    # Rows true, columns called:   0  1  2
+    #                           0  3  1  0    recall 3/4
+    #                           1  1  1  0    recall 1/2
+    #                           2  0  0  2    recall 1
+    labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+    called = np.array([0, 0, 0, 1, 0, 1, 2, 2])
+    scores = multiclass_scores(labels, np.eye(3)[called])
+    assert scores["accuracy"] == pytest.approx(6 / 8)
+    # F1: 2 3 / (4 + 4), 2 1 / (2 + 2), 1
+    assert scores["f1"] == pytest.approx((0.75 + 0.5 + 1) / 3)
+    assert scores["gmean"] == pytest.approx((0.75 * 0.5) ** (1 / 3))
+    # TNR: 3/4, 5/6, 1. IBA: .5625 (1 + 0), (1 - .1 / 3) 5/12, 1
+    assert scores["iba"] == pytest.approx((0.5625 + (1 - 0.1 / 3) * 5 / 12 + 1) / 3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_classes_against_other_programs(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 5, 200)
+    p = random.dirichlet(np.ones(6), 200)  # a sixth class that no picture has
+    p[np.arange(200), labels] += 0.2
+    called = p.argmax(axis=1)
+    scores = multiclass_scores(labels, p)
+    assert scores["accuracy"] == pytest.approx(sk.accuracy_score(labels, called))
+    assert scores["f1"] == pytest.approx(sk.f1_score(labels, called, average="macro", labels=np.arange(5)))
+    assert scores["gmean"] == pytest.approx(geometric_mean_score(labels, called, labels=np.arange(5)))
+    iba = make_index_balanced_accuracy(alpha=0.1, squared=True)(geometric_mean_score)
+    per_class = iba(labels, called, labels=np.arange(5), average=None)
+    assert scores["iba"] == pytest.approx(np.mean(per_class))
+
+
+def test_several_classes_refuse_what_makes_no_sense() -> None:
+    assert multiclass_scores([1, 1], [[0.2, 0.8], [0.9, 0.1]]) == {
+        "accuracy": 0.5, "f1": pytest.approx(2 / 3), "gmean": None, "iba": None,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="Labels must be 0 to 1"):
+        multiclass_scores([0, 2], [[0.5, 0.5], [0.5, 0.5]])
+    with pytest.raises(ValueError, match="not finite"):
+        multiclass_scores([0], [[0.5, float("nan")]])
+    with pytest.raises(ValueError, match="are needed"):
+        multiclass_scores([0, 1], [0.5, 0.5])
