@@ -14,7 +14,7 @@ HED = torch.tensor([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570,
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Strengths of the random view; zero switches a part off. Standard deviations unless said otherwise."""
+    """Strengths of the random view; zero switches a part off (1 for crop and aspect)."""
 
     crop: float = 0.6  # smallest share of the area that a random frame may keep
     aspect: float = 1.5  # largest factor by which height : width is stretched or squeezed
@@ -24,13 +24,13 @@ class Augmentation:
     gamma: float = 0.15  # log-exponent of the camera
     grey: float = 0.1  # probability of a picture without any colour
     blur: float = 0.3  # probability of a Gaussian blur with sigma up to 1.2 pixels of the input
+    symmetries: bool = True  # all eight flips and rotations, equally likely
 
 
 def random_views(pictures: Tensor, size: int, how: Augmentation, seed: int) -> Tensor:
     """One random view of each picture.
 
     `pictures`: (N, H, W, 3) uint8. Returns (N, 3, size, size) float32 in 0..1. The same seed gives the same views.
-    All eight flips and rotations are equally likely.
     """
     draw = torch.Generator().manual_seed(seed)
     x = pictures.permute(0, 3, 1, 2).to(torch.float32).div_(255)
@@ -55,14 +55,14 @@ def _frame(x: Tensor, size: int, how: Augmentation, draw: torch.Generator) -> Te
     flip_x = torch.randint(0, 2, (n,), generator=draw) * 2.0 - 1
     flip_y = torch.randint(0, 2, (n,), generator=draw) * 2.0 - 1
     turn = torch.randint(0, 2, (n,), generator=draw).bool()
+    if not how.symmetries:
+        flip_x, flip_y, turn = torch.ones(n), torch.ones(n), torch.zeros(n, dtype=torch.bool)
     zero = torch.zeros(n)
     row_x = torch.stack([width * flip_x, zero, centre_x], 1)
     row_y = torch.stack([zero, height * flip_y, centre_y], 1)
     swapped_x = torch.stack([zero, width * flip_x, centre_x], 1)
     swapped_y = torch.stack([height * flip_y, zero, centre_y], 1)
-    theta = torch.where(
-        turn[:, None, None], torch.stack([swapped_x, swapped_y], 1), torch.stack([row_x, row_y], 1)
-    )
+    theta = torch.where(turn[:, None, None], torch.stack([swapped_x, swapped_y], 1), torch.stack([row_x, row_y], 1))
     grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 

@@ -38,7 +38,7 @@ class DALAResNet50(nn.Module):
 
     Input (N, 3, H, W), RGB normalised with ImageNet's mean and standard deviation. `features` returns the tensor that
     feeds the pool, (N, 2048, H/32, W/32), where Grad-CAM looks; `head` maps it to logits (N, classes).
-    `trunk` (stem to layer3) and `layer4` are apart because training on two cores freezes the first and computes it once.
+    `trunk` (stem to layer3) and `layer4` are apart as training computes the frozen first part only once.
     """
 
     def __init__(self, classes: int = 2, dropout: float = 0.5) -> None:
@@ -72,7 +72,9 @@ class DALAResNet50(nn.Module):
         renamed: dict[str, Tensor] = {}
         for name, value in backbone.state.items():
             if is_backbone_parameter(name):
-                prefix = "layer4.blocks." + name.removeprefix("layer4.") if name.startswith("layer4.") else "trunk." + name
+                prefix = (
+                    "layer4.blocks." + name.removeprefix("layer4.") if name.startswith("layer4.") else "trunk." + name
+                )
                 renamed[prefix] = value
         missing, unexpected = self.load_state_dict(renamed, strict=False)
         own = [n for n in missing if not n.startswith(("head.", "layer4.attention.")) and "num_batches" not in n]

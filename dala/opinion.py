@@ -1,0 +1,215 @@
+"""The main job: the bytes of a picture become a second opinion. A reader who opens one file opens this one.
+
+read_image -> predict -> signed map -> threshold -> panels. Everything up to the signed map needs the network once;
+everything after it is arithmetic on one small map and may be repeated as often as a slider moves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from dala.explain.gradcam import SignedMap, signed_maps, stitch
+from dala.explain.render import Panels, encode_png, panels
+from dala.explain.threshold import RULES, Regions, threshold
+from dala.intake.image import IntakeError, Patch, read_image
+from dala.nets.runtime import Model, Prediction, predict
+
+DISPLAY_SIDE = 768
+NOTICE = "For research and teaching only, not for diagnosis."
+
+
+@dataclass(frozen=True, eq=False)
+class Opinion:
+    """What the model says of one patch, and why: `maps` holds a raw signed map towards each class."""
+
+    patch: Patch
+    prediction: Prediction
+    maps: dict[str, SignedMap]
+    model: Model
+
+    @property
+    def seen(self) -> str:
+        """One sentence: what of the patch the network saw, and how it was resized."""
+        return describe_view(self.patch, self.prediction, self.model)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One setting of the dynamic threshold on one map: the field (H, W) shown, its regions and the rendered panels."""
+
+    target: str
+    field: np.ndarray
+    regions: Regions
+    panels: Panels
+
+
+def second_opinion(source: bytes | str | Path, model: Model, name: str | None = None) -> Opinion:
+    """Read a picture, run the network once, and map its evidence towards every class.
+
+    Raises `dala.intake.image.IntakeError` (one sentence) for anything that is not a picture this tool can read.
+    """
+    patch = read_image(source, name)
+    prediction = predict(patch, model)
+    return Opinion(patch, prediction, evidence_maps(prediction), model)
+
+
+def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:
+    """Signed Grad-CAM of each class's margin: its logit minus the mean of the other logits, averaged over the views.
+
+    For two classes these are exact mirrors of each other. Only the head is differentiated.
+    """
+    count = len(prediction.classes)
+    targets = (torch.eye(count) * count - 1) / (count - 1)
+    maps = signed_maps(prediction.head, prediction.activations, targets) / len(prediction.views)
+    return {
+        name: SignedMap(stitch(one, prediction.grid).numpy(), name)
+        for name, one in zip(prediction.classes, maps, strict=True)
+    }
+
+
+def display_picture(patch: Patch) -> np.ndarray:
+    """The patch as the page and the exports show it: uint8 RGB, longest side at most `DISPLAY_SIDE` pixels."""
+    shrink = DISPLAY_SIDE / max(patch.width, patch.height)
+    if shrink >= 1:
+        return patch.pixels
+    size = (max(1, round(patch.width * shrink)), max(1, round(patch.height * shrink)))
+    return np.asarray(cv2.resize(patch.pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def explain(
+    opinion: Opinion,
+    target: str,
+    rule: str = "mean_std",
+    parameter: float | None = None,
+    *,
+    colour_map: str = "viridis",
+    opacity: float = 0.5,
+    limit: float | None = None,
+) -> Explanation:
+    """Threshold and draw the map towards `target` at display size; never runs the network.
+
+    `parameter` None takes the rule's default; `limit` is the raw value of the last colour (None: the map's maximum).
+    Raises `dala.explain.threshold.BadRule` for an unknown rule or a parameter outside its range.
+    """
+    picture = display_picture(opinion.patch)
+    height, width = picture.shape[:2]
+    field = opinion.maps[target].enlarged(height, width)
+    scale = (opinion.patch.height / height, opinion.patch.width / width)
+    value = RULES[rule].default if parameter is None and rule in RULES else parameter
+    regions = threshold(field, rule, float("nan") if value is None else value, scale=scale)
+    drawn = panels(picture, field, regions, limit, colour_map, opacity, f"towards {target}")
+    return Explanation(target, field, regions, drawn)
+
+
+def describe_view(patch: Patch, prediction: Prediction, model: Model) -> str:
+    """What the network saw of this patch, in one sentence for its user."""
+    side = model.card.size
+    rows, columns = prediction.grid
+    if (rows, columns) == (1, 1):
+        return f"The model saw the whole picture, {patch.width} x {patch.height} px, squeezed to {side} x {side}."
+    return (
+        f"The picture is too elongated to be squeezed whole: the model saw {rows * columns} tiles "
+        f"({rows} x {columns}), each squeezed to {side} x {side}, and averaged their logits."
+    )
+
+
+def prediction_record(opinion: Opinion) -> dict[str, object]:
+    """The opinion without pictures, ready for JSON; exports and the command line share it."""
+    prediction = opinion.prediction
+    return {
+        "file": opinion.patch.name,
+        "sha256": opinion.patch.sha256,
+        "status": "ok",
+        "reason": None,
+        "prediction": prediction.label,
+        "probabilities": {
+            name: round(float(p), 6) for name, p in zip(prediction.classes, prediction.probabilities, strict=True)
+        },
+        "weights": opinion.model.name,
+        "ms": round(prediction.milliseconds, 1),
+    }
+
+
+def refusal_record(source: str | Path, error: IntakeError, model: Model) -> dict[str, object]:
+    """The same record for a file that was refused: why, and no prediction."""
+    try:
+        with Path(source).open("rb") as file:
+            identity = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        identity = None
+    return {
+        "file": Path(source).name,
+        "sha256": identity,
+        "status": "refused",
+        "reason": str(error),
+        "prediction": None,
+        "probabilities": None,
+        "weights": model.name,
+        "ms": None,
+    }
+
+
+def export_explanation(
+    opinion: Opinion, target: str, rule: str, parameter: float | None, folder: Path
+) -> dict[str, object]:
+    """Write map.npy, overlay.png, dt_overlay.png and, last, explanation.json; returns what the JSON holds.
+
+    `map.npy` is the raw signed map (h, w) float32 at layer resolution; the pictures are the page's own, byte for byte.
+    The JSON is written last: where it lies, the export is complete. Raises OSError if the folder cannot be written.
+    """
+    explanation = explain(opinion, target, rule, parameter)
+    record = explanation_record(opinion, explanation)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / "explanation.json"
+    manifest.unlink(missing_ok=True)
+    np.save(folder / "map.npy", opinion.maps[target].values)
+    (folder / "overlay.png").write_bytes(encode_png(explanation.panels.gradcam))
+    (folder / "dt_overlay.png").write_bytes(encode_png(explanation.panels.dt))
+    partial = folder / "explanation.json.partial"
+    partial.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(manifest)
+    return record
+
+
+def explanation_record(opinion: Opinion, explanation: Explanation) -> dict[str, object]:
+    """The explanation in numbers, ready for JSON: rule, threshold, kept area, regions, what the model saw, notice."""
+    regions = explanation.regions
+    raw = opinion.maps[explanation.target]
+    return {
+        **prediction_record(opinion),
+        "target": explanation.target,
+        "method": "signed Grad-CAM of the margin at the attended layer4 output; dynamic threshold on the bilinearly "
+        "enlarged map",
+        "map": {
+            "height": raw.values.shape[0],
+            "width": raw.values.shape[1],
+            "minimum": float(raw.values.min()),
+            "maximum": float(raw.values.max()),
+            "positive_evidence": raw.has_evidence,
+        },
+        "rule": regions.rule,
+        "parameter": regions.parameter,
+        "threshold": None if np.isnan(regions.threshold) else regions.threshold,
+        "kept_area": regions.kept_area,
+        "kept_evidence": regions.kept_evidence,
+        "regions": [
+            {"number": number, "area": region.area, "evidence": region.evidence, "box": list(region.box)}
+            for number, region in enumerate(regions.regions, start=1)
+        ],
+        "regions_dropped": regions.dropped,
+        "no_evidence": regions.reason,
+        "colour_limit": explanation.panels.limit,
+        "displayed": {"height": explanation.field.shape[0], "width": explanation.field.shape[1]},
+        "picture": {"height": opinion.patch.height, "width": opinion.patch.width, "notes": list(opinion.patch.notes)},
+        "seen": opinion.seen,
+        "weights_sha256": opinion.model.card.fields["sha256"],
+        "magnification": opinion.model.card.magnification,
+        "notice": NOTICE,
+    }

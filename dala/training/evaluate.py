@@ -1,0 +1,192 @@
+"""How often is it wrong, on whose patients: grouped cross-validation of the recipe, and scoring of any tree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from dala.data import DataError, breakhis
+from dala.data.pixels import load_pixels
+from dala.data.splits import group_weights, grouped_folds
+from dala.intake.image import IntakeError, read_image
+from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.imagenet import Backbone
+from dala.nets.runtime import Model, predict
+from dala.training.fit import TrunkFeatures, apply_to_view, fit, trunk_features
+from dala.training.metrics import with_intervals
+from dala.training.recipe import SIZE, Recipe
+
+Progress = Callable[[int, int], None]
+
+
+def cross_validate(
+    dataset: breakhis.Dataset, backbone: Backbone, recipe: Recipe, folder: Path, folds: int, repeats: int
+) -> dict[str, Any]:
+    """Repeated grouped cross-validation of the network beside two baselines on the same folds; ready for JSON.
+
+    A fold's predictions are kept in `folder` as soon as they are made: a killed run goes on where it was. Every number
+    is about pictures whose accession group the model did not see in training.
+    """
+    labels, groups = dataset.labels, dataset.groups
+    pixels = load_pixels(dataset.records, SIZE)
+    features = trunk_features(pixels, backbone, recipe, folder)
+    shape = (repeats, len(labels))
+    network, shifted = np.zeros(shape), np.zeros(shape)
+    probe, colour = np.zeros(shape), np.zeros(shape)
+    frozen = frozen_features(features, backbone)
+    statistics = colour_statistics(pixels)
+    for repeat in range(repeats):
+        for number, (training, test) in enumerate(grouped_folds(labels, groups, folds, seed=repeat)):
+            done = folder / f"fold-{recipe.fingerprint}-{repeat}-{number}.npz"
+            if not done.is_file():
+                seed = 100 * repeat + number
+                net = fit(
+                    features, labels, groups, training, backbone, recipe, seed, folder / f"fold-{repeat}-{number}"
+                )
+                network_of = nn.Sequential(net.layer4, net.head, nn.Softmax(1))
+                seen = {
+                    name: apply_to_view(network_of, features, name, test)[:, 1] for name in ("plain", "stain_shift")
+                }
+                np.savez(done, plain=seen["plain"], stain_shift=seen["stain_shift"])
+            with np.load(done) as kept:
+                network[repeat, test], shifted[repeat, test] = kept["plain"], kept["stain_shift"]
+            probe[repeat, test] = linear_probe(frozen, labels, groups, training, test)
+            colour[repeat, test] = linear_probe(statistics, labels, groups, training, test)
+    scores = {
+        name: with_intervals(labels, probabilities, groups)
+        for name, probabilities in (
+            ("dala_resnet50", network),
+            ("dala_resnet50_stain_shift", shifted),
+            ("linear_probe", probe),
+            ("colour_only", colour),
+        )
+    }
+    return {
+        "protocol": f"grouped cross-validation by accession number, {folds} folds, {repeats} repeats, predictions "
+        "pooled within a repeat and scores averaged over the repeats; 95 % intervals: bootstrap over accession groups",
+        "command": "python -m dala crossvalidate breakhis --data ROOT",
+        "data": {
+            "name": "BreakHis",
+            "magnifications": sorted({record.magnification for record in dataset.records}),
+            "pictures": len(labels),
+            "benign": int((labels == 0).sum()),
+            "malignant": int((labels == 1).sum()),
+            "groups": len(set(groups)),
+            "benign_groups": len(set(groups[labels == 0])),
+        },
+        "imagenet": backbone.source,
+        "recipe": asdict(recipe),
+        "scores": scores,
+        "explained": {
+            "dala_resnet50": "the recipe, plain view, threshold 0.5",
+            "dala_resnet50_stain_shift": "the same networks on pictures with a strong random stain and colour change",
+            "linear_probe": "logistic regression on pooled frozen ImageNet features of the same input",
+            "colour_only": "logistic regression on mean and standard deviation of R, G and B",
+        },
+        "by_group": by_group(labels, groups, network),
+    }
+
+
+def by_group(labels: NDArray[np.int64], groups: NDArray[np.str_], probabilities: NDArray[np.float64]) -> dict[str, Any]:
+    """Per accession group: class, pictures, share called malignant at 0.5 and mean probability over the repeats."""
+    table = {}
+    for group in sorted(set(groups)):
+        inside = groups == group
+        table[str(group)] = {
+            "malignant": int(labels[inside].sum()),
+            "pictures": int(inside.sum()),
+            "called_malignant": round(float((probabilities[:, inside] >= 0.5).mean()), 4),
+            "mean_probability": round(float(probabilities[:, inside].mean()), 4),
+        }
+    return table
+
+
+def frozen_features(features: TrunkFeatures, backbone: Backbone) -> NDArray[np.float64]:
+    """Pooled features (N, 2048) of the plain view from the last ImageNet block as it comes, without attention."""
+    net = DALAResNet50()
+    net.load_imagenet(backbone)
+    net.eval()
+    pooled = nn.Sequential(net.layer4.blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return apply_to_view(pooled, features, "plain", np.arange(len(features.views["plain"])))
+
+
+def colour_statistics(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Mean and standard deviation of R, G and B, (N, 6), of pictures (N, H, W, 3) uint8."""
+    flat = pixels.reshape(len(pixels), -1, 3).astype(np.float32)
+    return np.concatenate([flat.mean(1), flat.std(1)], axis=1).astype(np.float64)
+
+
+def linear_probe(
+    x: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.str_],
+    training: NDArray[np.int64],
+    test: NDArray[np.int64],
+    strength: float = 1e-3,
+) -> NDArray[np.float64]:
+    """Probability of malignant for the test pictures by group-balanced logistic regression on standardised features."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+    weights = group_weights(labels[training], groups[training])
+    model.fit(x[training], labels[training], logisticregression__sample_weight=weights)
+    answer: NDArray[np.float64] = model.predict_proba(x[test])[:, 1]
+    return answer
+
+
+def evaluate(dataset: breakhis.Dataset, model: Model, progress: Progress | None = None) -> dict[str, Any]:
+    """Score a model on a data set, picture by picture, by the very path that serves users; ready for JSON.
+
+    `protocol` says by how many accession groups, and whether the weights have seen any of them in training. Raises
+    DataError for a picture that cannot be read.
+    """
+    if model.card.classes != dataset.classes:
+        raise DataError(f"The weights {model.name} know {model.card.classes}, the data set {dataset.classes}.")
+    probabilities = np.zeros(len(dataset.records))
+    for done, record in enumerate(dataset.records):
+        try:
+            patch = read_image(record.path)
+        except IntakeError as error:
+            raise DataError(f"{record.name} cannot be scored: {error}") from error
+        probabilities[done] = predict(patch, model).probabilities[1]
+        if progress is not None:
+            progress(done + 1, len(dataset.records))
+    return {
+        "protocol": protocol_of(dataset, model),
+        "weights": model.name,
+        "pictures": len(dataset.records),
+        "groups": len(set(dataset.groups)),
+        **with_intervals(dataset.labels, probabilities, dataset.groups),
+    }
+
+
+def protocol_of(dataset: breakhis.Dataset, model: Model) -> str:
+    """One sentence on what a score on this data set means for these weights."""
+    seen = np.isin(dataset.groups, sorted(model.card.training_groups))
+    groups, known = len(set(dataset.groups)), len(set(dataset.groups[seen]))
+    scales = "/".join(f"{m}X" for m in sorted({record.magnification for record in dataset.records}))
+    start = (
+        f"every picture scored once by weights trained at {model.card.magnification}, BreakHis {scales}, "
+        f"95 % intervals by bootstrap over {groups} accession groups; "
+    )
+    if known == 0:
+        return start + "none of these groups was in the weights' training data"
+    share = "all" if known == groups else f"{known} of the {groups}"
+    return start + (
+        f"{share} groups ({int(seen.sum())} of {len(seen)} pictures) were in the weights' training data, so this is "
+        "the fit to known patients and no estimate for new ones"
+    )
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a result file, readable and stable under version control."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

