@@ -28,7 +28,7 @@ RESIDUAL_OF_EOSIN = 0.16
 
 NOTICE = "Drawn by code as a schematic of H&E: it is not tissue and has no diagnosis."
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 
@@ -149,6 +149,12 @@ def _blob(sheet: _Sheet, x: float, y: float, radius_x: float, radius_y: float, a
     return _filled((turn @ ellipse).T + np.array([x, y]))
 
 
+def _opened(mask: Mask, size: int) -> Mask:
+    """The mask without what is narrower than a disc of that diameter."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc).astype(bool)
+
+
 def _filled(points: NDArray[np.float64]) -> Mask:
     canvas = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.fillPoly(canvas, [np.rint(points).astype(np.int32)], 1)
@@ -267,10 +273,6 @@ def _cytoplasm(
 # Tissue
 
 
-def _glass(sheet: _Sheet) -> None:
-    sheet.h[:], sheet.e[:] = 0.006, 0.01
-
-
 def _fibres(
     sheet: _Sheet,
     angle: float,
@@ -286,7 +288,6 @@ def _fibres(
     Around the structures of a mask the fibres bend and run in parallel to their edge. clefts is the number of standard
     deviations below which a bundle opens: a higher number, fewer clefts.
     """
-    whole = np.ones((HEIGHT, WIDTH), np.float32)
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     along = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
     across = y * np.float32(np.cos(angle)) - x * np.float32(np.sin(angle))
@@ -315,7 +316,8 @@ def _fibres(
     open_ = 0.55 * wide + 0.65 * middle + 0.30 * fine + 0.50 * sheet.noise(34) + 0.20 * sheet.noise(7)
     cleft = _step(-open_, clefts, clefts + 0.7)
     density = np.maximum(density, 0.05) * (1 - 0.94 * cleft)
-    sheet.lay(whole, (blue * (1 + 0.3 * middle + 0.3 * sheet.noise(20))) * (1 - 0.85 * cleft), density)
+    sheet.h[:] = blue * (1 + 0.3 * middle + 0.3 * sheet.noise(20)) * (1 - 0.85 * cleft)
+    sheet.e[:] = density
 
 
 def _tangent(sheet: _Sheet, x: float, y: float) -> float:
@@ -371,9 +373,7 @@ def _red_cell(sheet: _Sheet, x: float, y: float, radius: float) -> None:
     sheet.lay(_step(radius - distance, -0.8, 0.8), 0.02, 0.56 - 0.22 * np.exp(-((distance / (0.5 * radius)) ** 2)))
 
 
-def _line_with_nuclei(
-    sheet: _Sheet, depth: Plane, level: float, spacing: float, kind: _Nucleus, along: bool, shake: float = 1.0
-) -> None:
+def _line_with_nuclei(sheet: _Sheet, depth: Plane, level: float, spacing: float, kind: _Nucleus, along: bool) -> None:
     """Nuclei on a level line of the depth, standing on the edge or (along) lying on it."""
     contours, _ = cv2.findContours((depth > level).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     smooth = _blurred(depth, 3)
@@ -386,7 +386,7 @@ def _line_with_nuclei(
             continue
         places = (np.arange(number) + sheet.rng.uniform(-0.22, 0.22, number)) * length[-1] / number
         for index in np.searchsorted(length, places % length[-1]).clip(0, len(points) - 1):
-            x, y = points[index] + sheet.rng.normal(0, shake, 2)
+            x, y = points[index] + sheet.rng.normal(0, 1.0, 2)
             i, j = int(np.clip(y, 3, HEIGHT - 4)), int(np.clip(x, 3, WIDTH - 4))
             gx, gy = float(smooth[i, j + 3] - smooth[i, j - 3]), float(smooth[i + 3, j] - smooth[i - 3, j])
             normal = np.arctan2(gy, gx)
@@ -421,9 +421,9 @@ def _ducts(sheet: _Sheet, shapes: list[Mask], thickness: float = 32, secretion: 
     _line_with_nuclei(sheet, depth, thickness * 0.53, 19.5, RESTING, along=False)
 
 
-def _fat(sheet: _Sheet, region: Mask, spacing: float = 150) -> None:
+def _fat(sheet: _Sheet, region: Mask) -> None:
     """Adipose tissue: large empty cells, thin walls, a flat nucleus here and there."""
-    spots = _spots(sheet, np.ones_like(region), spacing, jitter=0.22)
+    spots = _spots(sheet, np.ones_like(region), 120, jitter=0.22)
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     x, y = x + 9 * sheet.noise(45), y + 9 * sheet.noise(45)
     distances = np.stack([np.hypot(x - np.float32(px), y - np.float32(py)) for px, py in spots])
@@ -443,17 +443,17 @@ def _fat(sheet: _Sheet, region: Mask, spacing: float = 150) -> None:
             _nucleus(sheet, float(column), float(row), float(np.arctan2(gx, -gy)), FLAT)
 
 
-def _tumour(sheet: _Sheet, region: Mask, spacing: float = 31, dark: float = 0.35) -> None:
+def _tumour(sheet: _Sheet, region: Mask) -> None:
     """A sheet of crowded, large, unequal nuclei without order; the region becomes lesion."""
     rng = sheet.rng
     depth = _inside(region)
-    spots = _spots(sheet, region & (depth > 8), spacing, jitter=0.33)
+    spots = _spots(sheet, region & (depth > 8), 31, jitter=0.33)
     sheet.lesion |= region
     gap = np.exp(-((_inside(~region) / 4) ** 2)) * (~region)  # cells shrink away from the stroma
     sheet.lay(0.75 * gap * _step(sheet.noise(30), -0.5, 0.6), 0.01, 0.03)
     _cytoplasm(sheet, region, spots, 0.20, 0.27, 0.55)
     for x, y in spots[rng.permutation(len(spots))]:
-        kind = DARK if rng.random() < dark else VESICULAR
+        kind = DARK if rng.random() < 0.35 else VESICULAR
         size = float(np.clip(rng.lognormal(-0.05, 0.18), 0.62, 1.45))
         _nucleus(sheet, x, y, rng.uniform(0, np.pi), kind, size)
     deep = np.argwhere(depth > 20)
@@ -467,7 +467,6 @@ def _tumour(sheet: _Sheet, region: Mask, spacing: float = 31, dark: float = 0.35
 
 def _paint_ducts(sheet: _Sheet) -> None:
     rng = sheet.rng
-    _glass(sheet)
     places = [(110, 110), (300, 95), (520, 130), (190, 320), (400, 300), (600, 350)]
     ducts = [
         _blob(
@@ -498,10 +497,7 @@ def _apart(shapes: list[Mask]) -> list[Mask]:
     kept = []
     for shape in shapes:
         free = shape & (_inside(~taken) > 22) if taken.any() else shape
-        # Opening takes away the thin horns that cutting leaves.
-        opened = cv2.morphologyEx(
-            free.astype(np.uint8), cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (41, 41))
-        ).astype(bool)
+        opened = _opened(free, 41)  # takes away the thin horns that cutting leaves
         if opened.sum() > 3000:
             kept.append(opened)
             taken |= opened
@@ -510,7 +506,6 @@ def _apart(shapes: list[Mask]) -> list[Mask]:
 
 def _paint_fibroadenoma(sheet: _Sheet) -> None:
     rng = sheet.rng
-    _glass(sheet)
     shapes = []
     for x, y, turn in ((170, 130, 0.5), (480, 110, -0.4), (330, 330, 0.1), (610, 330, 1.0)):
         t = np.linspace(-1, 1, 60)
@@ -530,12 +525,10 @@ def _paint_fibroadenoma(sheet: _Sheet) -> None:
 
 def _paint_sheets(sheet: _Sheet) -> None:
     rng = sheet.rng
-    _glass(sheet)
     angle = rng.uniform(-0.5, 0.5)
-    _fibres(sheet, angle, eosin=0.33, clefts=1.0)
     stroma = sheet.noise(42, 34) + 0.35 * sheet.noise(16)
     region = stroma < np.quantile(stroma, 0.62)
-    region = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_OPEN, np.ones((25, 25), np.uint8)).astype(bool)
+    region = _opened(region, 37)
     _fibres(sheet, angle, region, eosin=0.33, clefts=1.0)
     free = _inside(~region) > 7
     _fibroblasts(sheet, free, 34)
@@ -545,7 +538,6 @@ def _paint_sheets(sheet: _Sheet) -> None:
 
 def _paint_files(sheet: _Sheet) -> None:
     rng = sheet.rng
-    _glass(sheet)
     _fibres(sheet, rng.uniform(-0.7, 0.7), eosin=0.33, wave=22, clefts=1.25)
     everywhere = np.ones((HEIGHT, WIDTH), bool)
     _fibroblasts(sheet, everywhere, 52)
@@ -585,7 +577,6 @@ def _paint_files(sheet: _Sheet) -> None:
 
 def _paint_mixed(sheet: _Sheet) -> None:
     rng = sheet.rng
-    _glass(sheet)
     nest = _blob(sheet, 205 + rng.uniform(-20, 20), 235, 150, 175, rng.uniform(-0.3, 0.3), 0.22)
     ducts = [
         _blob(sheet, x + rng.uniform(-15, 15), y, rng.uniform(60, 76), rng.uniform(50, 60), rng.uniform(0, 3), 0.15)
@@ -600,14 +591,13 @@ def _paint_mixed(sheet: _Sheet) -> None:
     free = (_inside(~everything) > 10) & ~fat
     _fibroblasts(sheet, free, 42)
     _scatter(sheet, free & (_inside(~nest) < 45), 22, LYMPHOCYTE)
-    _fat(sheet, fat, 120)
+    _fat(sheet, fat)
     _ducts(sheet, ducts)
     _tumour(sheet, nest)
 
 
 def _paint_mucin(sheet: _Sheet) -> None:
     rng = sheet.rng
-    _glass(sheet)
     walls = np.abs(sheet.noise(75))
     _fibres(sheet, rng.uniform(-0.6, 0.6), walls > 0.22, eosin=0.32)
     pool = _step(walls, 0.16, 0.24)
@@ -632,7 +622,7 @@ def _paint_mucin(sheet: _Sheet) -> None:
 class _Drawing:
     title: str
     description: str
-    paint: Callable[[_Sheet], Any]
+    paint: Callable[[_Sheet], None]
 
 
 _DRAWINGS = {

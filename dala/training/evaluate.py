@@ -116,7 +116,7 @@ def frozen_features(features: TrunkFeatures, backbone: Backbone) -> NDArray[np.f
     net = DALAResNet50()
     net.load_imagenet(backbone)
     net.eval()
-    pooled = nn.Sequential(net.layer4.blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    pooled = nn.Sequential(net.layer4.get_submodule("blocks"), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return apply_to_view(pooled, features, "plain", np.arange(len(features.views["plain"])))
 
 

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 from dala.data.augment import Augmentation
 
 SIZE = 224  # side to which every picture is squeezed, as the pictures of the 224 edition were
+
+
+GEOMETRIC = Augmentation(crop=0.85, aspect=1.25, stain=0.0, stain_mix=0.0, gain=0.0, gamma=0.0, grey=0.0, blur=0.0)
+STAINED = Augmentation()
+# Colour and stain far beyond what a laboratory does, shape untouched: how much does a model lean on colour?
+STAIN_SHIFT = Augmentation(
+    crop=1.0, aspect=1.0, stain=0.4, stain_mix=0.1, gain=0.1, gamma=0.25, grey=0.0, blur=0.0, symmetries=False
+)
 
 
 @dataclass(frozen=True)
@@ -30,21 +38,20 @@ class Recipe:
     average: float = 0.98  # exponential moving average of the weights; the average is what is kept
     warm_up: float = 0.1  # share of the steps; then half a cosine down to zero
     benign_weight: float = 2.0  # draws of benign against malignant pictures, after groups are balanced in each class
-    views: int = 4  # random views of each picture besides the plain one and its mirror image
     norm_batches: int = 16  # batches from which layer4's BatchNorm statistics are estimated anew, then frozen
-    augmentation: Augmentation = field(
-        default=Augmentation(
-            crop=0.7, aspect=1.3, stain=0.08, stain_mix=0.01, gain=0.02, gamma=0.05, grey=0.0, blur=0.1
-        )
-    )
+    # Views of each picture, drawn equally often: plain, mirrored, and these.
+    geometric_views: int = 2
+    stained_views: int = 1
+    geometric: Augmentation = GEOMETRIC
+    stained: Augmentation = STAINED
+
+    @property
+    def training_views(self) -> tuple[str, ...]:
+        """Names of the views that training draws from."""
+        geometric = [f"geometric{k}" for k in range(self.geometric_views)]
+        return ("plain", "mirrored", *geometric, *(f"stained{k}" for k in range(self.stained_views)))
 
     @property
     def fingerprint(self) -> str:
         """Eight letters that change with any choice, so that no run resumes from another recipe's files."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
-
-
-# Colour and stain far beyond what a laboratory does, shape untouched: how much does a model lean on colour?
-STAIN_SHIFT = Augmentation(
-    crop=1.0, aspect=1.0, stain=0.4, stain_mix=0.1, gain=0.1, gamma=0.25, grey=0.0, blur=0.0, symmetries=False
-)

@@ -1,0 +1,100 @@
+"""What the network is shown, and that serving it leaves no trace."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dala.intake.image import Patch, read_image
+from dala.nets.runtime import Model, cut, load_model, network_input, plan_grid, predict
+from dala.opinion import evidence_maps
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model()
+
+
+def patch_of(pixels: np.ndarray) -> Patch:
+    return read_image(cv2.imencode(".png", pixels[..., ::-1])[1].tobytes(), "drawn.png")
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "grid"),
+    [
+        (700, 460, (1, 1)),
+        (224, 224, (1, 1)),
+        (460, 1050, (1, 1)),  # 2.28 : 1, still within what training varied
+        (1400, 460, (1, 2)),  # 3.04 : 1 is two frames of 1.52 : 1
+        (460, 2800, (4, 1)),
+        (30000, 100, (1, 12)),  # bounded
+    ],
+)
+def test_plan(width: int, height: int, grid: tuple[int, int]) -> None:
+    assert plan_grid(width, height, (700, 460)) == grid
+
+
+def test_tiles_cover_the_picture_once_and_match_pillow() -> None:
+    pixels = noise(101, 307)
+    tiles, views = cut(pixels, (1, 3), 32)
+    assert [view.box for view in views] == [(0, 0, 102, 101), (102, 0, 205, 101), (205, 0, 307, 101)]
+    for tile, view in zip(tiles, views, strict=True):
+        expected = Image.fromarray(pixels).crop(view.box).resize((32, 32), Image.Resampling.BICUBIC)
+        assert np.abs(tile.astype(int) - np.asarray(expected).astype(int)).max() <= 40
+        # Pillow's box argument looks over the edge of the tile, crop does not: equal but for the rim.
+        assert np.array_equal(tile[4:-4, 4:-4], np.asarray(expected)[4:-4, 4:-4])
+
+
+def test_network_input_by_hand() -> None:
+    # A picture of one colour stays of one colour; (128 / 255 - mean) / std per channel.
+    x = network_input(np.full((1, 8, 8, 3), 128, np.uint8), 16)
+    assert x.shape == (1, 3, 16, 16)
+    expected = [(128 / 255 - m) / s for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]
+    np.testing.assert_allclose(x[0].mean((1, 2)), expected, rtol=1e-5)
+    assert float(x.std((2, 3)).max()) < 1e-5
+
+
+def test_prediction_is_the_mean_logit_of_the_tiles(model: Model) -> None:
+    pixels = noise(200, 900)
+    whole = predict(patch_of(pixels), model)
+    assert whole.grid == (1, 3)
+    parts = [
+        predict(patch_of(np.ascontiguousarray(pixels[:, left : left + 300])), model).logits for left in (0, 300, 600)
+    ]
+    np.testing.assert_allclose(
+        whole.logits, np.mean(parts, 0), atol=2e-2
+    )  # rims of the tiles are resampled differently
+    np.testing.assert_allclose(whole.probabilities, np.exp(whole.logits) / np.exp(whole.logits).sum(), rtol=1e-12)
+
+
+def test_eight_threads_answer_as_one(model: Model) -> None:
+    patches = [patch_of(noise(120, 140, seed)) for seed in range(4)] * 2
+    alone = [predict(patch, model) for patch in patches[:4]] * 2
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda patch: predict(patch, model), patches))
+        maps = list(pool.map(lambda prediction: evidence_maps(prediction)["malignant"].values, together))
+    for one, other, seen in zip(alone, together, maps, strict=True):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+        np.testing.assert_allclose(evidence_maps(one)["malignant"].values, seen, atol=1e-6)
+
+
+def test_serving_leaves_no_trace(model: Model) -> None:
+    before = {key: value.clone() for key, value in model.net.state_dict().items()}
+    modes = [module.training for module in model.net.modules()]
+    for _ in range(2):
+        evidence_maps(predict(patch_of(noise(64, 64)), model))
+    with pytest.raises(AttributeError):
+        predict(None, model)  # type: ignore[arg-type]
+    assert modes == [module.training for module in model.net.modules()]
+    assert all(p.grad is None and not p.requires_grad for p in model.net.parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.net.modules())
+    assert all(torch.equal(before[key], value) for key, value in model.net.state_dict().items())

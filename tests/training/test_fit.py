@@ -1,0 +1,133 @@
+"""Training: the same seed gives the same result, also after a kill; it learns; processes share the work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dala.data import breakhis
+from dala.data.pixels import load_pixels
+from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.imagenet import Backbone
+from dala.training import fit as training
+from dala.training.fit import TrunkFeatures, apply_to_view, fit, trunk_features
+from dala.training.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def dataset(tree: Path) -> breakhis.Dataset:
+    return breakhis.load(tree, 200)
+
+
+@pytest.fixture(scope="module")
+def features(
+    dataset: breakhis.Dataset, backbone: Backbone, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> TrunkFeatures:
+    return trunk_features(load_pixels(dataset.records), backbone, recipe, tmp_path_factory.mktemp("features"))
+
+
+def run(
+    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe, folder: Path
+) -> DALAResNet50:
+    everything = np.arange(len(dataset.labels))
+    return fit(features, dataset.labels, dataset.groups, everything, backbone, recipe, 7, folder)
+
+
+def same(one: DALAResNet50, other: DALAResNet50) -> bool:
+    return all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
+
+
+def test_trunk_features_are_the_trunks(
+    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe
+) -> None:
+    net = DALAResNet50()
+    net.load_imagenet(backbone)
+    pixels = load_pixels(dataset.records)
+    with torch.no_grad():
+        expected = net.eval().trunk(training.network_input(pixels[4:5], recipe.enlarged))
+    found = features.batch(["plain"], np.array([4]), torch.device("cpu")).float()
+    assert found.shape == (1, 1024, 2, 2)
+    assert (found - expected).norm() / expected.norm() < 0.02  # bfloat16
+    mirrored = features.batch(["mirrored"], np.array([4]), torch.device("cpu")).float()
+    with torch.no_grad():
+        flipped = net.trunk(training.network_input(pixels[4:5, :, ::-1].copy(), recipe.enlarged))
+    assert (mirrored - flipped).norm() / flipped.norm() < 0.02
+
+
+def test_it_learns_logs_and_freezes_the_trunk(
+    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, tmp_path: Path, recipe: Recipe
+) -> None:
+    net = run(dataset, features, backbone, recipe, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 16))  # 33 pictures in batches of 8: 5 steps, 3 epochs
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert not list(tmp_path.glob("checkpoint*"))
+    module = torch.nn.Sequential(net.layer4, net.head, torch.nn.Softmax(1))
+    malignant = apply_to_view(module, features, "plain", np.arange(33))[:, 1]
+    assert malignant[dataset.labels == 1].mean() > malignant[dataset.labels == 0].mean()
+    for key, value in net.trunk.state_dict().items():
+        if "num_batches" not in key:
+            assert torch.equal(value, backbone.state[key]), key
+    statistics = net.layer4.get_submodule("blocks.0.bn1").running_mean
+    assert not torch.equal(statistics, backbone.state["layer4.0.bn1.running_mean"])
+    assert not net.training
+
+
+def test_same_seed_same_result_also_after_a_kill(
+    dataset: breakhis.Dataset,
+    features: TrunkFeatures,
+    backbone: Backbone,
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    straight = run(dataset, features, backbone, recipe, tmp_path / "straight")
+    monkeypatch.setattr(training, "CHECKPOINT_STEPS", 4)
+    save, saved = training._save, []
+
+    def save_and_die(*arguments: object) -> None:
+        save(*arguments)  # type: ignore[arg-type]
+        saved.append(arguments[-1])
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset, features, backbone, recipe, tmp_path / "killed")
+    assert saved == [4, 8]
+    resumed = run(dataset, features, backbone, recipe, tmp_path / "killed")
+    steps = [json.loads(line)["step"] for line in (tmp_path / "killed" / "log.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 16))  # nothing was done twice
+    assert same(straight, resumed)
+
+
+def _share(rank: int, world: int, where: str, arguments: tuple[object, ...], out: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{where}", rank=rank, world_size=world)
+    net = fit(*arguments, Path(out) / f"rank{rank}")  # type: ignore[arg-type]
+    torch.save(net.state_dict(), Path(out) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_do_one_run(
+    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, tmp_path: Path
+) -> None:
+    """Without dropout the averaged gradients of two half batches are those of the whole batch."""
+    recipe = Recipe(enlarged=32, epochs=1, batch=8, norm_batches=2, geometric_views=1, stained_views=1, dropout=0.0)
+    arguments = (features, dataset.labels, dataset.groups, np.arange(33), backbone, recipe, 3)
+    alone = fit(*arguments, tmp_path / "alone").state_dict()
+    torch.multiprocessing.spawn(_share, (2, str(tmp_path / "meet"), arguments, str(tmp_path)), nprocs=2)
+    both = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    answers = []
+    for state in (alone, both[0]):
+        net = DALAResNet50()
+        net.load_state_dict(state)
+        module = torch.nn.Sequential(net.layer4, net.head, torch.nn.Softmax(1)).eval()
+        answers.append(apply_to_view(module, features, "plain", np.arange(33))[:, 1])
+    assert all(torch.equal(both[0][key], both[1][key]) for key in alone)
+    np.testing.assert_allclose(answers[0], answers[1], atol=0.02)
+    assert np.ptp(answers[0]) > 0.05  # they do tell pictures apart
