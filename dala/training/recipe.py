@@ -37,11 +37,11 @@ class Recipe:
     smoothing: float = 0.05  # of the labels
     average: float = 0.98  # exponential moving average of the weights; the average is what is kept
     warm_up: float = 0.1  # share of the steps; then half a cosine down to zero
-    benign_weight: float = 2.0  # draws of benign against malignant pictures, after groups are balanced in each class
+    benign_weight: float = 2.5  # draws of benign against malignant pictures, after groups are balanced in each class
     norm_batches: int = 16  # batches from which layer4's BatchNorm statistics are estimated anew, then frozen
     # Views of each picture, drawn equally often: plain, mirrored, and these.
-    geometric_views: int = 2
-    stained_views: int = 1
+    geometric_views: int = 0
+    stained_views: int = 0
     geometric: Augmentation = GEOMETRIC
     stained: Augmentation = STAINED
 

@@ -1,0 +1,137 @@
+"""The command line: a JSON line a file, exports that are complete or absent, sentences instead of tracebacks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dala.cli import main
+from dala.explain.gradcam import SignedMap
+from dala.explain.threshold import threshold
+from dala.phantoms import PHANTOMS, draw
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "drawn.png"
+    cv2.imwrite(str(path), draw(PHANTOMS[0]).pixels[..., ::-1])
+    return path
+
+
+def test_predict_in_order_with_refusals(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    files = [str(text), str(picture), str(tmp_path / "absent.png"), str(picture)]
+    assert main(["predict", *files, "--json"]) == 1
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["file"] for record in records] == files
+    assert [record["status"] for record in records] == ["refused", "ok", "refused", "ok"]
+    keys = ["file", "sha256", "status", "reason", "prediction", "probabilities", "weights", "ms"]
+    assert all(list(record) == keys for record in records)
+    good = records[1]
+    assert good["sha256"] == hashlib.sha256(picture.read_bytes()).hexdigest()
+    assert records[0]["sha256"] == hashlib.sha256(b"no picture").hexdigest()
+    assert records[2]["sha256"] is None
+    assert good["reason"] is None
+    assert sum(good["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert good["prediction"] == max(good["probabilities"], key=good["probabilities"].get)
+    assert good["probabilities"] == records[3]["probabilities"]
+    assert good["ms"] > 0
+    assert records[0]["prediction"] is None
+    assert records[0]["reason"].endswith(".")
+
+
+def test_predict_all_read_is_zero(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(picture)]) == 0
+    assert "not calibrated" in capsys.readouterr().out
+
+
+def test_explain_writes_what_it_says(picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    call = ["explain", str(picture), "--out", str(out), "--rule", "mean_std", "--k", "0.5", "--target", "malignant"]
+    assert main(call) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "dt_overlay.png",
+        "explanation.json",
+        "map.npy",
+        "overlay.png",
+    ]
+    record = json.loads((out / "explanation.json").read_text())
+    values = np.load(out / "map.npy")
+    assert values.dtype == np.float32
+    assert values.shape == (record["map"]["height"], record["map"]["width"]) == (10, 10)
+    assert (record["target"], record["rule"], record["parameter"]) == ("malignant", "mean_std", 0.5)
+    # Anyone can recompute the threshold from the exported raw map.
+    field = SignedMap(values, "malignant").enlarged(record["displayed"]["height"], record["displayed"]["width"])
+    again = threshold(field, "mean_std", 0.5)
+    assert again.threshold == pytest.approx(record["threshold"])
+    assert again.kept_area == pytest.approx(record["kept_area"])
+    positive = field[field > 0].astype(np.float64)
+    assert record["threshold"] == pytest.approx(positive.mean() + 0.5 * positive.std(), rel=1e-4)
+    assert cv2.imread(str(out / "dt_overlay.png")).shape[:2] == (460, 700)
+    assert "not for diagnosis" in record["notice"]
+    opposite = tmp_path / "benign"
+    assert main(["explain", str(picture), "--out", str(opposite), "--target", "benign"]) == 0
+    np.testing.assert_array_equal(np.load(opposite / "map.npy"), -values)
+
+
+def test_a_failed_export_has_no_manifest(picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["explain", str(picture), "--out", str(out)]) == 0
+    assert main(["explain", str(picture), "--out", str(out), "--rule", "fixed", "--k", "7"]) == 1
+    assert (out / "explanation.json").is_file()  # a refused rule touches nothing
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert main(["explain", str(picture), "--out", str(blocked)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (["predict", "x.png", "--weights", "absent"], "There is no model card absent.json"),
+        (["evaluate", "breakhis", "--data", "absent"], "does not exist"),
+        (["validate", "breakhis", "--data", "absent"], "does not exist"),
+        (["backbone", "--source", "absent.safetensors"], "There is no backbone file"),
+        (["explain", "absent.png", "--out", "out"], "absent.png"),
+    ],
+)
+def test_mistakes_are_sentences(
+    call: list[str], sentence: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(call) == 1
+    printed = capsys.readouterr()
+    assert sentence in printed.err
+    assert "Traceback" not in printed.err
+
+
+def test_unknown_rule_and_target(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(picture), "--out", str(tmp_path / "o"), "--rule", "magic"]) == 1
+    assert "There is no rule named 'magic'" in capsys.readouterr().err
+    assert main(["explain", str(picture), "--out", str(tmp_path / "o"), "--target", "other"]) == 2
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_module_runs() -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-m", "dala", "--help"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert "crossvalidate" in done.stdout
+
+
+def test_evaluate_prints_one_object(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the original pictures at hand: the keys, and the confession that these patients are known."""
+    assert main(["evaluate", "breakhis", "--data", str(shared_data / "breakhis_originals"), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["pictures"] == 44
+    assert "were in the weights' training data" in record["protocol"]
+    assert record["auc"]["low"] <= record["auc"]["value"] <= record["auc"]["high"]
