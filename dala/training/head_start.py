@@ -1,0 +1,68 @@
+"""The convex start of the head: it first computes a logistic regression, exactly, and is fine-tuned from there.
+
+Fine-tuning from a random head distorts pretrained features (Kumar et al., ICLR 2022: linear probe, then fine-tune).
+With eight benign patients that costs more than it gives, so the head's layers begin as a group-balanced logistic
+regression of the pooled features, written in their own activations.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from dala.nets.dala_resnet50 import DualActivatedHead
+
+LEAK = 0.01
+SYMMETRY_BREAKING = 0.01  # share of the random start that stays, so that equal units do not learn the same
+
+
+def logistic_regression(
+    x: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64], strength: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights (classes, features) and biases (classes,) of the centred logits, in units of the raw features.
+
+    x: (N, features), standardised inside; weights: (N,) of the pictures; strength: scikit-learn's C, small is strong.
+    """
+    mean, deviation = x.mean(0), x.std(0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    model = LogisticRegression(C=strength, max_iter=2000).fit((x - mean) / deviation, labels, weights)
+    rows, biases = model.coef_, model.intercept_
+    if len(rows) == 1:  # two classes share one margin
+        rows, biases = np.concatenate([-rows, rows]) / 2, np.concatenate([-biases, biases]) / 2
+    rows = rows / deviation
+    return rows, biases - rows @ mean
+
+
+def write_into_head(head: DualActivatedHead, rows: NDArray[np.float64], biases: NDArray[np.float64]) -> None:
+    """Make the head compute `rows @ pooled + biases`, up to `SYMMETRY_BREAKING`.
+
+    A linear function m survives both activations as a pair: leaky(m) - leaky(-m) = (1 + LEAK) m, then
+    relu(m) - relu(-m) = m. Every pair is repeated over the units that there are and averaged by the next layer, so that
+    dropout disturbs it little.
+    """
+    classes, device = len(rows), head.fc1.weight.device
+    first = head.fc1.out_features // (2 * classes)
+    second = head.fc2.out_features // (2 * classes)
+    w = torch.tensor(rows, dtype=torch.float32, device=device)
+    b = torch.tensor(biases, dtype=torch.float32, device=device)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.mul_(SYMMETRY_BREAKING)
+        for c in range(classes):
+            plus = slice(2 * c * first, (2 * c + 1) * first)
+            minus = slice((2 * c + 1) * first, (2 * c + 2) * first)
+            head.fc1.weight[plus] += w[c]
+            head.fc1.bias[plus] += b[c]
+            head.fc1.weight[minus] -= w[c]
+            head.fc1.bias[minus] -= b[c]
+            share = 1 / (first * (1 + LEAK))
+            up = slice(2 * c * second, (2 * c + 1) * second)
+            down = slice((2 * c + 1) * second, (2 * c + 2) * second)
+            head.fc2.weight[up, plus] += share
+            head.fc2.weight[up, minus] -= share
+            head.fc2.weight[down, plus] -= share
+            head.fc2.weight[down, minus] += share
+            head.classifier.weight[c, up] += 1 / second
+            head.classifier.weight[c, down] -= 1 / second
