@@ -18,6 +18,10 @@ class DualActivatedHead(nn.Sequential):
     logit towards the input is the same at every place of a picture.
     """
 
+    fc1: nn.Linear
+    fc2: nn.Linear
+    classifier: nn.Linear
+
     def __init__(self, channels: int, classes: int, dropout: float = 0.5) -> None:
         super().__init__(
             OrderedDict(

@@ -1,0 +1,55 @@
+"""Take docs/second_opinion.png: the real page with a drawn example, at 1280 px.
+
+PYTHONPATH=. python docs/screenshot.py
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+from playwright.sync_api import sync_playwright
+
+from dala.phantoms import draw
+
+ROOT = Path(__file__).resolve().parents[1]
+PORT = 8597
+EXAMPLE = "nest_beside_ducts"
+
+
+def main() -> None:
+    """Serve the app, choose the example, wait for the panels, write the picture."""
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(PORT)]
+    served = subprocess.Popen(command, cwd=ROOT)
+    try:
+        for _ in range(120):
+            try:
+                urlopen(f"http://localhost:{PORT}/_stcore/health", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.5)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-background-networking"]
+            )
+            page = browser.new_page(viewport={"width": 1280, "height": 1120})
+            page.goto(f"http://localhost:{PORT}")
+            page.get_by_label("Examples").click(timeout=60_000)
+            page.get_by_role("option", name=draw(EXAMPLE).title).click()
+            page.get_by_text("DT Grad-CAM: above the threshold").wait_for(timeout=60_000)
+            page.wait_for_load_state("networkidle")
+            page.mouse.move(0, 0)
+            time.sleep(1)
+            page.screenshot(path=str(ROOT / "docs" / "second_opinion.png"))
+            browser.close()
+    finally:
+        served.terminate()
+        served.wait()
+
+
+if __name__ == "__main__":
+    main()
