@@ -75,8 +75,9 @@ def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR) -> Mod
 def plan_grid(width: int, height: int, frame: tuple[int, int]) -> tuple[int, int]:
     """(rows, columns) of equal tiles that show the network pictures shaped like those it was trained on.
 
-    The whole picture, squeezed, as long as its sides differ by no more than a factor `WHOLE_UP_TO`: the stretch that
-    training itself varied. A longer one is cut along its long side into tiles of about the training `frame`'s shape.
+    The whole picture, squeezed, as long as its sides differ by no more than a factor `WHOLE_UP_TO`: half as much again
+    as the training frame's 1.52. A longer one is cut along its long side into tiles of about that `frame`'s shape.
+    Measured by benchmarks/view_policy.py.
     """
     long, short = max(width, height), min(width, height)
     if long <= WHOLE_UP_TO * short:

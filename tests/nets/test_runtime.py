@@ -33,7 +33,7 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     [
         (700, 460, (1, 1)),
         (224, 224, (1, 1)),
-        (460, 1050, (1, 1)),  # 2.28 : 1, still within what training varied
+        (460, 1050, (1, 1)),  # 2.28 : 1, just below the limit
         (1400, 460, (1, 2)),  # 3.04 : 1 is two frames of 1.52 : 1
         (460, 2800, (4, 1)),
         (30000, 100, (1, 12)),  # bounded

@@ -1,0 +1,74 @@
+"""Whole picture or tiles for elongated pictures? AUC on patients the networks have not seen.
+
+    PYTHONPATH=. python benchmarks/view_policy.py --data ROOT [--runs runs]
+
+One repeat of the grouped cross-validation is trained again (seconds a fold once `crossvalidate` has left the trunk
+features in `runs`). Each test picture is shown as it is, as its central square, and as a panorama: joined with the next
+picture of its slide to about 3 : 1, once squeezed whole and once cut into two tiles with averaged logits.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from dala.data import breakhis
+from dala.data.pixels import load_pixels
+from dala.data.splits import grouped_folds
+from dala.nets.imagenet import load_backbone
+from dala.nets.runtime import cut, network_input
+from dala.training.fit import fit, reduced_precision, trunk_features
+from dala.training.metrics import binary_scores
+from dala.training.recipe import SIZE, Recipe
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    arguments = parser.parse_args()
+    recipe, backbone = Recipe(), load_backbone()
+    dataset = breakhis.load(arguments.data, 200)
+    pixels = load_pixels(dataset.records, SIZE)
+    folder = arguments.runs / f"breakhis_200x-{recipe.fingerprint}"
+    features = trunk_features(pixels, backbone, recipe, folder)
+    slides = np.array([record.slide for record in dataset.records])
+    variants: dict[str, np.ndarray] = {}
+    for number, (training, test) in enumerate(grouped_folds(dataset.labels, dataset.groups, 5, seed=0)):
+        net = fit(
+            features, dataset.labels, dataset.groups, training, backbone, recipe, number, folder / f"views-{number}"
+        )
+
+        def margin(picture: np.ndarray, grid: tuple[int, int], net: torch.nn.Module = net) -> float:
+            tiles, _ = cut(picture, grid, SIZE)
+            with torch.no_grad(), reduced_precision(torch.device("cpu")):
+                logits = net(network_input(tiles, recipe.enlarged)).float().mean(0)
+            return float(logits[1] - logits[0])
+
+        for index in test:
+            same = np.flatnonzero(slides == slides[index])
+            following = same[(np.searchsorted(same, index) + 1) % len(same)]
+            # Back to the proportions of the microscope field, 700 x 460.
+            first, second = (np.asarray(Image.fromarray(pixels[i]).resize((700, 460))) for i in (index, following))
+            panorama = np.concatenate([first, second], axis=1)
+            shown = {
+                "as it is, whole": margin(pixels[index], (1, 1)),
+                "central square, whole": margin(np.ascontiguousarray(first[:, 120:580]), (1, 1)),
+                "panorama 3 : 1, whole": margin(panorama, (1, 1)),
+                "panorama 3 : 1, two tiles": margin(panorama, (1, 2)),
+            }
+            for name, value in shown.items():
+                variants.setdefault(name, np.zeros(len(pixels)))[index] = value
+    print("| view | AUC | balanced accuracy |\n|---|---:|---:|")
+    for name, margins in variants.items():
+        accuracy = binary_scores(dataset.labels, 1 / (1 + np.exp(-margins)))["balanced_accuracy"]
+        print(f"| {name} | {roc_auc_score(dataset.labels, margins):.3f} | {accuracy:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
