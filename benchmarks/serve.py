@@ -49,16 +49,17 @@ def main() -> None:
                     if time.perf_counter() - started > 60:
                         raise
                     time.sleep(0.1)
-            page.get_by_text("No picture yet").wait_for(timeout=60_000)
+            page.get_by_test_id("stFileUploader").wait_for(timeout=60_000)
             cold = time.perf_counter() - started
             waits = []
             for file in files:
-                before = page.get_by_test_id("stImage").nth(0).locator("img")
-                source = before.get_attribute("src") if waits else None
+                panel = page.get_by_test_id("stImage").filter(has_text="DT Grad-CAM").locator("img")
+                source = panel.get_attribute("src") if waits else None
                 clock = time.perf_counter()
                 page.locator("input[type=file]").set_input_files(file)
                 page.wait_for_function(
-                    "old => { const i = document.querySelector('[data-testid=stImage] img');"
+                    "old => { const i = [...document.querySelectorAll('[data-testid=stImage]')]"
+                    ".filter(e => e.innerText.includes('DT Grad-CAM')).map(e => e.querySelector('img'))[0];"
                     " return i && i.src !== old && i.complete }",
                     arg=source,
                     timeout=60_000,

@@ -1,6 +1,6 @@
 """Take docs/second_opinion.png: the real page with a drawn example, at 1280 px.
 
-PYTHONPATH=. python docs/screenshot.py
+python docs/screenshot.py
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ from urllib.request import urlopen
 
 from playwright.sync_api import sync_playwright
 
-from dala.phantoms import draw
-
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 8597
-EXAMPLE = "nest_beside_ducts"
+EXAMPLE = "Drawn example: nest beside ducts"
 
 
 def main() -> None:
@@ -39,7 +37,7 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1280, "height": 1120})
             page.goto(f"http://localhost:{PORT}")
             page.get_by_label("Examples").click(timeout=60_000)
-            page.get_by_role("option", name=draw(EXAMPLE).title).click()
+            page.get_by_role("option", name=EXAMPLE).click()
             page.get_by_text("DT Grad-CAM: above the threshold").wait_for(timeout=60_000)
             page.wait_for_load_state("networkidle")
             page.mouse.move(0, 0)

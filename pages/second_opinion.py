@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import streamlit as st
 
+from dala.data import DataError
+from dala.data.breakhis import parse_name
 from dala.explain.render import COLOUR_MAPS, encode_png
 from dala.explain.threshold import RULES
-from dala.intake.image import IntakeError
+from dala.intake.image import MAXIMUM_BYTES, IntakeError
 from dala.nets.runtime import Model, load_model
 from dala.nets.weights import WeightsError
 from dala.opinion import Opinion, explain, explanation_record, second_opinion
-from dala.phantoms import PHANTOMS, draw
+from dala.phantoms import PHANTOMS, Phantom, draw
 
 UPLOAD_TYPES = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp"]
 SAMPLES_AT_MOST = 200
 CLOSE_TO_EVEN = 0.65
-NONE = "none"
+SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that colour is never the only sign
+COLOUR_LIMITS = [float(f"{digit}e{power}") for power in range(-5, 3) for digit in (1, 2, 5)]
+BAR_WIDTH, THUMBNAIL_WIDTH = 110, 172
+AREA, EVIDENCE = "Area (% of the picture)", "Evidence (% of the positive)"
+NONE, DRAWN, FILE = "none", "drawn:", "file:"
 
 
 @st.cache_resource(show_spinner="Loading the model …")
@@ -27,108 +37,185 @@ def shared_model() -> Model:
     return load_model()
 
 
-@st.cache_data(show_spinner=False, max_entries=16)
-def drawn_png(name: str) -> bytes:
-    return encode_png(draw(name).pixels)
+@st.cache_resource(show_spinner=False)
+def phantom(name: str) -> Phantom:
+    return draw(name)
 
 
-# Bytes and name are the key: a rerun of the page never runs the network again.
-@st.cache_resource(show_spinner="The model looks at the picture …", max_entries=16)
+@st.cache_data(show_spinner=False)
+def phantom_png(name: str) -> bytes:
+    return encode_png(phantom(name).pixels)
+
+
+# Bytes and name are the key: a rerun of the page never runs the network again. Few are kept, for one may hold the
+# 48 megapixels that intake lets through.
+@st.cache_resource(show_spinner="The model looks at the picture …", max_entries=8)
 def opinion_of(data: bytes, name: str, _model: Model) -> Opinion:
     return second_opinion(data, _model, name)
 
 
+def plain(text: str) -> str:
+    """Text with every Markdown sign escaped: a file's name may hold anything, even the address of a picture."""
+    return re.sub(r"([\\`*_{}\[\]()<>#~|$:!])", r"\\\1", text)
+
+
+def percent(probability: float) -> str:
+    """Never 100 %: rounding must not make a model certain."""
+    return "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+
+
 def samples() -> dict[str, Path]:
-    """Picture files below the folder that DALA_SAMPLES names, by relative name."""
+    """The first picture files below the folder that DALA_SAMPLES names, by relative name."""
     folder = os.environ.get("DALA_SAMPLES")
     if not folder:
         return {}
-    root = Path(folder)
-    found = sorted(path for path in root.rglob("*") if path.suffix.lower().lstrip(".") in UPLOAD_TYPES)
-    return {str(path.relative_to(root)): path for path in found[:SAMPLES_AT_MOST]}
+    root = Path(folder).expanduser()
+    return {str(path.relative_to(root)): path for path in islice(picture_files(root), SAMPLES_AT_MOST)}
+
+
+def picture_files(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        yield from (
+            Path(folder, file) for file in sorted(files) if Path(file).suffix.lower().removeprefix(".") in UPLOAD_TYPES
+        )
+
+
+def title(key: str) -> str:
+    """How an example is listed; a drawn one is named as drawn."""
+    if key == NONE:
+        return "Choose an example …"
+    return f"Drawn example: {drawn_title(key)}" if key.startswith(DRAWN) else key.removeprefix(FILE)
+
+
+def drawn_title(key: str) -> str:
+    return key.removeprefix(DRAWN).replace("_", " ")
+
+
+# Whichever was chosen last is shown: a new upload puts the example back, an example empties the uploader.
+def forget_example() -> None:
+    st.session_state["example"] = NONE
+
+
+def forget_upload() -> None:
+    st.session_state["uploads"] = st.session_state.get("uploads", 0) + 1
+
+
+def choose_example(key: str) -> None:
+    st.session_state["example"] = key
+    forget_upload()
 
 
 def choose_picture() -> tuple[bytes, str, str | None] | None:
-    """The bytes and name of the chosen picture, and what to say of it if it is an example."""
-    upload_column, example_column = st.columns([3, 2], vertical_alignment="top")
-    with upload_column:
-        upload = st.file_uploader(
-            "Drop an H&E breast patch here to get a second opinion, or choose an example.",
-            type=UPLOAD_TYPES,
-            key="upload",
-        )
-    titles = {f"drawn:{name}": f"Drawn example: {draw_title(name)}" for name in PHANTOMS}
+    """The bytes of the chosen picture, its name, and what must be said of it if it is drawn. May raise OSError."""
     files = samples()
-    titles |= {f"file:{name}": name for name in files}
-    with example_column:
-        example = st.selectbox(
-            "Examples",
-            [NONE, *titles],
-            format_func=lambda key: "Choose an example …" if key == NONE else titles[key],
-            key="example",
-            help="Drawn examples are made by code: schematic H&E, not tissue. A folder of your own pictures appears "
-            "here if the environment variable DALA_SAMPLES names it.",
-            disabled=upload is not None,
-        )
-        if upload is not None:
-            st.caption("The uploaded picture is shown; remove it to use an example.")
+    upload_column, example_column = st.columns([3, 2], gap="medium")
+    upload = upload_column.file_uploader(
+        "Drop an H&E breast patch here to get a second opinion, or choose an example.",
+        type=UPLOAD_TYPES,
+        key=f"upload-{st.session_state.get('uploads', 0)}",
+        on_change=forget_example,
+    )
+    example = example_column.selectbox(
+        "Examples",
+        [NONE, *(DRAWN + name for name in PHANTOMS), *(FILE + name for name in files)],
+        format_func=title,
+        key="example",
+        on_change=forget_upload,
+        help="Drawn examples are made by code: schematic H&E, not tissue. Pictures from a folder of yours are listed "
+        "here too if the environment variable DALA_SAMPLES names that folder.",
+    )
+    if os.environ.get("DALA_SAMPLES") and not files:
+        example_column.caption("The folder that DALA_SAMPLES names holds no pictures.")
     if upload is not None:
         return upload.getvalue(), upload.name, None
-    if example.startswith("drawn:"):
-        name = example.removeprefix("drawn:")
-        return drawn_png(name), f"{name}.png", draw_description(name)
-    if example.startswith("file:") and example.removeprefix("file:") in files:
-        path = files[example.removeprefix("file:")]
-        try:
-            return path.read_bytes(), path.name, None
-        except OSError:
-            st.error(f"The sample {path.name} cannot be read.")
+    if example.startswith(DRAWN):
+        name = example.removeprefix(DRAWN)
+        return phantom_png(name), f"{name}.png", phantom(name).description
+    if example.startswith(FILE):
+        # The file may have changed since it was last chosen, so its bytes are read again and are the cache's key.
+        path = files[example.removeprefix(FILE)]
+        with path.open("rb") as file:
+            return file.read(MAXIMUM_BYTES + 1), path.name, None
     return None
 
 
-@st.cache_data(show_spinner=False)
-def draw_title(name: str) -> str:
-    return draw(name).title
+def show_gallery() -> None:
+    """The drawn examples of the empty page, each a thumbnail with its button."""
+    st.caption("Drawn examples: schematic H&E made by code. They are not tissue and have no diagnosis.")
+    row = st.container(horizontal=True)
+    for name in PHANTOMS:
+        key = DRAWN + name
+        place = row.container(width=THUMBNAIL_WIDTH, gap="xsmall")
+        place.image(phantom_png(name), width="stretch", output_format="PNG")
+        place.button(
+            drawn_title(key).capitalize(), key=f"choose-{name}", on_click=choose_example, args=(key,), width="stretch"
+        )
 
 
-@st.cache_data(show_spinner=False)
-def draw_description(name: str) -> str:
-    return draw(name).description
-
-
-def show_verdict(opinion: Opinion, example: str | None) -> None:
+def show_verdict(opinion: Opinion, drawn: str | None) -> None:
     prediction, card = opinion.prediction, opinion.model.card
     probability = float(prediction.probabilities.max())
-    positive = prediction.label == card.fields["positive"]
-    verdict, facts = st.columns([2, 3], gap="medium", vertical_alignment="top")
-    with verdict, st.container(border=True):
-        # A shape beside the word, so that colour is not the only sign.
-        st.markdown(f"## {'▲' if positive else '●'} {prediction.label.capitalize()}")
-        st.markdown(f"Model probability **{100 * probability:.0f} %** (not calibrated)")
+    verdict, facts = st.columns([2, 3], gap="medium")
+    with verdict:
+        shape = SHAPES[prediction.label == card.fields["positive"]]
+        st.header(f"{shape} {prediction.label.capitalize()}", anchor=False)
+        st.markdown(f"Model probability **{percent(probability)}**, not calibrated.")
         if probability < CLOSE_TO_EVEN:
-            st.markdown("Close to even: the model cannot tell these classes apart here.")
-    with facts:
-        st.markdown(
-            f"{opinion.seen} Model **{opinion.model.name}**, trained at {card.magnification} on "
-            f"{card.fields['training_data']['name']}."
-        )
-        accuracy = card.fields["metrics"]["values"].get("balanced_accuracy", {})
-        if accuracy.get("value") is not None:
-            auc = card.fields["metrics"]["values"]["auc"]
             st.markdown(
-                f"On patients it had not seen: balanced accuracy **{accuracy['value']:.2f}** "
-                f"({accuracy['low']:.2f} to {accuracy['high']:.2f}), AUC **{auc['value']:.2f}** "
-                f"({auc['low']:.2f} to {auc['high']:.2f}), by accession group, "
-                f"{len(card.training_groups)} groups, 95 % intervals."
+                f"**Close to even:** the model leans to {prediction.label}, but hardly tells the two apart here."
             )
-        if example is not None:
-            st.warning(example)
-        for note in opinion.patch.notes:
-            st.caption(note)
-        st.caption(
-            "The model answers whatever picture it gets: it does not yet check that this is an H&E breast patch at "
-            f"{card.magnification}."
+    with facts:
+        if drawn is not None:
+            st.warning(drawn)
+        group = training_group(opinion)
+        if group is not None:
+            st.warning(
+                f"By its name this picture is of accession group {group}, on which the model was trained: that it is "
+                "right here would prove nothing."
+            )
+        training = card.fields["training_data"]
+        st.markdown(
+            f"{opinion.seen} Weights **{plain(opinion.model.name)}**, trained at {card.magnification} on "
+            f"{training['pictures']} pictures of {len(card.training_groups)} accession groups "
+            f"({plain(training['name'])})."
         )
+        figures, protocol = headline(opinion.model)
+        st.markdown(figures, help=protocol)
+        st.caption(
+            " ".join(
+                [
+                    *opinion.patch.notes,
+                    f"Whether this is an H&E breast patch at {card.magnification} is not checked: the model answers "
+                    "whatever it gets.",
+                ]
+            )
+        )
+
+
+def training_group(opinion: Opinion) -> str | None:
+    """The accession group that a BreakHis file name tells, if the model has learnt from pictures of that group."""
+    try:
+        group = parse_name(opinion.patch.name).accession
+    except DataError:
+        return None
+    return group if group in opinion.model.card.training_groups else None
+
+
+def headline(model: Model) -> tuple[str, str]:
+    """How often the model is right, from its card, and by which protocol that was measured."""
+    metrics = model.card.fields["metrics"]
+    parts = []
+    for key, words in (("balanced_accuracy", "balanced accuracy"), ("auc", "AUC")):
+        figure = metrics["values"].get(key) or {}
+        if figure.get("value") is not None:
+            part = f"{words} **{figure['value']:.3f}**"
+            if figure["low"] is not None and figure["high"] is not None:
+                part += f" ({figure['low']:.3f} to {figure['high']:.3f})"
+            parts.append(part)
+    if not parts:
+        return "How often the model is right has not been measured for these weights.", metrics["protocol"]
+    return f"In cross-validation by accession group: {', '.join(parts)}; 95 % intervals.", metrics["protocol"]
 
 
 @st.fragment
@@ -142,93 +229,110 @@ def show_explanation(opinion: Opinion) -> None:
         default=opinion.prediction.label,
         key=f"target-{picture}",
         required=True,
+        width="stretch",
     )
     rule_name = second.selectbox("Threshold rule", list(RULES), format_func=lambda name: RULES[name].label, key="rule")
     rule = RULES[rule_name]
     parameter = third.slider(
-        f"Dynamic threshold: {rule.parameter}{f' ({rule.unit})' if rule.unit else ''}",
+        f"Dynamic threshold: {rule.parameter} ({rule.unit})",
         rule.minimum,
         rule.maximum,
         rule.default,
         rule.step,
-        key=f"parameter-{rule_name}",
+        key=f"parameter-{rule_name}-{picture}",
         help=rule.help,
     )
     with fourth.popover("Display", width="stretch"):
         opacity = st.slider("Opacity", 0.1, 1.0, 0.5, 0.05, key="opacity")
         colour_map = st.selectbox("Colour map", list(COLOUR_MAPS), key="colour_map")
         fixed = st.toggle(
-            "Fixed colour scale", key="fixed", help="The same scale for every picture, so that maps can be compared."
+            "Fixed colour scale",
+            key="fixed",
+            help="The same scale for every picture, so that their maps can be compared. Otherwise the last colour is "
+            "this picture's own maximum.",
         )
-        limit = st.number_input("Upper end", 0.01, 1000.0, 1.0, key="limit") if fixed else None
-    target = target or opinion.prediction.label
+        limit = colour_limit(float(opinion.maps[target].maximum)) if fixed else None
     explanation = explain(opinion, target, rule_name, parameter, colour_map=colour_map, opacity=opacity, limit=limit)
     panels, regions = explanation.panels, explanation.regions
-    overlay, dt_overlay = encode_png(panels.gradcam), encode_png(panels.dt)
+    overlay, dt_overlay, bar = encode_png(panels.gradcam), encode_png(panels.dt), encode_png(panels.bar)
 
-    left, middle, right, bar = st.columns([3, 3, 3, 1], gap="small")
+    row = st.container(horizontal=True, gap="small")
+    pictures = row.container(width="stretch")
+    left, middle, right = pictures.columns(3, gap="small")
     left.image(encode_png(panels.patch), caption="Patch", width="stretch", output_format="PNG")
     middle.image(overlay, caption=f"Grad-CAM towards {target}", width="stretch", output_format="PNG")
     right.image(dt_overlay, caption="DT Grad-CAM: above the threshold", width="stretch", output_format="PNG")
-    bar.image(encode_png(panels.bar), width="stretch", output_format="PNG")
+    # A width for the image itself would make Streamlit scale it down on the server.
+    row.container(width=BAR_WIDTH).image(bar, width="stretch", output_format="PNG")
 
     if regions.reason is not None:
-        st.info(regions.reason)
-    has_threshold = regions.threshold == regions.threshold
-    numbers = st.columns(4)
-    numbers[0].metric("Threshold", f"{regions.threshold:.3g}" if has_threshold else "none")
-    numbers[1].metric("Kept area", f"{100 * regions.kept_area:.1f} %")
-    numbers[2].metric("Share of evidence kept", f"{100 * regions.kept_evidence:.0f} %")
-    numbers[3].metric("Regions", len(regions.regions), help=f"{regions.dropped} too small to count were dropped.")
+        pictures.info(regions.reason)
+    dropped = f" ({regions.dropped} tiny dropped)" if regions.dropped else ""
+    numbers = pictures.container(horizontal=True, horizontal_alignment="distribute")
+    for label, value in (
+        ("Threshold", "none" if math.isnan(regions.threshold) else f"{regions.threshold:.3g}"),
+        ("Kept area", f"{100 * regions.kept_area:.1f} %"),
+        ("Share of evidence kept", f"{100 * regions.kept_evidence:.0f} %"),
+        (f"Regions{dropped}", f"{len(regions.regions)}"),
+    ):
+        numbers.metric(label, value, width="content")
 
-    table, downloads = st.columns([3, 1], gap="medium")
     if regions.regions:
-        table.dataframe(
+        st.dataframe(
             [
                 {
                     "Region": number,
-                    "Area (%)": round(100 * region.area, 1),
-                    "Evidence (%)": round(100 * region.evidence, 1),
-                    "Left, top, right, bottom (px)": ", ".join(str(value) for value in region.box),
+                    AREA: 100 * region.area,
+                    EVIDENCE: 100 * region.evidence,
+                    "Box: left, top, right, bottom (px)": ", ".join(str(value) for value in region.box),
                 }
                 for number, region in enumerate(regions.regions, start=1)
             ],
+            column_config={column: st.column_config.NumberColumn(format="%.1f") for column in (AREA, EVIDENCE)},
             hide_index=True,
         )
-    stem = Path(opinion.patch.name).stem or picture
-    with downloads:
-        st.download_button(
-            "DT Grad-CAM (PNG)", dt_overlay, f"{stem}-dt.png", "image/png", on_click="ignore", width="stretch"
-        )
-        st.download_button(
-            "Grad-CAM (PNG)", overlay, f"{stem}-gradcam.png", "image/png", on_click="ignore", width="stretch"
-        )
-        record = json.dumps(explanation_record(opinion, explanation), indent=2, ensure_ascii=False, allow_nan=False)
-        st.download_button(
-            "Numbers (JSON)", record, f"{stem}.json", "application/json", on_click="ignore", width="stretch"
-        )
+    rows, columns = opinion.maps[target].values.shape
     st.caption(
-        "Coloured where the evidence for this class is positive; the map has "
-        f"{' x '.join(str(n) for n in opinion.maps[target].values.shape)} cells, enlarged bilinearly. A heat map shows "
-        "what moved this model, not where the lesion is."
+        f"Coloured where the evidence for {target} is positive. The map has {rows} x {columns} cells, enlarged "
+        "bilinearly. It shows what moved this model, not where a lesion is."
     )
+    stem = f"{Path(opinion.patch.name).stem or picture}-{target}"
+    record = json.dumps(explanation_record(opinion, explanation), indent=2, ensure_ascii=False, allow_nan=False)
+    downloads: list[tuple[str, bytes | str, str, str]] = [
+        ("DT Grad-CAM (PNG)", dt_overlay, f"{stem}-dt.png", "image/png"),
+        ("Grad-CAM (PNG)", overlay, f"{stem}-gradcam.png", "image/png"),
+        ("Colour bar (PNG)", bar, f"{stem}-bar.png", "image/png"),
+        ("Numbers (JSON)", record, f"{stem}.json", "application/json"),
+    ]
+    for column, (label, content, file, kind) in zip(st.columns(len(downloads)), downloads, strict=True):
+        column.download_button(label, content, file, kind, on_click="ignore", width="stretch")
+
+
+def colour_limit(maximum: float) -> float:
+    """The upper end of a fixed scale; it starts just above this picture's maximum and then stays for the next ones."""
+    above = (limit for limit in COLOUR_LIMITS if limit >= maximum)
+    st.session_state.setdefault("limit", next(above, COLOUR_LIMITS[-1]))
+    return st.select_slider("Last colour (raw map units)", COLOUR_LIMITS, key="limit", format_func="{:g}".format)
 
 
 try:
     model = shared_model()
 except WeightsError as error:
-    st.error(str(error))
+    st.error(plain(str(error)))
     st.stop()
 
-chosen = choose_picture()
-if chosen is None:
-    st.markdown("No picture yet. The verdict and the heat maps appear here.")
-    st.stop()
-data, name, example = chosen
 try:
+    chosen = choose_picture()
+    if chosen is None:
+        show_gallery()
+        st.stop()
+    data, name, drawn = chosen
     opinion = opinion_of(data, name, model)
 except IntakeError as error:
-    st.error(str(error))
+    st.error(plain(str(error)))
     st.stop()
-show_verdict(opinion, example)
+except OSError:
+    st.error("This file of the samples folder cannot be read.")
+    st.stop()
+show_verdict(opinion, drawn)
 show_explanation(opinion)
