@@ -165,7 +165,6 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
             st.markdown(
                 f"**Close to even:** the model leans to {prediction.label}, but hardly tells the two apart here."
             )
-    with facts:
         if drawn is not None:
             st.warning(drawn)
         group = training_group(opinion)
@@ -174,6 +173,7 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
                 f"By its name this picture is of accession group {group}, on which the model was trained: that it is "
                 "right here would prove nothing."
             )
+    with facts:
         training = card.fields["training_data"]
         st.markdown(
             f"{opinion.seen} Weights **{plain(opinion.model.name)}**, trained at {card.magnification} on "

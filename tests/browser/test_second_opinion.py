@@ -101,9 +101,13 @@ def test_arrow_keys_move_the_slider(visit: Callable[..., Visit], patch: Path) ->
     upload(page, patch)
     wait_for_verdict(page)
     thumb = page.get_by_role("slider", name="Dynamic threshold")
+    area = page.get_by_test_id("stMetric").filter(has_text="Kept area")
+    shown = area.inner_text()
     thumb.focus()
     thumb.press("ArrowRight")
     expect(thumb).to_have_value("1.05")
+    # The browser waits for further keys before it tells the server.
+    expect(area).not_to_have_text(shown, use_inner_text=True)
     settle(page)
     assert record(page)["parameter"] == pytest.approx(1.05)
 
