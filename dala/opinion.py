@@ -30,6 +30,7 @@ class Opinion:
     """What the model says of one patch, and why: `maps` holds a raw signed map towards each class."""
 
     patch: Patch
+    picture: np.ndarray  # the patch at display size, made once
     prediction: Prediction
     maps: dict[str, SignedMap]
     model: Model
@@ -57,7 +58,7 @@ def second_opinion(source: bytes | str | Path, model: Model, name: str | None = 
     """
     patch = read_image(source, name)
     prediction = predict(patch, model)
-    return Opinion(patch, prediction, evidence_maps(prediction), model)
+    return Opinion(patch, display_picture(patch), prediction, evidence_maps(prediction), model)
 
 
 def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:
@@ -98,7 +99,7 @@ def explain(
     `parameter` None takes the rule's default; `limit` is the raw value of the last colour (None: the map's maximum).
     Raises `dala.explain.threshold.BadRule` for an unknown rule or a parameter outside its range.
     """
-    picture = display_picture(opinion.patch)
+    picture = opinion.picture
     height, width = picture.shape[:2]
     field = opinion.maps[target].enlarged(height, width)
     scale = (opinion.patch.height / height, opinion.patch.width / width)
@@ -112,6 +113,8 @@ def describe_view(patch: Patch, prediction: Prediction, model: Model) -> str:
     """What the network saw of this patch, in one sentence for its user."""
     side = model.card.size
     rows, columns = prediction.grid
+    if (patch.width, patch.height) == (side, side):
+        return f"The model saw the whole picture, {side} x {side} px."
     if (rows, columns) == (1, 1):
         return f"The model saw the whole picture, {patch.width} x {patch.height} px, squeezed to {side} x {side}."
     return (

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dala.data import breakhis
 from dala.data.pixels import load_pixels
@@ -105,23 +109,50 @@ def test_same_seed_same_result_also_after_a_kill(
     assert same(straight, resumed)
 
 
-def _share(rank: int, world: int, where: str, arguments: tuple[object, ...], out: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{where}", rank=rank, world_size=world)
-    net = fit(*arguments, Path(out) / f"rank{rank}")  # type: ignore[arg-type]
-    torch.save(net.state_dict(), Path(out) / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+# What each of two processes runs under torchrun.
+SHARE = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from safetensors.torch import save_file
+from dala.data import breakhis
+from dala.data.pixels import load_pixels
+from dala.nets.imagenet import load_backbone
+from dala.training.fit import fit, trunk_features
+from dala.training.recipe import Recipe
+tree, backbone, features, out = map(Path, sys.argv[1:])
+torch.set_num_threads(1)
+torch.distributed.init_process_group("gloo")
+recipe = Recipe(enlarged=32, epochs=1, batch=8, norm_batches=2, geometric_views=1, stained_views=1, dropout=0.0)
+dataset, start = breakhis.load(tree, 200), load_backbone(backbone)
+views = trunk_features(load_pixels(dataset.records), start, recipe, features)
+net = fit(views, dataset.labels, dataset.groups, np.arange(33), start, recipe, 3, out / "both")
+save_file({k: v.contiguous() for k, v in net.state_dict().items()}, out / f"{torch.distributed.get_rank()}.safetensors")
+torch.distributed.destroy_process_group()
+"""
 
 
 def test_two_processes_do_one_run(
-    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, tmp_path: Path
+    tree: Path, dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, tmp_path: Path
 ) -> None:
     """Without dropout the averaged gradients of two half batches are those of the whole batch."""
     recipe = Recipe(enlarged=32, epochs=1, batch=8, norm_batches=2, geometric_views=1, stained_views=1, dropout=0.0)
     arguments = (features, dataset.labels, dataset.groups, np.arange(33), backbone, recipe, 3)
     alone = fit(*arguments, tmp_path / "alone").state_dict()
-    torch.multiprocessing.spawn(_share, (2, str(tmp_path / "meet"), arguments, str(tmp_path)), nprocs=2)
-    both = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    save_file(backbone.state, tmp_path / "start.safetensors")
+    (tmp_path / "share.py").write_text(SHARE)
+    files = [str(tmp_path / name) for name in ("share.py", "start.safetensors", "features")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, files[0], str(tree), *files[1:], str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    both = [load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1)]
     answers = []
     for state in (alone, both[0]):
         net = DALAResNet50()
