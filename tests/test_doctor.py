@@ -27,6 +27,7 @@ def card(content: bytes, **changes: Any) -> str:
         "positive": "malignant",
         "input": {
             "size": 224,
+            "enlarged": 224,
             "colour": "RGB",
             "mean": [0.5, 0.5, 0.5],
             "std": [0.25, 0.25, 0.25],
