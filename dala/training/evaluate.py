@@ -60,15 +60,13 @@ def cross_validate(
                 network[repeat, test], shifted[repeat, test] = kept["plain"], kept["stain_shift"]
             probe[repeat, test] = linear_probe(frozen, labels, groups, training, test)
             colour[repeat, test] = linear_probe(statistics, labels, groups, training, test)
-    scores = {
-        name: with_intervals(labels, probabilities, groups)
-        for name, probabilities in (
-            ("dala_resnet50", network),
-            ("dala_resnet50_stain_shift", shifted),
-            ("linear_probe", probe),
-            ("colour_only", colour),
-        )
+    predictions = {
+        "dala_resnet50": network,
+        "dala_resnet50_stain_shift": shifted,
+        "linear_probe": probe,
+        "colour_only": colour,
     }
+    scores = {name: with_intervals(labels, probabilities, groups) for name, probabilities in predictions.items()}
     return {
         "protocol": f"grouped cross-validation by accession number, {folds} folds, {repeats} repeats, predictions "
         "pooled within a repeat and scores averaged over the repeats; 95 % intervals: bootstrap over accession groups",
@@ -92,6 +90,12 @@ def cross_validate(
             "colour_only": "logistic regression on mean and standard deviation of R, G and B",
         },
         "by_group": by_group(labels, groups, network),
+        "predictions": {
+            "files": [record.name for record in dataset.records],
+            "labels": labels.tolist(),
+            "groups": [str(group) for group in groups],
+            "probabilities": {name: values.round(6).tolist() for name, values in predictions.items()},
+        },
     }
 
 
@@ -182,6 +186,16 @@ def protocol_of(dataset: breakhis.Dataset, model: Model) -> str:
         f"{share} groups ({int(seen.sum())} of {len(seen)} pictures) were in the weights' training data, so this is "
         "the fit to known patients and no estimate for new ones"
     )
+
+
+def write_evidence(path: Path, record: dict[str, Any]) -> None:
+    """Write a cross-validation: its figures to `path`, every held-out prediction to NAME_predictions.json beside it."""
+    predictions = record["predictions"]
+    head = {key: record[key] for key in ("protocol", "command", "data", "imagenet", "recipe")}
+    rows = json.dumps({**head, **predictions}, ensure_ascii=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(f"{path.stem}_predictions.json").write_text(rows + "\n", encoding="utf-8")
+    write_json(path, {key: value for key, value in record.items() if key != "predictions"})
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

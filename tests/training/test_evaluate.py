@@ -15,7 +15,7 @@ from dala.nets.imagenet import Backbone
 from dala.nets.runtime import Model, load_model
 from dala.nets.weights import Card, load_weights
 from dala.training import evaluate as evaluation
-from dala.training.evaluate import colour_statistics, cross_validate, evaluate, linear_probe
+from dala.training.evaluate import colour_statistics, cross_validate, evaluate, linear_probe, write_evidence
 from dala.training.metrics import BINARY_METRICS
 from dala.training.recipe import Recipe
 from dala.training.ship import card_fields, metrics_of, train_breakhis
@@ -61,6 +61,13 @@ def test_cross_validation_is_grouped_and_resumes(
         "benign_groups": 4,
     }  # fmt: skip
     assert record["by_group"]["14-101"]["pictures"] == 3
+    write_evidence(tmp_path / "some.json", record)
+    kept = json.loads((tmp_path / "some_predictions.json").read_text())
+    assert "predictions" not in json.loads((tmp_path / "some.json").read_text())
+    assert kept["labels"] == dataset.labels.tolist()
+    assert kept["recipe"]["epochs"] == 1
+    rescored = np.mean([roc_auc_score(kept["labels"], p) for p in kept["probabilities"]["linear_probe"]])
+    assert rescored == pytest.approx(record["scores"]["linear_probe"]["auc"]["value"])
     again = cross_validate(dataset, backbone, small, tmp_path, folds=2, repeats=2)
     assert len(calls) == 4  # every fold was found on disk
     assert json.loads(json.dumps(again)) == json.loads(json.dumps(record))
