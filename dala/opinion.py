@@ -124,8 +124,13 @@ def describe_view(patch: Patch, prediction: Prediction, model: Model) -> str:
 
 
 def prediction_record(opinion: Opinion) -> dict[str, object]:
-    """The opinion without pictures, ready for JSON; exports and the command line share it."""
+    """The opinion without pictures, ready for JSON; exports and the command line share it.
+
+    `prediction` is the most probable class even where the answer is "not sure"; `set` is the one at the default error
+    level, `sets` has all levels by alpha.
+    """
     prediction = opinion.prediction
+    decisive = prediction.default_set
     return {
         "file": opinion.patch.name,
         "sha256": opinion.patch.sha256,
@@ -135,6 +140,10 @@ def prediction_record(opinion: Opinion) -> dict[str, object]:
         "probabilities": {
             name: round(float(p), 6) for name, p in zip(prediction.classes, prediction.probabilities, strict=True)
         },
+        "calibrated": prediction.calibration is not None,
+        "set": None if decisive is None else list(decisive.classes),
+        "not_sure": None if decisive is None else decisive.not_sure,
+        "sets": {f"{one.alpha:.2f}": list(one.classes) for one in prediction.sets},
         "weights": opinion.model.name,
         "ms": round(prediction.milliseconds, 1),
     }
@@ -154,6 +163,10 @@ def refusal_record(source: str | Path, error: IntakeError, model: Model) -> dict
         "reason": str(error),
         "prediction": None,
         "probabilities": None,
+        "calibrated": model.card.calibration is not None,
+        "set": None,
+        "not_sure": None,
+        "sets": {},
         "weights": model.name,
         "ms": None,
     }

@@ -16,6 +16,7 @@ import pytest
 from dala.cli import main
 from dala.explain.gradcam import SignedMap
 from dala.explain.threshold import threshold
+from dala.nets.weights import read_card
 from dala.phantoms import PHANTOMS, draw
 
 
@@ -34,8 +35,10 @@ def test_predict_in_order_with_refusals(picture: Path, tmp_path: Path, capsys: p
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [record["file"] for record in records] == files
     assert [record["status"] for record in records] == ["refused", "ok", "refused", "ok"]
-    keys = ["file", "sha256", "status", "reason", "prediction", "probabilities", "weights", "ms"]
-    assert all(list(record) == keys for record in records)
+    assert [list(record) for record in records] == [
+        ["file", "sha256", "status", "reason", "prediction", "probabilities", "calibrated", "set", "not_sure", "sets",
+         "weights", "ms"]
+    ] * 4  # fmt: skip
     good = records[1]
     assert good["sha256"] == hashlib.sha256(picture.read_bytes()).hexdigest()
     assert records[0]["sha256"] == hashlib.sha256(b"no picture").hexdigest()
@@ -45,13 +48,41 @@ def test_predict_in_order_with_refusals(picture: Path, tmp_path: Path, capsys: p
     assert good["prediction"] == max(good["probabilities"], key=good["probabilities"].get)
     assert good["probabilities"] == records[3]["probabilities"]
     assert good["ms"] > 0
-    assert records[0]["prediction"] is None
+    assert good["calibrated"]
+    assert good["set"] == good["sets"]["0.10"]
+    assert set(good["sets"]) == {"0.05", "0.10"}
+    assert good["not_sure"] is (len(good["set"]) == 2)
+    assert (records[0]["prediction"], records[0]["set"], records[0]["not_sure"]) == (None, None, None)
     assert records[0]["reason"].endswith(".")
 
 
-def test_predict_all_read_is_zero(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_all_read_is_zero(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(picture)]) == 0
-    assert "not calibrated" in capsys.readouterr().out
+    card, path = read_card("breakhis")
+    assert "; calibrated)" in capsys.readouterr().out
+    bare = {key: value for key, value in card.fields.items() if key != "calibration"}
+    (tmp_path / "breakhis.json").write_text(json.dumps(bare))
+    (tmp_path / path.name).symlink_to(path)
+    assert main(["predict", str(picture), "--weights", str(tmp_path / path.name)]) == 0
+    assert "; not calibrated)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("least", "said"), [(0.0, ": not sure, leaning to "), (0.5, ": ")])
+def test_predict_says_not_sure(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], least: float, said: str
+) -> None:
+    card, path = read_card("breakhis")
+    calibration = {**card.fields["calibration"], "thresholds": {"0.10": dict.fromkeys(card.classes, least)}}
+    (tmp_path / "breakhis.json").write_text(json.dumps({**card.fields, "calibration": calibration}))
+    (tmp_path / path.name).symlink_to(path)
+    call = ["predict", str(picture), "--weights", str(tmp_path / path.name)]
+    assert main(call) == 0
+    line = capsys.readouterr().out
+    assert main([*call, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert line.startswith(f"{picture}{said}{record['prediction']} (")
+    assert record["set"] == (["benign", "malignant"] if least == 0 else [record["prediction"]])
+    assert record["not_sure"] is (least == 0)
 
 
 def test_explain_writes_what_it_says(picture: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from dala.commands import DEFAULT_WEIGHTS, Command
 
 def add(command: Command) -> None:
     """Add predict, explain and doctor."""
-    sub = command("predict", _predict, "one JSON line a file: benign or malignant, with probabilities")
+    sub = command("predict", _predict, "one JSON line a file: benign, malignant or not sure, with probabilities")
     sub.add_argument("files", nargs="+", metavar="FILE")
     sub.add_argument("--json", action="store_true", help="JSON lines instead of a readable table")
     sub.add_argument("--weights", default=DEFAULT_WEIGHTS, metavar="NAME")
@@ -46,7 +46,8 @@ def _predict(options: argparse.Namespace) -> int:
             print(json.dumps(record, ensure_ascii=False), flush=True)
         elif isinstance(shares := record["probabilities"], dict):
             listed = ", ".join(f"{name} {p:.3f}" for name, p in shares.items())
-            print(f"{file}: {record['prediction']} ({listed}; not calibrated)", flush=True)
+            verdict = f"not sure, leaning to {record['prediction']}" if record["not_sure"] else record["prediction"]
+            print(f"{file}: {verdict} ({listed}; {'' if record['calibrated'] else 'not '}calibrated)", flush=True)
         else:
             print(f"{file}: refused. {record['reason']}", flush=True)
     return 1 if refused else 0

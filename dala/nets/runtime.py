@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dala.intake.image import Patch
+from dala.nets.calibration import Calibration, PredictionSet, softmax
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from dala.nets.weights import WEIGHTS_DIR, Card, load_weights
@@ -48,7 +49,8 @@ class Prediction:
 
     `logits` and `probabilities` are float64 (classes,), logits averaged over the views; `activations` is the attended
     layer4 output (views, 2048, h, w) float32 without a graph; `grid` (rows, columns) says how the views tile the patch;
-    `milliseconds` is the time from pixels to probabilities.
+    `milliseconds` is the time from pixels to probabilities. The probabilities are calibrated if there is a
+    `calibration`; without one they are the plain softmax and there are no sets.
     """
 
     classes: tuple[str, ...]
@@ -59,11 +61,24 @@ class Prediction:
     views: tuple[View, ...]
     grid: tuple[int, int]
     milliseconds: float
+    calibration: Calibration | None = None
 
     @property
     def label(self) -> str:
         """The most probable class."""
         return self.classes[int(self.probabilities.argmax())]
+
+    @property
+    def sets(self) -> tuple[PredictionSet, ...]:
+        """The set at every error level of the card, the largest level first; empty without a calibration."""
+        if self.calibration is None:
+            return ()
+        return tuple(self.calibration.set_of(self.probabilities, a) for a in sorted(self.calibration.thresholds)[::-1])
+
+    @property
+    def default_set(self) -> PredictionSet | None:
+        """The set at `DEFAULT_ALPHA`, None without a calibration: `default_set.not_sure` decides the verdict."""
+        return None if self.calibration is None else self.calibration.set_of(self.probabilities)
 
 
 def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR) -> Model:
@@ -134,14 +149,16 @@ def predict(patch: Patch, model: Model) -> Prediction:
         # A tile at a time: the answer for a tile does not depend on its neighbours in a batch, and memory stays flat.
         parts = [model.net.features(network_input(tile[None], model.card.enlarged)) for tile in tiles]
         activations = torch.cat(parts)
-        logits = model.net.head(activations).to(torch.float64).mean(0)
+        logits = model.net.head(activations).to(torch.float64).mean(0).numpy()
+    calibration = model.card.calibration
     return Prediction(
         classes=model.card.classes,
-        logits=logits.numpy(),
-        probabilities=torch.softmax(logits, 0).numpy(),
+        logits=logits,
+        probabilities=softmax(logits) if calibration is None else calibration.probabilities(logits),
         activations=activations,
         head=model.net.head,
         views=views,
         grid=grid,
         milliseconds=1000 * (time.perf_counter() - start),
+        calibration=calibration,
     )

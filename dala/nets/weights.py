@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save_file
 
+from dala.nets.calibration import Calibration
 from dala.nets.dala_resnet50 import DALAResNet50
 
 WEIGHTS_DIR = Path(__file__).resolve().parents[2] / "weights"
@@ -57,6 +58,11 @@ class Card:
         """Accession groups whose pictures the weights have seen."""
         return frozenset(self.fields["training_data"]["groups"])
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """How logits become calibrated probabilities and sets; None for weights that have not been calibrated."""
+        return Calibration.of_card(self.fields)
+
 
 def available(folder: Path = WEIGHTS_DIR) -> tuple[str, ...]:
     """Names of the weights that have a card, sorted."""
@@ -79,6 +85,10 @@ def read_card(name: str | Path, folder: Path = WEIGHTS_DIR) -> tuple[Card, Path]
         place = "/".join(str(part) for part in error.absolute_path) or "top level"
         message = f"The model card {card_path.name} is not valid at {place}: {error.message[:200]}."
         raise WeightsError(message) from error
+    try:
+        Calibration.of_card(fields)
+    except ValueError as error:
+        raise WeightsError(f"The model card {card_path.name} is not valid at calibration: {error}.") from error
     return Card(fields), path
 
 

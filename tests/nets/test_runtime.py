@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,12 +13,25 @@ from PIL import Image
 
 from dala.intake.image import Patch, read_image
 from dala.nets.runtime import Model, cut, load_model, network_input, plan_grid, predict
+from dala.nets.weights import Card
 from dala.opinion import evidence_maps
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
     return load_model()
+
+
+CALIBRATION = {
+    "temperature": 4.0,
+    "bias": {"benign": 0.5, "malignant": 0.0},
+    "thresholds": {"0.10": {"benign": 0.5, "malignant": 0.5}, "0.05": {"benign": 0.0, "malignant": 0.0}},
+}
+
+
+def with_calibration(model: Model, calibration: dict[str, Any] | None) -> Model:
+    fields = {key: value for key, value in model.card.fields.items() if key != "calibration"}
+    return Model(model.net, Card(fields if calibration is None else {**fields, "calibration": calibration}))
 
 
 def patch_of(pixels: np.ndarray) -> Patch:
@@ -64,6 +78,7 @@ def test_network_input_by_hand() -> None:
 
 
 def test_prediction_is_the_mean_logit_of_the_tiles(model: Model) -> None:
+    model = with_calibration(model, None)
     pixels = noise(200, 900)
     whole = predict(patch_of(pixels), model)
     assert whole.grid == (1, 3)
@@ -74,6 +89,21 @@ def test_prediction_is_the_mean_logit_of_the_tiles(model: Model) -> None:
         whole.logits, np.mean(parts, 0), atol=2e-2
     )  # rims of the tiles are resampled differently
     np.testing.assert_allclose(whole.probabilities, np.exp(whole.logits) / np.exp(whole.logits).sum(), rtol=1e-12)
+
+
+def test_calibration_changes_probabilities_and_sets_but_no_map(model: Model) -> None:
+    patch = patch_of(noise(80, 90))
+    plain, calibrated = (predict(patch, with_calibration(model, given)) for given in (None, CALIBRATION))
+    np.testing.assert_array_equal(plain.logits, calibrated.logits)
+    margin = (calibrated.logits[1] - calibrated.logits[0]) / 4 - 0.5
+    assert calibrated.probabilities[1] == pytest.approx(1 / (1 + np.exp(-margin)), abs=1e-12)
+    for name, seen in evidence_maps(plain).items():
+        np.testing.assert_array_equal(seen.values, evidence_maps(calibrated)[name].values)
+    assert (plain.sets, plain.default_set) == ((), None)
+    assert [one.alpha for one in calibrated.sets] == [0.10, 0.05]
+    assert calibrated.sets[0] == calibrated.default_set
+    assert calibrated.sets[0].classes == (calibrated.label,)
+    assert calibrated.sets[1].classes == ("benign", "malignant")
 
 
 def test_eight_threads_answer_as_one(model: Model) -> None:

@@ -110,6 +110,36 @@ def test_card_schema(copy: Path, field: str, value: object) -> None:
         read_card("breakhis", copy)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"temperature": 0},
+        {"thresholds": {"ten": {"benign": 0.5, "malignant": 0.5}}},
+        {"thresholds": {"0.10": {"benign": 1.5, "malignant": 0.5}}},
+        {"bias": {"benign": 0.0, "cancer": 0.0}},
+        {"unknown": 1},
+    ],
+)
+def test_a_calibration_that_cannot_be_served_is_refused(copy: Path, fault: dict[str, Any]) -> None:
+    good = {
+        "temperature": 1.5,
+        "bias": {"benign": 0.0, "malignant": 0.0},
+        "thresholds": {"0.10": {"benign": 0.5, "malignant": 0.5}},
+        "groups": {"benign": 8, "malignant": 29},
+        "protocol": "p",
+        "guarantee": "g",
+        "command": "c",
+        "measured": {"expected_calibration_error": {"value": 0.1, "low": None, "high": None}},
+    }
+    change_card(copy, calibration=good)
+    card, _ = read_card("breakhis", copy)
+    assert card.calibration is not None
+    assert card.calibration.temperature == 1.5
+    change_card(copy, calibration=good | fault)
+    with pytest.raises(WeightsError, match="not valid at"):
+        read_card("breakhis", copy)
+
+
 def test_card_that_is_no_json(copy: Path) -> None:
     (copy / "breakhis.json").write_text("{")
     with pytest.raises(WeightsError, match="not readable JSON"):
