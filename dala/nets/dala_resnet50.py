@@ -1,4 +1,7 @@
-"""DALAResNet50: ResNet50, lightweight attention after the last block of layer4, a head of two activated layers."""
+"""DALAResNet50: ResNet50, lightweight attention after the last block of layer4, a head of two activated layers.
+
+Beside it the plain ResNet50 that its parts are added to, one by one in the ablation.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,28 @@ from torchvision.models import resnet50
 
 from dala.nets.attention import LightweightAttention
 from dala.nets.imagenet import Backbone, is_backbone_parameter
+from dala.nets.staged import Head, LinearHead, StagedNetwork
 
 
-class DualActivatedHead(nn.Sequential):
-    """Global average pool, Linear 512, LeakyReLU(0.01), Dropout, Linear 128, ReLU, Linear to the classes.
+class DualActivatedHead(Head):
+    """Global average pool, Linear 512, LeakyReLU(leak), Dropout, Linear 128, ReLU, Linear to the classes.
 
     Input (N, channels, h, w), output logits (N, classes). Nothing before the pool mixes places, so the gradient of any
     logit towards the input is the same at every place of a picture.
     """
 
     fc1: nn.Linear
+    leaky: nn.LeakyReLU
     fc2: nn.Linear
     classifier: nn.Linear
 
-    def __init__(self, channels: int, classes: int, dropout: float = 0.5) -> None:
+    def __init__(self, channels: int, classes: int, dropout: float = 0.5, leak: float = 0.01) -> None:
         super().__init__(
             OrderedDict(
                 pool=nn.AdaptiveAvgPool2d(1),
                 flatten=nn.Flatten(),
                 fc1=nn.Linear(channels, 512),
-                leaky=nn.LeakyReLU(0.01),
+                leaky=nn.LeakyReLU(leak),
                 dropout=nn.Dropout(dropout),
                 fc2=nn.Linear(512, 128),
                 relu=nn.ReLU(),
@@ -37,15 +42,24 @@ class DualActivatedHead(nn.Sequential):
         )
 
 
-class DALAResNet50(nn.Module):
-    """The network of arXiv 2308.13150 as far as its abstract fixes it; the details are this project's definition.
+class ResNet50(StagedNetwork):
+    """torchvision's ResNet50 in stages, with or without the two parts that make it a DALAResNet50.
 
-    Input (N, 3, H, W), RGB normalised with ImageNet's mean and standard deviation. `features` returns the tensor that
-    feeds the pool, (N, 2048, H/32, W/32), where Grad-CAM looks; `head` maps it to logits (N, classes).
-    `trunk` (stem to layer3) and `layer4` are apart as training computes the frozen first part only once.
+    `features` returns the tensor that feeds the pool, (N, 2048, H/32, W/32), where Grad-CAM looks; `head` maps it to
+    logits (N, classes). `trunk` is stem to layer3; `layer4` holds the blocks and, with `attention`, the module after
+    them. The head is linear or, with `dual_activated`, two activated layers of which the first has slope `leak` below
+    zero and `dropout` behind it.
     """
 
-    def __init__(self, classes: int = 2, dropout: float = 0.5) -> None:
+    def __init__(
+        self,
+        classes: int = 2,
+        dropout: float = 0.5,
+        *,
+        attention: bool = False,
+        dual_activated: bool = False,
+        leak: float = 0.01,
+    ) -> None:
         super().__init__()
         net = resnet50(weights=None)
         self.trunk = nn.Sequential(
@@ -59,17 +73,19 @@ class DALAResNet50(nn.Module):
                 layer3=net.layer3,
             )
         )
-        self.layer4 = nn.Sequential(OrderedDict(blocks=net.layer4, attention=LightweightAttention(2048)))
-        self.head = DualActivatedHead(2048, classes, dropout)
+        last: OrderedDict[str, nn.Module] = OrderedDict(blocks=net.layer4)
+        if attention:
+            last["attention"] = LightweightAttention(2048)
+        self.layer4 = nn.Sequential(last)
+        self.head = DualActivatedHead(2048, classes, dropout, leak) if dual_activated else LinearHead(2048, classes)
 
-    def features(self, x: Tensor) -> Tensor:
-        """The attended layer4 output, (N, 2048, H/32, W/32)."""
-        attended: Tensor = self.layer4(self.trunk(x))
-        return attended
+    @property
+    def tail(self) -> nn.Module:
+        return self.layer4
 
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.features(x))
-        return logits
+    @property
+    def fresh(self) -> tuple[nn.Module, ...]:
+        return tuple(self.layer4.children())[1:]
 
     def load_imagenet(self, backbone: Backbone) -> None:
         """Copy stem and stages from a torchvision-named ResNet50; attention and head keep their start."""
@@ -84,3 +100,12 @@ class DALAResNet50(nn.Module):
         own = [n for n in missing if not n.startswith(("head.", "layer4.attention.")) and "num_batches" not in n]
         if own or unexpected:
             raise ValueError(f"The backbone does not fit: {(own + unexpected)[0]}.")
+
+
+class DALAResNet50(ResNet50):
+    """The network of arXiv 2308.13150 as far as its abstract fixes it; the details are this project's definition."""
+
+    head: DualActivatedHead
+
+    def __init__(self, classes: int = 2, dropout: float = 0.5) -> None:
+        super().__init__(classes, dropout, attention=True, dual_activated=True)

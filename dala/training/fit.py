@@ -1,7 +1,8 @@
 """A training run from top to bottom: trunk features once, a convex start, then layer4, attention and head together.
 
-The trunk (stem to layer3) is frozen, so its output for every view of every picture is computed once, kept on disk in
-bfloat16, and shared by all folds and repeats of a cross-validation. What is then trained is small enough for two cores.
+The trunk (of a ResNet50: stem to layer3) is frozen, so its output for every view of every picture is computed once,
+kept on disk in bfloat16, and shared by all folds and repeats of a cross-validation and by every network on the same
+trunk. What is then trained is small enough for two cores.
 Every random choice of a step derives from (seed, step) alone: a run that was killed resumes into the same result.
 """
 
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,24 +33,29 @@ from dala.data.splits import group_weights
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.runtime import network_input, normalised
+from dala.nets.staged import StagedNetwork
 from dala.training.head_start import logistic_regression, write_into_head
 from dala.training.recipe import STAIN_SHIFT, Recipe
 
 CHUNK = 16
 CHECKPOINT_STEPS = 20
 
+Network = TypeVar("Network", bound=StagedNetwork)
+
 
 @dataclass(frozen=True, eq=False)
 class TrunkFeatures:
-    """Layer3 outputs of N pictures, one memory-mapped array (N, h, w, 1024) of bfloat16 bits per view."""
+    """Trunk outputs of N pictures, one memory-mapped array of bfloat16 bits per view: maps (N, h, w, channels), of a
+    ResNet50 (N, side / 16, side / 16, 1024), or tokens (N, tokens, channels)."""
 
     views: dict[str, NDArray[np.int16]]
     training: tuple[str, ...]
 
     def batch(self, names: list[str], pictures: NDArray[np.int64], device: torch.device) -> Tensor:
-        """(len(pictures), 1024, h, w) bfloat16, channels last; `names[i]` is the view of `pictures[i]`."""
+        """(len(pictures), channels, h, w) channels last, or tokens, bfloat16; `names[i]` is the view of `pictures[i]`."""
         rows = np.stack([self.views[name][i] for name, i in zip(names, pictures, strict=True)])
-        return torch.from_numpy(rows).view(torch.bfloat16).permute(0, 3, 1, 2).to(device)
+        x = torch.from_numpy(rows).view(torch.bfloat16)
+        return (x.permute(0, 3, 1, 2) if x.ndim == 4 else x).to(device)
 
 
 def device_of() -> torch.device:
@@ -69,16 +75,27 @@ def reduced_precision(device: torch.device) -> contextlib.AbstractContextManager
 def trunk_features(
     pixels: NDArray[np.uint8], backbone: Backbone, recipe: Recipe, folder: Path, seed: int = 0
 ) -> TrunkFeatures:
-    """Compute, or find in `folder`, the trunk's output for every training view and for a strong stain shift.
+    """Compute, or find in `folder`, ResNet50's trunk's output for every training view and for a strong stain shift.
 
     pixels: (N, 224, 224, 3) uint8. Takes 0.8 MB of disk a picture and view at 320 pixels.
     """
-    device = device_of()
     net = DALAResNet50()
     net.load_imagenet(backbone)
-    trunk = net.trunk.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = recipe.training_views
-    views = {name: folder / f"trunk-{name}.npy" for name in (*training, "stain_shift")}
+    return views_through(net.trunk, pixels, recipe, (*recipe.training_views, "stain_shift"), folder, seed)
+
+
+def views_through(
+    trunk: nn.Module,
+    pixels: NDArray[np.uint8],
+    recipe: Recipe,
+    names: tuple[str, ...],
+    folder: Path,
+    seed: int = 0,
+) -> TrunkFeatures:
+    """Compute, or find in `folder`, the trunk's output for the named views, the recipe's training views first."""
+    device, training = device_of(), recipe.training_views
+    trunk = trunk.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    views = {name: folder / f"trunk-{name}.npy" for name in names}
     for number, (name, path) in enumerate(views.items()):
         if not path.is_file() and _rank() == 0:
             _write_view(trunk, pixels, name, recipe, path, seed + 10_000 * number, device)
@@ -95,17 +112,20 @@ def _write_view(
     seed: int,
     device: torch.device,
 ) -> None:
-    side = recipe.enlarged // 16
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    store = np.lib.format.open_memmap(partial, mode="w+", dtype=np.int16, shape=(len(pixels), side, side, 1024))
+    store: NDArray[np.int16] | None = None
     with torch.no_grad(), reduced_precision(device):
         for start in tqdm(range(0, len(pixels), CHUNK), desc=f"features of the {name} view", unit="batch"):
             x = torch.from_numpy(pixels[start : start + CHUNK])
             x = _view(x, name, recipe, seed + start).to(device)
-            maps = trunk(x).to(torch.bfloat16).permute(0, 2, 3, 1).contiguous().cpu()
+            maps = trunk(x).to(torch.bfloat16)
+            maps = (maps.permute(0, 2, 3, 1) if maps.ndim == 4 else maps).contiguous().cpu()
+            if store is None:
+                shape = (len(pixels), *maps.shape[1:])
+                store = np.lib.format.open_memmap(partial, mode="w+", dtype=np.int16, shape=shape)
             store[start : start + CHUNK] = maps.view(torch.int16).numpy()
-    store.flush()
+    del store  # flushes
     partial.replace(path)
 
 
@@ -128,15 +148,29 @@ def fit(
     seed: int,
     folder: Path,
 ) -> DALAResNet50:
-    """Train on `pictures` (indices) and return the averaged network in evaluation mode.
-
-    `folder` takes `log.jsonl` (a line a step) and a checkpoint, from which a killed run goes on; the checkpoint is
-    deleted at the end. Under torchrun every process takes its share of each batch and the gradients are averaged.
-    """
-    device, rank, world = device_of(), _rank(), _world()
+    """A DALAResNet50 from ImageNet's weights, fine-tuned on `pictures` (indices); see `fine_tune`."""
     torch.manual_seed(seed)
     net = DALAResNet50(classes=int(labels.max()) + 1, dropout=recipe.dropout)
     net.load_imagenet(backbone)
+    return fine_tune(net, features, labels, groups, pictures, recipe, seed, folder)
+
+
+def fine_tune(
+    net: Network,
+    features: TrunkFeatures,
+    labels: NDArray[np.int64],
+    groups: NDArray[np.str_],
+    pictures: NDArray[np.int64],
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+) -> Network:
+    """Train tail and head of `net` on `pictures` (indices) and return it averaged, in evaluation mode.
+
+    `features` must come from a trunk equal to the network's own. `folder` takes `log.jsonl` (a line a step) and a
+    checkpoint, from which a killed run goes on; the checkpoint is deleted at the end. Under torchrun every process takes its share of each batch and the gradients are averaged.
+    """
+    device, rank, world = device_of(), _rank(), _world()
     net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     chances = group_weights(labels[pictures], groups[pictures])
     chances = chances * np.where(labels[pictures] == 0, recipe.benign_weight, 1.0)
@@ -149,23 +183,24 @@ def fit(
         chosen = random.choice(pictures, size, replace=False, p=chances)
         return [features.training[k] for k in random.integers(0, len(features.training), size)], chosen
 
-    # BatchNorm with care: ImageNet's statistics do not fit stained tissue, a small batch's own are noise. So layer4's
+    # BatchNorm with care: ImageNet's statistics do not fit stained tissue, a small batch's own are noise. So the tail's
     # are estimated anew over many balanced batches of the training pictures and then stay as they are.
     _estimate_norms(
-        net, (features.batch(*draw(-step - 1 + 2**31), device) for step in range(recipe.norm_batches)), device
+        net.tail, (features.batch(*draw(-step - 1 + 2**31), device) for step in range(recipe.norm_batches)), device
     )
 
     # The head begins as a logistic regression of the pooled features and is fine-tuned from there.
-    pooled = nn.Sequential(net.layer4, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    pooled = nn.Sequential(net.tail, net.head.pool, net.head.flatten)
     start = [name for name in ("plain", "mirrored") if name in features.training]
     x = np.concatenate([apply_to_view(pooled, features, name, pictures) for name in start])
     y, weights = np.tile(labels[pictures], len(start)), np.tile(chances * len(pictures) / len(start), len(start))
     write_into_head(net.head, *logistic_regression(x, y, weights, recipe.strength))
 
     net.trunk.requires_grad_(False)
-    slow = list(net.layer4.get_submodule("blocks").parameters())
-    fast = [*net.layer4.get_submodule("attention").parameters(), *net.head.parameters()]
-    tail = nn.ModuleList([net.layer4, net.head])
+    fresh = [parameter for part in net.fresh for parameter in part.parameters()]
+    slow = [parameter for parameter in net.tail.parameters() if all(parameter is not other for other in fresh)]
+    fast = [*fresh, *net.head.parameters()]
+    tail = nn.ModuleList([net.tail, net.head])
     optimiser = torch.optim.AdamW(
         [{"params": slow, "lr": recipe.rate}, {"params": fast, "lr": recipe.head_rate}],
         weight_decay=recipe.decay,
@@ -191,7 +226,7 @@ def fit(
         torch.manual_seed((seed * 1_000_003 + step) * 64 + rank)  # dropout
         net.head.train()
         with reduced_precision(device):
-            attended = net.layer4(features.batch(names, chosen, device))
+            attended = net.tail(features.batch(names, chosen, device))
         loss = F.cross_entropy(net.head(attended.float()), target, label_smoothing=recipe.smoothing)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -226,7 +261,7 @@ def fit(
 def apply_to_view(
     module: nn.Module, features: TrunkFeatures, view: str, pictures: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """What a module (layer4 and what follows) makes of one view of the pictures: (len(pictures), outputs) float64."""
+    """What a module (the tail and what follows) makes of one view of the pictures: (len(pictures), outputs) float64."""
     device, parts = device_of(), []
     module.to(device)
     with torch.no_grad(), reduced_precision(device):
@@ -236,16 +271,16 @@ def apply_to_view(
     return torch.cat(parts).numpy()
 
 
-def _estimate_norms(net: DALAResNet50, batches: Iterator[Tensor], device: torch.device) -> None:
-    norms = [module for module in net.layer4.modules() if isinstance(module, nn.BatchNorm2d)]
+def _estimate_norms(tail: nn.Module, batches: Iterator[Tensor], device: torch.device) -> None:
+    norms = [module for module in tail.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches
         norm.train()
     with torch.no_grad(), reduced_precision(device):
-        for batch in batches:
-            net.layer4(batch)
+        for batch in batches if norms else ():
+            tail(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

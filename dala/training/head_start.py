@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from dala.nets.dala_resnet50 import DualActivatedHead
+from dala.nets.staged import Head, LinearHead
 
-LEAK = 0.01
 SYMMETRY_BREAKING = 0.01  # share of the random start that stays, so that equal units do not learn the same
 
 
@@ -35,14 +35,21 @@ def logistic_regression(
     return rows, biases - rows @ mean
 
 
-def write_into_head(head: DualActivatedHead, rows: NDArray[np.float64], biases: NDArray[np.float64]) -> None:
-    """Make the head compute `rows @ pooled + biases`, up to `SYMMETRY_BREAKING`.
+def write_into_head(head: Head, rows: NDArray[np.float64], biases: NDArray[np.float64]) -> None:
+    """Make the head compute `rows @ pooled + biases`, a linear one exactly, the other up to `SYMMETRY_BREAKING`.
 
-    A linear function m survives both activations as a pair: leaky(m) - leaky(-m) = (1 + LEAK) m, then
+    A linear function m survives both activations as a pair: leaky(m) - leaky(-m) = (1 + leak) m, then
     relu(m) - relu(-m) = m. Every pair is repeated over the units that there are and averaged by the next layer, so that
     dropout disturbs it little.
     """
-    classes, device = len(rows), head.fc1.weight.device
+    if isinstance(head, LinearHead):
+        with torch.no_grad():
+            head.classifier.weight.copy_(torch.from_numpy(rows))
+            head.classifier.bias.copy_(torch.from_numpy(biases))
+        return
+    if not isinstance(head, DualActivatedHead):
+        raise TypeError(f"A {type(head).__name__} cannot be started from a logistic regression.")
+    classes, device, leak = len(rows), head.fc1.weight.device, head.leaky.negative_slope
     first = head.fc1.out_features // (2 * classes)
     second = head.fc2.out_features // (2 * classes)
     w = torch.tensor(rows, dtype=torch.float32, device=device)
@@ -57,7 +64,7 @@ def write_into_head(head: DualActivatedHead, rows: NDArray[np.float64], biases: 
             head.fc1.bias[plus] += b[c]
             head.fc1.weight[minus] -= w[c]
             head.fc1.bias[minus] -= b[c]
-            share = 1 / (first * (1 + LEAK))
+            share = 1 / (first * (1 + leak))
             up = slice(2 * c * second, (2 * c + 1) * second)
             down = slice((2 * c + 1) * second, (2 * c + 2) * second)
             head.fc2.weight[up, plus] += share
