@@ -52,7 +52,7 @@ class TrunkFeatures:
     training: tuple[str, ...]
 
     def batch(self, names: list[str], pictures: NDArray[np.int64], device: torch.device) -> Tensor:
-        """(len(pictures), channels, h, w) channels last, or tokens, bfloat16; `names[i]` is the view of `pictures[i]`."""
+        """Maps (len(pictures), channels, h, w), or tokens, in bfloat16; `names[i]` is the view of `pictures[i]`."""
         rows = np.stack([self.views[name][i] for name, i in zip(names, pictures, strict=True)])
         x = torch.from_numpy(rows).view(torch.bfloat16)
         return (x.permute(0, 3, 1, 2) if x.ndim == 4 else x).to(device)
@@ -168,7 +168,8 @@ def fine_tune(
     """Train tail and head of `net` on `pictures` (indices) and return it averaged, in evaluation mode.
 
     `features` must come from a trunk equal to the network's own. `folder` takes `log.jsonl` (a line a step) and a
-    checkpoint, from which a killed run goes on; the checkpoint is deleted at the end. Under torchrun every process takes its share of each batch and the gradients are averaged.
+    checkpoint, from which a killed run goes on; the checkpoint is deleted at the end. Under torchrun every process
+    takes its share of each batch and the gradients are averaged.
     """
     device, rank, world = device_of(), _rank(), _world()
     net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
