@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from dala.commands import breakhis, serve
+from dala.commands import breakhis, calibrate, serve
 
-TOPICS = (serve, breakhis)
+TOPICS = (serve, breakhis, calibrate)
 USERS_ERRORS = {"DataError", "WeightsError", "BackboneError", "BadRule"}
 
 

@@ -144,7 +144,11 @@ def save_weights(net: DALAResNet50, path: Path, fields: dict[str, Any]) -> Card:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, path)
     path.chmod(0o644)
-    fields = fields | {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+    return write_card(path, fields | {"sha256": sha256_of(path), "bytes": path.stat().st_size})
+
+
+def write_card(path: Path, fields: dict[str, Any]) -> Card:
+    """Write the card of the weights at `path` if it satisfies the schema; jsonschema.ValidationError otherwise."""
     jsonschema.validate(fields, SCHEMA)
     path.with_suffix(".json").write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return Card(fields)

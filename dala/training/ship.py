@@ -16,7 +16,8 @@ from dala.data import DataError, breakhis
 from dala.data.pixels import load_pixels
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, load_backbone
-from dala.nets.weights import WEIGHTS_DIR, Card, save_weights
+from dala.nets.weights import WEIGHTS_DIR, Card, read_card, save_weights
+from dala.training.calibrate import NOT_CALIBRATED, calibrate_weights
 from dala.training.fit import fit, trunk_features
 from dala.training.recipe import SIZE, Recipe
 
@@ -39,8 +40,8 @@ def train_breakhis(
     """Train the recipe on every picture of one magnification and write weights and card.
 
     The card's metrics are those of the cross-validation JSON (`evidence`, by default the repository's) if it belongs to
-    this recipe and these pictures; otherwise they are null and the protocol says so. Under torchrun every process
-    trains and the first one writes; the others return None.
+    this recipe and these pictures; otherwise they are null and the protocol says so. Beside that file its predictions
+    calibrate the weights. Under torchrun every process trains and the first one writes; the others return None.
     """
     if "RANK" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
@@ -58,9 +59,17 @@ def train_breakhis(
         return None
     metrics = metrics_of(evidence or EVIDENCE_DIR / f"{name}.json", recipe, dataset, backbone.source)
     path = out or WEIGHTS_DIR / "breakhis.safetensors"
-    return save_weights(
+    card = save_weights(
         net, path, card_fields(path.stem, dataset, magnification, recipe, seed, metrics, backbone.source)
     )
+    figures = evidence or EVIDENCE_DIR / f"{name}.json"
+    predictions = figures.with_name(f"{figures.stem}_predictions.json")
+    # Predictions of another recipe say nothing of these weights: the card then stays without a calibration.
+    if metrics["values"] and predictions.is_file():
+        # The evidence is about the weights that are shipped, not about others that someone trains elsewhere.
+        calibrate_weights(predictions, path, figures.with_name(f"calibration_{figures.name}") if out is None else None)
+        card, _ = read_card(path)
+    return card
 
 
 def metrics_of(path: Path, recipe: Recipe, dataset: breakhis.Dataset, imagenet: str) -> dict[str, Any]:
@@ -138,7 +147,7 @@ def card_fields(
         ],
         "limits": [
             "Few benign patients: specificity is known only roughly.",
-            "Probabilities are not calibrated.",
+            NOT_CALIBRATED,
             "Mucinous carcinoma is often called benign, adenosis malignant.",
             "Colour alone separates much of this data set; part of the accuracy may be stain and not morphology.",
             "Nothing checks yet that a picture is an H&E breast patch; anything that can be read gets an answer.",
