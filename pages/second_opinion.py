@@ -17,7 +17,7 @@ from dala.data.breakhis import parse_name
 from dala.explain.render import COLOUR_MAPS, encode_png
 from dala.explain.threshold import RULES
 from dala.intake.image import MAXIMUM_BYTES, IntakeError
-from dala.nets.runtime import Model, load_model
+from dala.nets.runtime import Model, Prediction, load_model
 from dala.nets.weights import WeightsError
 from dala.opinion import Opinion, explain, explanation_record, second_opinion
 from dala.phantoms import PHANTOMS, Phantom, draw
@@ -26,9 +26,11 @@ UPLOAD_TYPES = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp"]
 SAMPLES_AT_MOST = 200
 CLOSE_TO_EVEN = 0.65
 SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that colour is never the only sign
+NOT_SURE = "◆ Not sure"
 COLOUR_LIMITS = [float(f"{digit}e{power}") for power in range(-5, 3) for digit in (1, 2, 5)]
 BAR_WIDTH, THUMBNAIL_WIDTH = 110, 172
 AREA, EVIDENCE = "Area (% of the picture)", "Evidence (% of the positive)"
+ERROR = "expected_calibration_error"
 NONE, DRAWN, FILE = "none", "drawn:", "file:"
 
 
@@ -158,13 +160,24 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
     probability = float(prediction.probabilities.max())
     verdict, facts = st.columns([2, 3], gap="medium")
     with verdict:
-        shape = SHAPES[prediction.label == card.fields["positive"]]
-        st.header(f"{shape} {prediction.label.capitalize()}", anchor=False)
-        st.markdown(f"Model probability **{percent(probability)}**, not calibrated.")
-        if probability < CLOSE_TO_EVEN:
+        decisive, shape = prediction.default_set, SHAPES[prediction.label == card.fields["positive"]]
+        if decisive is not None and decisive.not_sure:
+            st.header(NOT_SURE, anchor=False)
             st.markdown(
-                f"**Close to even:** the model leans to {prediction.label}, but hardly tells the two apart here."
+                f"The model leans to {shape} **{prediction.label}**, calibrated probability **{percent(probability)}**."
             )
+        else:
+            st.header(f"{shape} {prediction.label.capitalize()}", anchor=False)
+            if decisive is not None:
+                st.markdown(f"Calibrated probability **{percent(probability)}**.")
+            else:
+                st.markdown(f"Model probability **{percent(probability)}**, not calibrated.")
+                if probability < CLOSE_TO_EVEN:
+                    st.markdown(
+                        f"**Close to even:** the model leans to {prediction.label}, but hardly tells them apart here."
+                    )
+        if prediction.sets:
+            st.caption(sets_in_words(prediction), help=worth_of_sets(opinion.model))
         if drawn is not None:
             st.warning(drawn)
         group = training_group(opinion)
@@ -191,6 +204,42 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
                 ]
             )
         )
+
+
+def sets_in_words(prediction: Prediction) -> str:
+    """What is left at each level of confidence, the one that decides the verdict first."""
+    return " ".join(
+        f"With {100 * (1 - one.alpha):.0f} % confidence: "
+        + (f"{' or '.join(one.classes)}, not sure." if one.not_sure else f"{one.classes[0]}.")
+        for one in prediction.sets
+    )
+
+
+def worth_of_sets(model: Model) -> str:
+    """What such a confidence promises and what was measured of it, from the card."""
+    calibration = model.card.fields["calibration"]
+    measured = calibration["measured"]
+    lines = [
+        "A set with 90 % confidence holds the true class for nine of ten pictures of new patients. With more than one "
+        "class in it the model is not sure; the verdict goes by the first set.",
+        f"Measured on patients left out: the calibrated probability is off by {share(measured, ERROR)} on average.",
+    ]
+    for alpha in sorted(calibration["thresholds"], reverse=True):
+        lines.append(
+            f"With {100 * (1 - float(alpha)):.0f} % confidence the set held the truth for "
+            f"{share(measured, f'coverage_{alpha}')} of pictures; not sure for {share(measured, f'not_sure_{alpha}')}; "
+            f"right for {share(measured, f'right_when_sure_{alpha}')} of the others."
+        )
+    return "\n\n".join([*lines, calibration["guarantee"]])
+
+
+def share(measured: dict[str, dict[str, float | None]], name: str) -> str:
+    """A measured share in per cent with its 95 % interval."""
+    value, low, high = (measured[name][key] for key in ("value", "low", "high"))
+    if value is None:
+        return "an undefined share"
+    interval = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * value:.1f} %{interval}"
 
 
 def training_group(opinion: Opinion) -> str | None:

@@ -72,6 +72,23 @@ def upload(page: AppTest, name: str, data: bytes, kind: str = "image/png") -> Ap
     return page
 
 
+def opened_with(
+    monkeypatch: pytest.MonkeyPatch, model: runtime.Model, calibration: dict[str, Any] | None, malignant: float
+) -> AppTest:
+    """The page with a picture, under a card with this calibration or none, where the probability is as given."""
+    fields = {key: value for key, value in model.card.fields.items() if key != "calibration"}
+    card = replace(model.card, fields=fields if calibration is None else {**fields, "calibration": calibration})
+    monkeypatch.setattr(runtime, "load_model", lambda: runtime.Model(model.net, card))
+    predict = opinion.predict
+
+    def certain(patch: opinion.Patch, model: opinion.Model) -> opinion.Prediction:
+        return replace(predict(patch, model), probabilities=np.array([1 - malignant, malignant]))
+
+    monkeypatch.setattr(opinion, "predict", certain)
+    page = AppTest.from_file(str(PAGE), default_timeout=120).run()
+    return upload(page, "patch.png", picture(5))
+
+
 def text(page: AppTest) -> str:
     return "\n".join(element.value for element in [*page.header, *page.markdown, *page.caption])
 
@@ -104,8 +121,9 @@ def test_one_upload_is_one_pass_whatever_is_moved_then(page: AppTest, passes: li
     upload(page, "patch.png", picture(1))
     assert len(passes) == 1
     said = verdict(page)
-    assert said in ("▲ Malignant", "● Benign")
-    assert "not calibrated" in text(page)
+    assert said in ("▲ Malignant", "● Benign", "◆ Not sure")
+    assert "calibrated probability **" in text(page).lower()
+    assert "not calibrated" not in text(page)
     assert "The model saw the whole picture, 700 x 460 px, squeezed to 224 x 224." in text(page)
     kept = []
     for k in (-1.0, 0.0, 1.0, 2.0):
@@ -148,7 +166,7 @@ def test_each_target_shows_what_the_core_computes_for_it(page: AppTest, model: r
     assert areas["benign"] + areas["malignant"] == pytest.approx(100, abs=2)
 
 
-def test_another_picture_starts_from_the_defaults(page: AppTest) -> None:
+def test_another_picture_starts_from_the_defaults(page: AppTest, model: runtime.Model) -> None:
     upload(page, "first.png", picture(3))
     first = control(page, "target").value
     control(page, "target").set_value("benign" if first == "malignant" else "malignant")
@@ -157,7 +175,9 @@ def test_another_picture_starts_from_the_defaults(page: AppTest) -> None:
     assert control(page, "parameter").value == 2.0
     upload(page, "second.png", picture(4))
     assert control(page, "parameter").value == RULES["mean_std"].default
-    assert control(page, "target").value == verdict(page).split()[1].lower()
+    computed = opinion.second_opinion(picture(4), model).prediction
+    assert control(page, "target").value == computed.label
+    assert verdict(page).split()[1].lower() in (computed.label, "not")
 
 
 @pytest.mark.parametrize(
@@ -170,19 +190,72 @@ def test_another_picture_starts_from_the_defaults(page: AppTest) -> None:
         (0.04, "● Benign", "96 %", False),
     ],
 )
-def test_the_verdict_in_words(
-    page: AppTest, monkeypatch: pytest.MonkeyPatch, malignant: float, said: str, percentage: str, even: bool
+def test_the_verdict_in_words_without_calibration(
+    monkeypatch: pytest.MonkeyPatch, model: runtime.Model, malignant: float, said: str, percentage: str, even: bool
 ) -> None:
-    predict = opinion.predict
-
-    def certain(patch: opinion.Patch, model: opinion.Model) -> opinion.Prediction:
-        return replace(predict(patch, model), probabilities=np.array([1 - malignant, malignant]))
-
-    monkeypatch.setattr(opinion, "predict", certain)
-    upload(page, "patch.png", picture(5))
+    page = opened_with(monkeypatch, model, None, malignant)
     assert verdict(page) == said
     assert f"Model probability **{percentage}**, not calibrated." in text(page)
     assert ("Close to even" in text(page)) is even
+    assert "confidence" not in text(page)
+
+
+@pytest.mark.parametrize(
+    ("malignant", "said", "line", "sets"),
+    [
+        (
+            0.96,
+            "▲ Malignant",
+            "Calibrated probability **96 %**.",
+            "With 90 % confidence: malignant. With 95 % confidence: malignant.",
+        ),
+        (
+            0.08,
+            "● Benign",
+            "Calibrated probability **92 %**.",
+            "With 90 % confidence: benign. With 95 % confidence: benign or malignant, not sure.",
+        ),
+        (
+            0.64,
+            "◆ Not sure",
+            "The model leans to ▲ **malignant**, calibrated probability **64 %**.",
+            "With 90 % confidence: benign or malignant, not sure. With 95 % confidence: benign or malignant, not sure.",
+        ),
+        (
+            0.45,
+            "◆ Not sure",
+            "The model leans to ● **benign**, calibrated probability **55 %**.",
+            "With 90 % confidence: benign or malignant, not sure. With 95 % confidence: benign or malignant, not sure.",
+        ),
+    ],
+)
+def test_the_verdict_in_words(
+    monkeypatch: pytest.MonkeyPatch, model: runtime.Model, malignant: float, said: str, line: str, sets: str
+) -> None:
+    thresholds = {"0.05": dict.fromkeys(model.card.classes, 0.05), "0.10": dict.fromkeys(model.card.classes, 0.7)}
+    measured: dict[str, dict[str, float | None]] = {
+        f"{figure}_{alpha}": {"value": 0.123, "low": 0.1, "high": 0.2}
+        for figure in ("coverage", "not_sure", "right_when_sure")
+        for alpha in thresholds
+    }
+    measured["expected_calibration_error"] = {"value": 0.055, "low": None, "high": None}
+    calibration = {
+        "temperature": 1.0,
+        "bias": dict.fromkeys(model.card.classes, 0.0),
+        "thresholds": thresholds,
+        "measured": measured,
+        "guarantee": "So much is promised.",
+    }
+    page = opened_with(monkeypatch, model, calibration, malignant)
+    assert verdict(page) == said
+    assert line in text(page)
+    assert "not calibrated" not in text(page)
+    assert "Close to even" not in text(page)
+    assert control(page, "target").value == ("malignant" if malignant > 0.5 else "benign")
+    (listed,) = [element for element in page.caption if sets in element.value]
+    assert "off by 5.5 % on average" in listed.help
+    assert "not sure for 12.3 % (10.0 to 20.0)" in listed.help
+    assert listed.help.endswith("So much is promised.")
 
 
 @pytest.mark.parametrize(
