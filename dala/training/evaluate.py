@@ -74,15 +74,7 @@ def cross_validate(
         "protocol": f"grouped cross-validation by accession number, {folds} folds, {repeats} repeats, predictions "
         "pooled within a repeat and scores averaged over the repeats; 95 % intervals: bootstrap over accession groups",
         "command": "python -m dala crossvalidate breakhis --data ROOT",
-        "data": {
-            "name": "BreakHis",
-            "magnifications": sorted({record.magnification for record in dataset.records}),
-            "pictures": len(labels),
-            "benign": int((labels == 0).sum()),
-            "malignant": int((labels == 1).sum()),
-            "groups": len(set(groups)),
-            "benign_groups": len(set(groups[labels == 0])),
-        },
+        "data": described(dataset),
         "imagenet": backbone.source,
         "recipe": asdict(recipe),
         "scores": scores,
@@ -99,6 +91,20 @@ def cross_validate(
             "groups": [str(group) for group in groups],
             "probabilities": {name: values.round(6).tolist() for name, values in predictions.items()},
         },
+    }
+
+
+def described(dataset: breakhis.Dataset) -> dict[str, Any]:
+    """What a result was computed on: magnifications, pictures and accession groups, for JSON."""
+    labels, groups = dataset.labels, dataset.groups
+    return {
+        "name": "BreakHis",
+        "magnifications": sorted({record.magnification for record in dataset.records}),
+        "pictures": len(labels),
+        "benign": int((labels == 0).sum()),
+        "malignant": int((labels == 1).sum()),
+        "groups": len(set(groups)),
+        "benign_groups": len(set(groups[labels == 0])),
     }
 
 
