@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from dala.commands import breakhis, calibrate, serve
+from dala.commands import benchmark, breakhis, calibrate, serve
 
-TOPICS = (serve, breakhis, calibrate)
+TOPICS = (serve, breakhis, calibrate, benchmark)
 USERS_ERRORS = {"DataError", "WeightsError", "BackboneError", "BadRule"}
 
 

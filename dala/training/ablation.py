@@ -1,0 +1,129 @@
+"""What is each part of DALAResNet50 worth: the same start, folds and recipe, one part at a time, with paired tests.
+
+python -m dala ablation breakhis --data ROOT
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dala.data import breakhis
+from dala.data.pixels import load_pixels
+from dala.nets.baselines import SEResNet50
+from dala.nets.dala_resnet50 import DALAResNet50, ResNet50
+from dala.nets.imagenet import Backbone
+from dala.training.benchmark import folds_of, held_out, network_folder
+from dala.training.evaluate import described, write_json
+from dala.training.fit import trunk_features
+from dala.training.metrics import with_intervals
+from dala.training.paired import compare, holm
+from dala.training.recipe import SIZE, Recipe
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network between ResNet50 and DALAResNet50; `build(classes, dropout)`. Its trunk is ResNet50's."""
+
+    name: str
+    title: str
+    build: Callable[[int, float], ResNet50 | SEResNet50]
+
+
+VARIANTS = (
+    Variant("resnet50", "ResNet50", lambda classes, dropout: ResNet50(classes)),
+    Variant("resnet50_attention", "ResNet50 + attention", lambda classes, dropout: ResNet50(classes, attention=True)),
+    Variant(
+        "resnet50_dual_head",
+        "ResNet50 + dual-activated head",
+        lambda classes, dropout: ResNet50(classes, dropout, dual_activated=True),
+    ),
+    Variant("dala_resnet50", "DALAResNet50 (LeakyReLU, ReLU)", DALAResNet50),
+    Variant(
+        "dala_resnet50_relu",
+        "DALAResNet50 with ReLU, ReLU",
+        lambda classes, dropout: ResNet50(classes, dropout, attention=True, dual_activated=True, leak=0.0),
+    ),
+    Variant("se_resnet50", "SEResNet50 (gates of layer4)", lambda classes, dropout: SEResNet50(classes)),
+)
+# (network, what it is compared with)
+COMPARISONS = (
+    ("resnet50_attention", "resnet50"),
+    ("resnet50_dual_head", "resnet50"),
+    ("dala_resnet50", "resnet50"),
+    ("se_resnet50", "resnet50"),
+    ("dala_resnet50", "dala_resnet50_relu"),
+)
+
+
+def ablation(
+    dataset: breakhis.Dataset,
+    backbone: Backbone,
+    recipe: Recipe,
+    folder: Path,
+    path: Path,
+    folds: int,
+    repeats: int,
+) -> dict[str, Any]:
+    """Train every variant on every fold and write variants and comparisons into `path` as they get done."""
+    features = trunk_features(load_pixels(dataset.records, SIZE), backbone, recipe, folder)
+    splits = folds_of(dataset, folds, repeats)
+    predictions: dict[str, NDArray[np.float64]] = {}
+    record: dict[str, Any] = {
+        "protocol": f"grouped cross-validation by accession number, {folds} folds, {repeats} repeats, the same folds, "
+        "seeds, ImageNet start and recipe for every variant; scores averaged over repeats; 95 % intervals: bootstrap "
+        f"over accession groups; p: random sign flips of the accession groups' differences, two-sided",
+        "command": f"python -m dala ablation breakhis --data ROOT --folds {folds} --repeats {repeats}",
+        "data": described(dataset),
+        "imagenet": backbone.source,
+        "recipe": json.loads(json.dumps(asdict(recipe))),
+        "explained": {
+            "correct": "share of a patient's pictures called right at 0.5, mean over the patients: variant minus other",
+            "brier": "squared error of a patient's pictures, mean over the patients: variant minus other",
+            "p_holm": "p after Holm's correction over the comparisons of this table",
+            "metrics": "the metrics' differences over all pictures, on the same resamples of the accession groups",
+            "se_resnet50": "squeeze and excitation in every bottleneck; the frozen trunk's gates are exactly open, "
+            "those of layer4 are trained",
+        },
+        "variants": {},
+        "comparisons": [],
+    }
+    for variant in VARIANTS:
+
+        def make(seed: int, build: Callable[[int, float], ResNet50 | SEResNet50] = variant.build) -> Any:
+            torch.manual_seed(seed)
+            net = build(len(dataset.classes), recipe.dropout)
+            net.load_imagenet(backbone)
+            return net
+
+        found = held_out(make, features, dataset, recipe, network_folder(folder, variant.name, backbone), splits)
+        predictions[variant.name] = found.probabilities
+        record["variants"][variant.name] = {
+            "title": variant.title,
+            "minutes": round(found.minutes, 1),
+            "scores": with_intervals(dataset.labels, found.probabilities, dataset.groups),
+        }
+        record["comparisons"] = comparisons(dataset, predictions)
+        write_json(path, record)
+    return record
+
+
+def comparisons(dataset: breakhis.Dataset, predictions: dict[str, NDArray[np.float64]]) -> list[dict[str, Any]]:
+    """The paired comparisons whose two networks have predictions, p values corrected over all of these."""
+    rows: list[dict[str, Any]] = []
+    for name, other in COMPARISONS:
+        if name in predictions and other in predictions:
+            tests, metrics = compare(dataset.labels, predictions[other], predictions[name], dataset.groups)
+            rows.append({"variant": name, "against": other, "tests": tests, "metrics": metrics})
+    for measure in ("correct", "brier"):
+        corrected = holm([row["tests"][measure]["p"] for row in rows])
+        for row, p in zip(rows, corrected, strict=True):
+            row["tests"][measure] = {**row["tests"][measure], "p_holm": p}
+    return rows
