@@ -208,10 +208,12 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
 
 def sets_in_words(prediction: Prediction) -> str:
     """What is left at each level of confidence, the one that decides the verdict first."""
+    levels: dict[tuple[str, ...], list[str]] = {}
+    for one in prediction.sets:
+        levels.setdefault(one.classes, []).append(f"{100 * (1 - one.alpha):.0f}")
     return " ".join(
-        f"With {100 * (1 - one.alpha):.0f} % confidence: "
-        + (f"{' or '.join(one.classes)}, not sure." if one.not_sure else f"{one.classes[0]}.")
-        for one in prediction.sets
+        f"With {' and '.join(levels[left])} % confidence: {' or '.join(left)}{', not sure' if len(left) > 1 else ''}."
+        for left in levels
     )
 
 
@@ -220,15 +222,15 @@ def worth_of_sets(model: Model) -> str:
     calibration = model.card.fields["calibration"]
     measured = calibration["measured"]
     lines = [
-        "A set with 90 % confidence holds the true class for nine of ten pictures of new patients. With more than one "
-        "class in it the model is not sure; the verdict goes by the first set.",
-        f"Measured on patients left out: the calibrated probability is off by {share(measured, ERROR)} on average.",
+        "With more than one class in the first set, the verdict is not sure.",
+        f"Measured on patients left out: the probability was off by {share(measured, ERROR)} on average.",
     ]
     for alpha in sorted(calibration["thresholds"], reverse=True):
         lines.append(
-            f"With {100 * (1 - float(alpha)):.0f} % confidence the set held the truth for "
-            f"{share(measured, f'coverage_{alpha}')} of pictures; not sure for {share(measured, f'not_sure_{alpha}')}; "
-            f"right for {share(measured, f'right_when_sure_{alpha}')} of the others."
+            f"At {100 * (1 - float(alpha)):.0f} % the set held the true class for "
+            f"{share(measured, f'coverage_{alpha}')} of the pictures; not sure: "
+            f"{share(measured, f'not_sure_{alpha}')}; "
+            f"right of the others: {share(measured, f'right_when_sure_{alpha}')}."
         )
     return "\n\n".join([*lines, calibration["guarantee"]])
 

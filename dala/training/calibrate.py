@@ -261,7 +261,7 @@ def calibrate(predictions: dict[str, Any]) -> dict[str, Any]:
             "thresholds": card_thresholds,
             "groups": _groups(cohort),
             "protocol": PROTOCOL,
-            "guarantee": " ".join(promise.values()),
+            "guarantee": promise["in_short"],
             "command": COMMAND,
             "measured": measured,
         },
@@ -432,6 +432,9 @@ def guarantee(cohort: Cohort) -> dict[str, str]:
     """What the sets promise, and what they do not, in sentences."""
     groups = _groups(cohort)
     return {
+        "in_short": "A set at alpha holds the true class with probability 1 - alpha or more, on average over new "
+        "patients like those of the calibration; close to that, not proven, for weights trained on all of them. "
+        "Nothing is promised for a single patient, for each class apart, or for another laboratory or stain.",
         "promised": "For a picture of a new patient, drawn like the calibration groups, the set holds the true class "
         f"with probability 1 - alpha or more, averaged over patients and over cohorts of {sum(groups.values())} "
         "groups, without any assumption on the network.",

@@ -207,7 +207,7 @@ def test_the_verdict_in_words_without_calibration(
             0.96,
             "▲ Malignant",
             "Calibrated probability **96 %**.",
-            "With 90 % confidence: malignant. With 95 % confidence: malignant.",
+            "With 90 and 95 % confidence: malignant.",
         ),
         (
             0.08,
@@ -219,13 +219,13 @@ def test_the_verdict_in_words_without_calibration(
             0.64,
             "◆ Not sure",
             "The model leans to ▲ **malignant**, calibrated probability **64 %**.",
-            "With 90 % confidence: benign or malignant, not sure. With 95 % confidence: benign or malignant, not sure.",
+            "With 90 and 95 % confidence: benign or malignant, not sure.",
         ),
         (
             0.45,
             "◆ Not sure",
             "The model leans to ● **benign**, calibrated probability **55 %**.",
-            "With 90 % confidence: benign or malignant, not sure. With 95 % confidence: benign or malignant, not sure.",
+            "With 90 and 95 % confidence: benign or malignant, not sure.",
         ),
     ],
 )
@@ -254,7 +254,7 @@ def test_the_verdict_in_words(
     assert control(page, "target").value == ("malignant" if malignant > 0.5 else "benign")
     (listed,) = [element for element in page.caption if sets in element.value]
     assert "off by 5.5 % on average" in listed.help
-    assert "not sure for 12.3 % (10.0 to 20.0)" in listed.help
+    assert "not sure: 12.3 % (10.0 to 20.0)" in listed.help
     assert listed.help.endswith("So much is promised.")
 
 
