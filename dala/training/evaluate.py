@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import nn
 
 from dala.data import DataError, breakhis
@@ -58,6 +59,8 @@ def cross_validate(
                     name: softmax(apply_to_view(network_of, features, name, test))[:, 1]
                     for name in ("plain", "stain_shift")
                 }
+                if repeat == 0:  # the networks of one division serve every later question about new patients
+                    save_file(net.state_dict(), folder / f"fold-{repeat}-{number}" / "network.safetensors")
                 np.savez(done, plain=seen["plain"], stain_shift=seen["stain_shift"])
             with np.load(done) as kept:
                 network[repeat, test], shifted[repeat, test] = kept["plain"], kept["stain_shift"]

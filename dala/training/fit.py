@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from dala.data.augment import random_views
 from dala.data.splits import group_weights
+from dala.nets.calibration import softmax
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.runtime import network_input, normalised
@@ -174,28 +175,34 @@ def fine_tune(
     device, rank, world = device_of(), _rank(), _world()
     net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     chances = group_weights(labels[pictures], groups[pictures])
-    chances = chances * np.where(labels[pictures] == 0, recipe.benign_weight, 1.0)
     chances /= chances.sum()
     size = min(recipe.batch, len(pictures))
 
-    def draw(step: int) -> tuple[list[str], NDArray[np.int64]]:
-        """Views and pictures of a step: no picture twice in a batch, groups and classes by their weights."""
+    def draw(step: int, p: NDArray[np.float64] | None) -> tuple[list[str], NDArray[np.int64]]:
+        """Views and pictures of a step: no picture twice in a batch, each with its chance, or all evenly."""
         random = np.random.default_rng((seed, step))
-        chosen = random.choice(pictures, size, replace=False, p=chances)
+        chosen = random.choice(pictures, size, replace=False, p=p)
         return [features.training[k] for k in random.integers(0, len(features.training), size)], chosen
 
     # BatchNorm with care: ImageNet's statistics do not fit stained tissue, a small batch's own are noise. So the tail's
-    # are estimated anew over many balanced batches of the training pictures and then stay as they are.
-    _estimate_norms(
-        net.tail, (features.batch(*draw(-step - 1 + 2**31), device) for step in range(recipe.norm_batches)), device
-    )
+    # are estimated anew over many batches of the training pictures, drawn evenly (balanced by group, the few benign
+    # slides set the scale for all), and then stay as they are.
+    evenly = (draw(-step - 1 + 2**31, None) for step in range(recipe.norm_batches))
+    _estimate_norms(net.tail, (features.batch(*drawn, device) for drawn in evenly), device)
 
     # The head begins as a logistic regression of the pooled features and is fine-tuned from there.
     pooled = nn.Sequential(net.tail, net.head.pool, net.head.flatten)
     start = [name for name in ("plain", "mirrored") if name in features.training]
     x = np.concatenate([apply_to_view(pooled, features, name, pictures) for name in start])
     y, weights = np.tile(labels[pictures], len(start)), np.tile(chances * len(pictures) / len(start), len(start))
-    write_into_head(net.head, *logistic_regression(x, y, weights, recipe.strength))
+    rows, biases = logistic_regression(x, y, weights, recipe.strength)
+    write_into_head(net.head, rows, biases)
+
+    # What is learnt from there on is mostly to give every view of a picture the answer of that start, and only a little
+    # to fit the labels: with a few benign patients, fitting labels learns the slides by heart.
+    started = softmax(x @ rows.T + biases).reshape(len(start), len(pictures), -1).mean(0)
+    targets = np.zeros((len(labels), started.shape[1]), np.float32)
+    targets[pictures] = recipe.trust * started + (1 - recipe.trust) * np.eye(started.shape[1])[labels[pictures]]
 
     net.trunk.requires_grad_(False)
     fresh = [parameter for part in net.fresh for parameter in part.parameters()]
@@ -217,18 +224,18 @@ def fine_tune(
     log = (folder / "log.jsonl").open("a") if rank == 0 else None
 
     for step in tqdm(range(first, steps), desc=folder.name, unit="step", initial=first, total=steps, disable=rank > 0):
-        started = time.perf_counter()
+        began = time.perf_counter()
         factor = min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * factor
-        names, chosen = draw(step)
+        names, chosen = draw(step, chances)
         names, chosen = names[rank::world], chosen[rank::world]
-        target = torch.from_numpy(labels[chosen]).to(device)
+        target = torch.from_numpy(targets[chosen]).to(device)
         torch.manual_seed((seed * 1_000_003 + step) * 64 + rank)  # dropout
         net.head.train()
         with reduced_precision(device):
             attended = net.tail(features.batch(names, chosen, device))
-        loss = F.cross_entropy(net.head(attended.float()), target, label_smoothing=recipe.smoothing)
+        loss = F.cross_entropy(net.head(attended.float()), target)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if world > 1:
@@ -242,7 +249,7 @@ def fine_tune(
             for average, parameter in zip(averages, tail.parameters(), strict=True):
                 average.lerp_(parameter, 1 - keep)
         if log is not None:
-            seconds = round(time.perf_counter() - started, 3)
+            seconds = round(time.perf_counter() - began, 3)
             line = {"step": step + 1, "steps": steps, "loss": round(loss.item(), 5), "factor": round(factor, 4)}
             print(json.dumps({**line, "seconds": seconds}), file=log, flush=True)
         if rank == 0 and (step + 1) % CHECKPOINT_STEPS == 0 and step + 1 < steps:

@@ -28,20 +28,19 @@ class Recipe:
     """Fine-tuning that stays close to ImageNet: stem to layer3 frozen, layer4 slowly, attention and head faster."""
 
     enlarged: int = 320  # side at which the network sees the squeezed picture
-    epochs: float = 0.5
+    epochs: float = 1.0
     batch: int = 32
     rate: float = 1e-5  # layer4
     head_rate: float = 1e-4  # attention and head
     strength: float = 3e-4  # C of the logistic regression that the head begins as; small is strong
     decay: float = 0.05  # AdamW
     dropout: float = 0.5
-    smoothing: float = 0.05  # of the labels
+    trust: float = 0.9  # share of the head start's own answer in the target; the rest is the label
     average: float = 0.98  # exponential moving average of the weights; the average is what is kept
     warm_up: float = 0.1  # share of the steps; then half a cosine down to zero
-    benign_weight: float = 1.25  # draws of benign against malignant pictures, after groups are balanced in each class
     norm_batches: int = 10  # batches from which layer4's BatchNorm statistics are estimated anew, then frozen
     # Views of each picture, drawn equally often: plain, mirrored, and these.
-    geometric_views: int = 0
+    geometric_views: int = 2
     stained_views: int = 0
     geometric: Augmentation = GEOMETRIC
     stained: Augmentation = STAINED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -65,7 +66,8 @@ def test_trunk_features_are_the_trunks(
 def test_it_learns_logs_and_freezes_the_trunk(
     dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, tmp_path: Path, recipe: Recipe
 ) -> None:
-    net = run(dataset, features, backbone, recipe, tmp_path)
+    # On labels alone the loss falls; where the start's own answer is the target it has little to fall.
+    net = run(dataset, features, backbone, dataclasses.replace(recipe, trust=0.0), tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 14))  # 33 pictures in batches of 8, 3 epochs
     assert lines[-1]["loss"] < lines[0]["loss"]
