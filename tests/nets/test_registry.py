@@ -224,6 +224,37 @@ def test_pretrained_weights_that_cannot_be_had_are_one_sentence(name: str, monke
         NETWORKS[name].start(Settings(side=64, pretrained=True))
 
 
+@pytest.mark.parametrize("name", ["dinov2", "swin", "densenet121", "vgg16_inception"])
+def test_pretrained_weights_arrive_where_they_belong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be downloaded is a published network at its own side with its classifier; ours is smaller, without."""
+    tags = {"dinov2": "vit_base_patch14_dinov2.lvd142m", "swin": "swin_tiny_patch4_window7_224.ms_in1k"}
+    if name in tags:
+        theirs = timm.create_model(tags[name])
+    else:
+        theirs = models.densenet121() if name == "densenet121" else models.vgg16()
+    downloads = []
+
+    def download(*arguments: object, **options: object) -> dict[str, Tensor]:
+        downloads.append(arguments[0])
+        return theirs.state_dict()
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", download)
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_url", download)
+    side = NETWORKS[name].side(224)
+    net, words = NETWORKS[name].start(Settings(side=side, pretrained=True))
+    assert len(downloads) == 1
+    assert words == NETWORKS[name].pretrained
+    published: dict[tuple[int, ...], list[Tensor]] = {}
+    for value in theirs.state_dict().values():
+        published.setdefault(tuple(value.shape), []).append(value)
+    fresh = {id(parameter) for part in net.fresh for parameter in part.parameters()}
+    for place, parameter in net.named_parameters():
+        # Names differ after the cut, so a weight is known by its content. Positions are resampled to the smaller side.
+        if parameter.ndim in (2, 4) and not place.startswith("head.") and id(parameter) not in fresh:
+            assert any(torch.equal(parameter, value) for value in published.get(tuple(parameter.shape), [])), place
+
+
 def test_parts_of_the_ablation() -> None:
     """Which part a variant has, and that DALAResNet50 is the one with both."""
     names = {
