@@ -1,0 +1,403 @@
+"""Mini-DDSM: reads the published tree and its sheet, checks it against the published counts, groups pictures by case.
+
+Source: Lekamlage, Afzal, Westerberg, Cheddad, "Mini-DDSM: Mammography-based Automatic Age Estimation", DMIP 2020, made
+from the thumbnails of DDSM (Heath et al., "The Digital Database for Screening Mammography", IWDM 2000). The tree is
+`{Normal,Benign,Cancer}/CASE/C_0029_1.LEFT_CC.jpg`, with outlines of lesions as `..._Mask.jpg` beside some pictures; a
+sheet `DataWMask.xlsx` (columns fullPath, fileName, View, Side, Status, Tumour_Contour, Tumour_Contour2, Age, Density)
+lies at its top. A CSV file with the same columns is read as well.
+
+The label belongs to the **case**: of the four pictures of a Cancer case two usually show the healthy other breast.
+The first letter of a name says where the film was scanned (DDSM's notes on calibration): A at Massachusetts General
+(DBA M2100 or Howtek 960), B and C at Wake Forest (Lumisys 200), D at ISMD (Howtek). The letters differ in grey levels,
+in film labels and in which classes they hold, so a classifier of all letters learns to tell scanners apart. Numbers of
+cases repeat between letters; pictures that share a number stay on one side of every split, whatever their letter.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dala.data import DataError
+from dala.data.pixels import Progress, in_order, read_rgb
+
+Task = Literal["cancer", "status"]
+
+STATUSES = ("Normal", "Benign", "Cancer")
+LETTERS = ("A", "B", "C", "D")
+# Where benign and cancer can be compared: one scanner. A mixes two, and its classes differ in brightness alone.
+TRAINED_LETTERS = ("B", "C")
+CLASSES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
+    {"cancer": ("benign", "cancer"), "status": ("normal", "benign", "cancer")}
+)
+# Pictures of the full set, 9,684 in all, outlines of lesions not counted.
+OFFICIAL_COUNTS: Mapping[str, int] = MappingProxyType({"Normal": 2728, "Benign": 3360, "Cancer": 3596})
+SHEET_COLUMNS = ("fullPath", "Status", "Age", "Density", "Tumour_Contour")
+LISTED = 20  # problems that the readable report lists one by one
+EMPTY_SHARE = 0.05  # share of rows without any picture from which on a file is reported as broken off
+
+_NAME = re.compile(r"([A-D])_(\d{4})_(\d)\.(LEFT|RIGHT)_(CC|MLO)\.jpe?g", re.IGNORECASE)
+_OUTLINE = re.compile(r".*_mask\d?\.(jpe?g|png)", re.IGNORECASE)
+_PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
+_SHEETS = {".xlsx", ".csv"}
+
+
+@dataclass(frozen=True)
+class Name:
+    """What a file name says: C_0029_1.LEFT_CC.jpg is scanner C, case 0029, exposure 1, left breast, view CC."""
+
+    letter: str
+    case: str
+    exposure: int
+    side: str
+    view: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One mammogram with the status of its case.
+
+    Age in years, density 1..4 (ACR) and `marked` (a lesion is outlined in this very picture) come from the sheet and
+    are None without one.
+    """
+
+    path: Path
+    name: str
+    status: str
+    letter: str
+    case: str
+    side: str
+    view: str
+    age: int | None = None
+    density: int | None = None
+    marked: bool | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Pictures in a fixed order, labels (N,) int64 into `classes`, groups (N,) case numbers, letters (N,), and notes on
+    what was left out."""
+
+    root: Path
+    records: tuple[Record, ...]
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.str_]
+    letters: NDArray[np.str_]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that is left out, by its path below the root, and why."""
+
+    path: str
+    reason: str
+
+
+def parse_name(name: str) -> Name:
+    """Read a file name such as "C_0029_1.LEFT_CC.jpg"; DataError if it is no such name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise DataError(f"'{name}' is not a Mini-DDSM name; it should look like C_0029_1.LEFT_CC.jpg.")
+    letter, case, exposure, side, view = match.groups()
+    return Name(letter.upper(), case, int(exposure), side.upper(), view.upper())
+
+
+def load(root: Path, letters: tuple[str, ...] = TRAINED_LETTERS, task: Task = "cancer") -> Dataset:
+    """The pictures of the given scanners, sorted by file name, with labels and cases; nothing is decoded yet.
+
+    root: the folder that holds Normal, Benign and Cancer, or one above it. task "cancer": benign 0 against cancer 1,
+    normal cases are left out; "status": normal, benign, cancer. What is misnamed, misplaced, or of another status in
+    the sheet is left out and said in `notes`. Raises DataError if the root holds no tree, several, or no picture as
+    asked.
+    """
+    if task not in CLASSES:
+        raise DataError(f"There is no task '{task}'; there are 'cancer' and 'status'.")
+    unknown = sorted(set(letters) - set(LETTERS))
+    if unknown or not letters:
+        raise DataError(f"The scanners of Mini-DDSM are {', '.join(LETTERS)}, not {', '.join(unknown) or 'none'}.")
+    base = _find_base(root)
+    found, problems = _scan(base)
+    classes = CLASSES[task]
+    records = [record for record in found if record.letter in letters and record.status.lower() in classes]
+    if not records:
+        raise DataError(f"There is no {' or '.join(classes)} picture of the scanners {', '.join(letters)} in {root}.")
+    return Dataset(
+        root=base,
+        records=tuple(records),
+        classes=classes,
+        labels=np.array([classes.index(record.status.lower()) for record in records], dtype=np.int64),
+        groups=np.array([record.case for record in records], dtype=np.str_),
+        letters=np.array([record.letter for record in records], dtype=np.str_),
+        notes=tuple(f"{problem.path} is left out: {problem.reason}" for problem in problems),
+    )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a tree holds beside what the full set holds.
+
+    counts: readable pictures by (status, letter); cases: cases by the same. problems: files that cannot be used.
+    broken_off: readable files of which a part is missing. shared_numbers: case numbers under two letters or statuses.
+    sheet: file name of the sheet, None without one; marked: pictures with an outlined lesion according to it.
+    """
+
+    root: Path
+    counts: Mapping[tuple[str, str], int]
+    cases: Mapping[tuple[str, str], int]
+    problems: tuple[Problem, ...]
+    broken_off: tuple[str, ...]
+    incomplete_cases: int
+    shared_numbers: int
+    sizes: Mapping[tuple[int, int], int]
+    sheet: str | None
+    marked: int
+
+    @property
+    def found(self) -> int:
+        return sum(self.counts.values())
+
+    def of_status(self, status: str) -> int:
+        """Readable pictures of a status, over all scanners."""
+        return sum(count for (name, _), count in self.counts.items() if name == status)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the counts are those of the full set and no file has a problem."""
+        return not self.problems and all(self.of_status(status) == count for status, count in OFFICIAL_COUNTS.items())
+
+    def text(self) -> str:
+        """The report for a person: totals, a table of pictures (cases) by status and scanner, what is wrong."""
+        official = sum(OFFICIAL_COUNTS.values())
+        squares = ", ".join(
+            f"{w}x{h} ({n:,})" for (w, h), n in sorted(self.sizes.items(), key=lambda item: -item[1])[:5]
+        )
+        lines = [
+            f"Mini-DDSM in {self.root}",
+            f"{self.found:,} of {official:,} published pictures are there and readable: "
+            + ("the set is complete." if self.complete else "the set is NOT complete."),
+            f"Sizes: {squares or 'none'}" + (f" and {len(self.sizes) - 5:,} more." if len(self.sizes) > 5 else "."),
+            "",
+            "pictures (cases)".ljust(18)
+            + "".join(f"scanner {letter}".rjust(14) for letter in LETTERS)
+            + "all".rjust(16),
+        ]
+        for status in STATUSES:
+            cells = [f"{self.counts.get((status, x), 0)} ({self.cases.get((status, x), 0)})" for x in LETTERS]
+            total = f"{self.of_status(status)}/{OFFICIAL_COUNTS[status]}"
+            lines.append(status.ljust(18) + "".join(cell.rjust(14) for cell in cells) + total.rjust(16))
+        lines += ["", f"Sheet: {self.sheet}, {self.marked:,} pictures with an outlined lesion." if self.sheet else
+                  "No sheet (DataWMask.xlsx): age, density and outlines of lesions are not known."]  # fmt: skip
+        trained = {letter for letter in TRAINED_LETTERS}
+        usable = sum(n for (status, letter), n in self.counts.items() if letter in trained and status != "Normal")
+        lines.append(f"Benign against cancer on scanners {' and '.join(TRAINED_LETTERS)}: {usable:,} pictures.")
+        if self.incomplete_cases:
+            lines.append(f"{self.incomplete_cases} cases do not have their four views.")
+        if self.shared_numbers:
+            lines.append(f"{self.shared_numbers} case numbers stand under two scanners or statuses; each is one group.")
+        if self.broken_off:
+            lines.append(f"{len(self.broken_off)} files lack a part of the picture, for example {self.broken_off[0]}.")
+        if self.problems:
+            lines.append(f"{len(self.problems):,} file{'' if len(self.problems) == 1 else 's'} left out:")
+            lines.extend(f"  {problem.path}: {problem.reason}" for problem in self.problems[:LISTED])
+            if len(self.problems) > LISTED:
+                lines.append(f"  and {len(self.problems) - LISTED:,} more")
+        return "\n".join(lines) + "\n"
+
+
+def validate(root: Path, progress: Progress | None = None) -> Report:
+    """Decode every picture of a tree and compare it with the published counts.
+
+    `progress(done, total)` is called after every picture. Raises DataError if the root holds no tree or several, or if
+    its sheet cannot be read; everything else that is wrong stands in the report.
+    """
+    base = _find_base(root)
+    found, problems = _scan(base)
+    readable, broken, sizes = [], [], Counter[tuple[int, int]]()
+    for record, (size, empty, reason) in zip(found, in_order(_looked_at, found, progress), strict=True):
+        if reason is not None:
+            problems.append(Problem(record.path.relative_to(base).as_posix(), reason))
+            continue
+        readable.append(record)
+        sizes[size] += 1
+        if empty >= EMPTY_SHARE:
+            broken.append(record.name)
+    views, places = Counter((record.status, record.case) for record in readable), defaultdict(set)
+    for record in readable:
+        places[record.case].add((record.status, record.letter))
+    sheet = _find_sheet(base)
+    return Report(
+        root=base,
+        counts=MappingProxyType(Counter((record.status, record.letter) for record in readable)),
+        cases=MappingProxyType(Counter((s, x) for s, x, _ in {(r.status, r.letter, r.case) for r in readable})),
+        problems=tuple(problems),
+        broken_off=tuple(broken),
+        incomplete_cases=sum(count < 4 for count in views.values()),
+        shared_numbers=sum(len(where) > 1 for where in places.values()),
+        sizes=MappingProxyType(sizes),
+        sheet=None if sheet is None else sheet.name,
+        marked=sum(bool(record.marked) for record in readable),
+    )
+
+
+def _find_base(root: Path) -> Path:
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"The Mini-DDSM folder {root} does not exist.")
+    holders = {path.parent for status in STATUSES for path in root.rglob(status) if path.is_dir()}
+    if any((root / status).is_dir() for status in STATUSES):
+        holders = {root}
+    if len(holders) > 1:
+        listed = ", ".join(sorted(str(path.relative_to(root)) for path in holders))
+        raise DataError(f"{root} holds {len(holders)} Mini-DDSM trees ({listed}); name one of them.")
+    if not holders:
+        raise DataError(f"There is no Mini-DDSM tree in {root}: no folder Normal, Benign or Cancer.")
+    return holders.pop()
+
+
+def _scan(base: Path) -> tuple[list[Record], list[Problem]]:
+    """Every mammogram below the base, as a record or as a problem, sorted by file name; outlines are passed over."""
+    sheet = _find_sheet(base)
+    rows = {} if sheet is None else _read_sheet(sheet)
+    records: dict[str, Record] = {}
+    problems: list[Problem] = []
+    files = [
+        path
+        for status in STATUSES
+        for path in (base / status).rglob("*")
+        # "._NAME.jpg" are leftovers of archives made on a Mac, not pictures.
+        if path.suffix.lower() in _PICTURE_SUFFIXES
+        and not path.name.startswith(".")
+        and not _OUTLINE.fullmatch(path.name)
+        and path.is_file()
+    ]
+    for path in sorted(files, key=lambda path: (path.name, path.as_posix())):
+        place = path.relative_to(base)
+        try:
+            name = parse_name(path.name)
+        except DataError as error:
+            problems.append(Problem(place.as_posix(), str(error)))
+            continue
+        status, row = place.parts[0], rows.get(path.name.lower())
+        if len(place.parts) != 3 or place.parts[1] != name.case:
+            reason = f"It should lie in {status}/{name.case}, the case that its name says."
+        elif row is not None and row.status != status:
+            reason = f"It lies in {status}, but {sheet.name if sheet else 'the sheet'} says {row.status}."
+        elif path.name in records:
+            reason = f"A file of the same name is at {records[path.name].path.relative_to(base).as_posix()}."
+        else:
+            records[path.name] = Record(
+                path=path,
+                name=path.name,
+                status=status,
+                letter=name.letter,
+                case=name.case,
+                side=name.side,
+                view=name.view,
+                age=None if row is None else row.age,
+                density=None if row is None else row.density,
+                marked=None if row is None else row.marked,
+            )
+            continue
+        problems.append(Problem(place.as_posix(), reason))
+    return list(records.values()), problems
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What the sheet says of one picture."""
+
+    status: str
+    age: int | None
+    density: int | None
+    marked: bool
+
+
+def _find_sheet(base: Path) -> Path | None:
+    """The sheet beside the three folders: DataWMask.xlsx or, named otherwise, the only table there."""
+    sheets = sorted(
+        path for path in base.iterdir() if path.suffix.lower() in _SHEETS and not path.name.startswith((".", "~"))
+    )
+    named = [path for path in sheets if path.stem.lower() == "datawmask"]
+    if named or len(sheets) == 1:
+        return (named or sheets)[0]
+    if sheets:
+        listed = ", ".join(path.name for path in sheets)
+        raise DataError(f"{base} holds several tables ({listed}); Mini-DDSM's is called DataWMask.xlsx.")
+    return None
+
+
+def _read_sheet(path: Path) -> dict[str, _Row]:
+    """Rows by lower-case file name, the last part of `fullPath`, which is written with backslashes."""
+    lines = _cells(path)
+    header = [str(cell or "").strip() for cell in (lines[0] if lines else [])]
+    missing = [column for column in SHEET_COLUMNS if column not in header]
+    if missing:
+        raise DataError(
+            f"{path.name} has no column {', '.join(missing)}; Mini-DDSM's sheet has {', '.join(SHEET_COLUMNS)}."
+        )
+    place = {column: header.index(column) for column in SHEET_COLUMNS}
+    rows = {}
+    for line in lines[1:]:
+        cell = {
+            column: str("" if line[at] is None else line[at]).strip() for column, at in place.items() if at < len(line)
+        }
+        name = re.split(r"[\\/]", cell.get("fullPath", ""))[-1].lower()
+        if name:
+            rows[name] = _Row(
+                status=cell.get("Status", "").capitalize(),
+                age=_whole(cell.get("Age", "")),
+                density=_whole(cell.get("Density", "")),
+                marked=cell.get("Tumour_Contour", "-") not in ("", "-"),
+            )
+    return rows
+
+
+def _cells(path: Path) -> list[list[object]]:
+    if path.suffix.lower() == ".csv":
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                return [list(line) for line in csv.reader(file)]
+        except (OSError, ValueError, csv.Error) as error:
+            raise DataError(f"{path.name} cannot be read as a CSV file.") from error
+    import openpyxl  # only trees with an Excel sheet need it
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        sheet = book["Data"] if "Data" in book.sheetnames else book.worksheets[0]
+        cells: list[list[object]] = [list(row) for row in sheet.iter_rows(values_only=True)]
+        book.close()
+    except Exception as error:  # openpyxl raises whatever its zip and XML readers raise
+        raise DataError(f"{path.name} cannot be read as an Excel sheet.") from error
+    return cells
+
+
+def _whole(text: str) -> int | None:
+    """Ages and densities are whole numbers; 0 stands for unknown."""
+    try:
+        number = int(float(text))
+    except ValueError:
+        return None
+    return number if number > 0 else None
+
+
+def _looked_at(record: Record) -> tuple[tuple[int, int], float, str | None]:
+    """Size, share of rows of one bright grey (the rest of a file that broke off), and why it cannot be read."""
+    try:
+        picture = read_rgb(record.path)
+    except DataError as error:
+        reason = str(error).removeprefix(f"{record.path} ")
+        return (0, 0), 0.0, reason[:1].upper() + reason[1:]
+    grey = np.asarray(picture.convert("L"))
+    empty = (np.ptp(grey, axis=1) <= 2) & (grey.mean(axis=1) > 100)
+    return picture.size, float(empty.mean()), None
