@@ -112,6 +112,67 @@ def paired_differences(
     }
 
 
+class Difference(TypedDict):
+    """The second model's score minus the first's, its interval and the p value that it is luck; None if undefined."""
+
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def paired_difference(
+    labels: ArrayLike,
+    probabilities_a: ArrayLike,
+    probabilities_b: ArrayLike,
+    groups: ArrayLike,
+    metric: str = "auc",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Difference:
+    """One of BINARY_METRICS of model b minus that of model a on the same pictures, patient group by patient group.
+
+    labels: (N,) 0 benign, 1 malignant. probabilities: (N,) of malignant, or (R, N) for R repeats, whose scores are
+    averaged. `low` and `high` (95 %) are those of `paired_differences`: both models on the same resamples of groups.
+
+    `p` is two-sided, by permutation (Fisher): were the models exchangeable, each group could as well have got its
+    predictions from the other one. The models are swapped in each group with probability 1/2, all its pictures and
+    repeats together, and the score itself is computed anew, `resamples` times; the arrangement at hand counts as one
+    more, so p is never 0. An AUC then compares pictures across models: two models that rank alike but on different
+    scales are not exchangeable, and p may call that a difference.
+
+    With G groups p cannot come below 2 / 2^G. Difference and p are None where the score is undefined, the interval also
+    where a class that it is about has fewer than two groups. Raises ValueError for an unknown metric or bad arguments.
+    """
+    if metric not in BINARY_METRICS:
+        raise ValueError(f"The metric is one of {', '.join(BINARY_METRICS)}, not '{metric}'.")
+    (y, a), (_, b) = _checked(labels, probabilities_a), _checked(labels, probabilities_b)
+    if a.shape != b.shape:
+        raise ValueError(f"The two models need as many repeats: there are {a.shape[0]} and {b.shape[0]}.")
+    interval = paired_differences(labels, a, b, groups, resamples, seed)[metric]
+    if interval["value"] is None:
+        return {"difference": None, "low": None, "high": None, "p": None}
+
+    # Each group twice: once with a's predictions, once with b's. An arrangement counts one of the two.
+    names, g = np.unique(np.asarray(groups), return_inverse=True)
+    twice = np.concatenate([g, g + names.size])
+    tallies = [
+        _tally(np.tile(y, 2), np.concatenate(pair), twice, 2 * names.size, 0.5) for pair in zip(a, b, strict=True)
+    ]
+    swapped = np.random.default_rng(seed).integers(0, 2, (resamples, names.size)).astype(np.float64)
+    swapped = np.concatenate([np.zeros((1, names.size)), swapped])
+    first = _mean_scores(tallies, np.concatenate([1 - swapped, swapped], axis=1))[metric]
+    second = _mean_scores(tallies, np.concatenate([swapped, 1 - swapped], axis=1))[metric]
+    differences = np.abs(second - first)
+    # The first is the arrangement at hand. Sums in another order may differ in the last digits.
+    return {
+        "difference": interval["value"],
+        "low": interval["low"],
+        "high": interval["high"],
+        "p": float((differences >= differences[0] - 1e-12).mean()),
+    }
+
+
 def _drawn(
     labels: ArrayLike, probabilities: ArrayLike, groups: ArrayLike, resamples: int, seed: int, threshold: float
 ) -> tuple[dict[str, Floats], dict[str, Floats], dict[str, bool]]:

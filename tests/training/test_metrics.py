@@ -9,7 +9,14 @@ import pytest
 from imblearn.metrics import geometric_mean_score, make_index_balanced_accuracy
 from sklearn import metrics as sk
 
-from dala.training.metrics import BINARY_METRICS, binary_scores, multiclass_scores, with_intervals
+from dala.training.metrics import (
+    BINARY_METRICS,
+    binary_scores,
+    multiclass_scores,
+    paired_difference,
+    paired_differences,
+    with_intervals,
+)
 
 
 def table(tp: int, fn: int, tn: int, fp: int) -> tuple[np.ndarray, np.ndarray]:
@@ -289,3 +296,58 @@ def test_several_classes_refuse_what_makes_no_sense() -> None:
         multiclass_scores([0], [[0.5, float("nan")]])
     with pytest.raises(ValueError, match="are needed"):
         multiclass_scores([0, 1], [0.5, 0.5])
+
+
+def test_a_paired_difference_against_every_arrangement() -> None:
+    """Eight patients, every one of the 256 ways to swap the models in them, scikit-learn for the scores."""
+    labels, a = random_case(6, pictures=80)
+    b = np.clip(a + np.random.default_rng(1).normal(0.08 * (2 * labels - 1), 0.15), 0, 1)
+    patients = np.arange(80) % 8
+    score = {"auc": sk.roc_auc_score, "accuracy": lambda y, p: sk.accuracy_score(y, p >= 0.5)}
+    for metric, of in score.items():
+        arrangements = []
+        for code in range(2**8):
+            swap = (code >> patients & 1).astype(bool)
+            arrangements.append(of(labels, np.where(swap, a, b)) - of(labels, np.where(swap, b, a)))
+        exact = np.mean(np.abs(arrangements) >= abs(arrangements[0]) - 1e-12)
+        found = paired_difference(labels, a, b, patients, metric, resamples=20_000)
+        assert found["difference"] == pytest.approx(arrangements[0])
+        assert found["p"] == pytest.approx(exact, abs=0.01)
+        assert 0.005 < exact < 0.9  # neither is trivial
+        whole = paired_differences(labels, a, b, patients, resamples=20_000)[metric]
+        assert (found["low"], found["high"]) == (whole["low"], whole["high"])
+
+
+def test_a_paired_difference_by_hand() -> None:
+    # Six patients of one malignant and one benign picture each; b is right in all, a is wrong in all. Only the two
+    # arrangements that swap nobody or everybody reach an AUC of 1 against 0: p = 2 / 64.
+    labels, patients = [1, 0] * 6, np.repeat(np.arange(6), 2)
+    found = paired_difference(labels, [0.1, 0.9] * 6, [0.9, 0.1] * 6, patients, resamples=50_000)
+    assert found == {"difference": 1.0, "low": 1.0, "high": 1.0, "p": pytest.approx(2 / 64, abs=0.003)}
+    # Repeats are averaged first: in the second one the models change places.
+    a, b = [[0.1, 0.9] * 6, [0.9, 0.1] * 6], [[0.9, 0.1] * 6, [0.1, 0.9] * 6]
+    assert paired_difference(labels, a, b, patients) == {"difference": 0, "low": 0, "high": 0, "p": 1.0}
+
+
+def test_a_paired_difference_is_undefined_where_the_score_is() -> None:
+    nothing = {"difference": None, "low": None, "high": None, "p": None}
+    assert paired_difference([1, 1], [0.2, 0.3], [0.4, 0.5], ["a", "b"]) == nothing
+    found = paired_difference([1, 1, 0], [0.2, 0.3, 0.1], [0.4, 0.05, 0.1], ["a", "b", "c"])
+    assert found["difference"] == pytest.approx(-0.5)  # one benign patient: a value, and no interval
+    assert found["low"] is None and found["p"] == pytest.approx(0.5, abs=0.5)
+    with pytest.raises(ValueError, match="The metric is one of auc"):
+        paired_difference([1, 0], [0.2, 0.3], [0.4, 0.5], ["a", "b"], metric="kappa")
+    with pytest.raises(ValueError, match="as many repeats"):
+        paired_difference([1, 0], [[0.2, 0.3]] * 2, [0.4, 0.5], ["a", "b"])
+
+
+def test_the_permutation_test_keeps_its_level() -> None:
+    """Two models that differ by noise only: p is below .1 in about a tenth of 200 cohorts."""
+    random, below = np.random.default_rng(2), 0
+    labels, patients = np.repeat([0, 1], 60), np.repeat(np.arange(24), 5)
+    for cohort in range(200):
+        hard = np.repeat(random.normal(0, 0.2, 24), 5)
+        a, b = (np.clip(0.35 + 0.3 * labels + hard + random.normal(0, 0.2, 120), 0, 1) for _ in range(2))
+        p = paired_difference(labels, a, b, patients, resamples=200, seed=cohort)["p"]
+        below += p is not None and p <= 0.1
+    assert 8 <= below <= 34
