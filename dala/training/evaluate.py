@@ -60,7 +60,8 @@ def cross_validate(
                     for name in ("plain", "stain_shift")
                 }
                 if repeat == 0:  # the networks of one division serve every later question about new patients
-                    save_file(net.state_dict(), folder / f"fold-{repeat}-{number}" / "network.safetensors")
+                    state = {name: value.contiguous() for name, value in net.state_dict().items()}
+                    save_file(state, folder / f"fold-{repeat}-{number}" / "network.safetensors")
                 np.savez(done, plain=seen["plain"], stain_shift=seen["stain_shift"])
             with np.load(done) as kept:
                 network[repeat, test], shifted[repeat, test] = kept["plain"], kept["stain_shift"]

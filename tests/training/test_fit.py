@@ -67,10 +67,11 @@ def test_it_learns_logs_and_freezes_the_trunk(
     dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, tmp_path: Path, recipe: Recipe
 ) -> None:
     # On labels alone the loss falls; where the start's own answer is the target it has little to fall.
-    net = run(dataset, features, backbone, dataclasses.replace(recipe, trust=0.0), tmp_path)
+    eager = dataclasses.replace(recipe, trust=0.0, rate=1e-4, head_rate=3e-4, dropout=0.0)
+    net = run(dataset, features, backbone, eager, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 14))  # 33 pictures in batches of 8, 3 epochs
-    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert np.mean([line["loss"] for line in lines[-4:]]) < 0.9 * np.mean([line["loss"] for line in lines[:4]])
     assert not list(tmp_path.glob("checkpoint*"))
     module = torch.nn.Sequential(net.layer4, net.head, torch.nn.Softmax(1))
     malignant = apply_to_view(module, features, "plain", np.arange(33))[:, 1]
