@@ -77,11 +77,13 @@ class SignedMap:
     """A raw signed map towards one target.
 
     values: (h, w) float32, layer resolution, any sign, kept as a read-only copy. target: what positive values speak
-    for, such as "malignant". Raises ValueError if the values are not a finite (h, w).
+    for, such as "malignant". box: the part of the picture that the values cover, (left, top, right, bottom) as shares
+    0..1 of its width and height; None for all of it. Raises ValueError if the values are not a finite (h, w).
     """
 
     values: NDArray[np.float32]
     target: str
+    box: tuple[float, float, float, float] | None = None
 
     def __post_init__(self) -> None:
         values = np.array(self.values, dtype=np.float32, order="C")
@@ -108,11 +110,24 @@ class SignedMap:
         return np.maximum(self.values, np.float32(0))
 
     def enlarged(self, height: int, width: int) -> NDArray[np.float32]:
-        """The signed values at another size, (height, width), bilinear with half-pixel centres and repeated borders."""
+        """The signed values on the picture at the size (height, width): bilinear, half-pixel centres, repeated borders.
+
+        Outside the `box`, where the network saw nothing, the field is 0.
+        """
         if height < 1 or width < 1:
             raise ValueError(f"A map cannot be enlarged to {height} x {width} pixels.")
+        if self.box is None:
+            return self._resized(height, width)
+        left, right = (round(share * width) for share in self.box[::2])
+        top, bottom = (round(share * height) for share in self.box[1::2])
+        field = np.zeros((height, width), dtype=np.float32)
+        if right > left and bottom > top:
+            field[top:bottom, left:right] = self._resized(bottom - top, right - left)
+        return field
+
+    def _resized(self, height: int, width: int) -> NDArray[np.float32]:
         return np.asarray(cv2.resize(self.values, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
     def mirrored(self, target: str) -> SignedMap:
         """The map towards the other of two classes: the same values with the opposite sign."""
-        return SignedMap(-self.values, target)
+        return SignedMap(-self.values, target, self.box)

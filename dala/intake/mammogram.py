@@ -14,8 +14,8 @@ for training and for serving:
    wall.
 4. A morphological opening parts letters, scratches and the film's edge from the breast; the largest part is kept,
    its holes are filled, and the thin strips of light above and below it along the chest wall are cut off.
-5. The grey values between the `DARK`th and the `BRIGHT`th percentile within the breast are stretched to 0..255, all else
-   becomes 0; the box around the breast is cut out, and mirrored if the chest wall is at the right.
+5. The grey values between the `DARK`th and the `BRIGHT`th percentile within the breast are stretched to 0..255, all
+   else becomes 0; the box around the breast is cut out, and mirrored if the chest wall is at the right.
 
 A picture without a background (a crop from within a breast) is taken whole.
 """

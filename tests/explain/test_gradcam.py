@@ -274,3 +274,13 @@ def test_enlarged_equals_torch() -> None:
 )
 def test_evidence_is_judged_on_the_maps_own_scale(values: list[list[float]], expected: bool) -> None:
     assert SignedMap(np.array(values), "malignant").has_evidence is expected
+
+
+def test_a_map_of_a_part_of_the_picture_is_zero_elsewhere() -> None:
+    values = np.array([[1, -2], [3, 4]], dtype=np.float32)
+    part = SignedMap(values, "cancer", box=(0.5, 0.25, 1.0, 0.75))
+    field = part.enlarged(4, 4)
+    assert field.tolist() == [[0, 0, 0, 0], [0, 0, 1, -2], [0, 0, 3, 4], [0, 0, 0, 0]]
+    assert part.mirrored("benign").enlarged(4, 4).tolist() == (-field).tolist()
+    # A part too thin to be seen at a small size leaves nothing.
+    assert not SignedMap(values, "cancer", box=(0.5, 0.0, 0.6, 1.0)).enlarged(2, 2).any()
