@@ -7,6 +7,11 @@ Malignant (1) is the positive class. With TPR = sensitivity and TNR = specificit
   Performance Measure for Skewed Class Distributions", IbPRIA 2009): rewards sensitivity over specificity a little
 - AUC = P(a malignant picture scores above a benign one), ties half (Mann-Whitney)
 - Brier = mean of (probability of malignant - label)^2
+- ECE, expected calibration error = sum over bins of |sum of (probability - label)| / pictures (Guo, Pleiss, Sun,
+  Weinberger, "On Calibration of Modern Neural Networks", ICML 2017), in the tables with 15 bins of equal width
+- patient recognition rate = mean over patient groups of the share of a group's pictures that are right, N_rec / N_P
+  (Spanhol et al., IEEE Transactions on Biomedical Engineering 63(7), 2016): a patient counts once, whatever the number
+  of pictures
 
 A score is None where its formula has no value, never a made-up zero.
 """
@@ -20,13 +25,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 BINARY_METRICS = (
-    "auc", "balanced_accuracy", "accuracy", "sensitivity", "specificity", "f1", "gmean", "iba", "brier",
+    "auc", "balanced_accuracy", "accuracy", "sensitivity", "specificity", "f1", "gmean", "iba", "brier", "ece",
+    "patient_recognition_rate",
 )  # fmt: skip
 IBA_ALPHA = 0.1
+BINS = 15
 
-# The classes a score is about: its interval needs at least two patient groups of each. For accuracy and Brier these are
-# the classes that are there.
+# The classes a score is about: its interval needs at least two patient groups of each. For some these are the classes
+# that are there.
 _POSITIVE_ONLY, _NEGATIVE_ONLY = {"sensitivity"}, {"specificity"}
+_WHATEVER_IS_THERE = {"accuracy", "brier", "ece", "patient_recognition_rate"}
 
 Floats = NDArray[np.float64]
 
@@ -41,19 +49,21 @@ class Interval(TypedDict):
 
 @dataclass(frozen=True)
 class _Tally:
-    """What a bootstrap needs to know of each group: sums over its pictures, (G,) each, and `wins` (G, G), the number of
-    pairs in which a malignant picture of the row's group scores above a benign one of the column's, ties half."""
+    """What a bootstrap needs to know of each group: sums over its pictures, (G,) each, `gaps` (G, BINS) of probability
+    minus label by bin, and `wins` (G, G), the number of pairs in which a malignant picture of the row's group scores
+    above a benign one of the column's, ties half."""
 
     true_positives: Floats
     positives: Floats
     true_negatives: Floats
     negatives: Floats
     squared_error: Floats
+    gaps: Floats
     wins: Floats
 
 
 def binary_scores(labels: ArrayLike, probabilities: ArrayLike, threshold: float = 0.5) -> dict[str, float | None]:
-    """The nine BINARY_METRICS of one set of predictions.
+    """The BINARY_METRICS of one set of predictions, but for the patient recognition rate, which needs groups.
 
     labels: (N,) 0 benign, 1 malignant. probabilities: (N,) of malignant, 0..1; a picture is called malignant from
     `threshold` on. Sensitivity and F1 are None without a malignant picture, specificity without a benign one,
@@ -63,7 +73,8 @@ def binary_scores(labels: ArrayLike, probabilities: ArrayLike, threshold: float 
     if p.shape[0] != 1:
         raise ValueError("binary_scores takes one probability per picture; with_intervals takes repeats.")
     tally = _tally(y, p[0], np.zeros(y.size, dtype=np.intp), 1, threshold)
-    return {name: _number(values[0]) for name, values in _scores(tally, np.ones((1, 1))).items()}
+    scores = _scores(tally, np.ones((1, 1)))
+    return {name: _number(scores[name][0]) for name in BINARY_METRICS if name != "patient_recognition_rate"}
 
 
 def with_intervals(
@@ -75,7 +86,7 @@ def with_intervals(
     level: float = 0.95,
     threshold: float = 0.5,
 ) -> dict[str, Interval]:
-    """The nine BINARY_METRICS, each with a percentile bootstrap interval over patient groups.
+    """The BINARY_METRICS, each with a percentile bootstrap interval over patient groups.
 
     labels: (N,) 0 benign, 1 malignant. probabilities: (N,) of malignant, or (R, N) for R repeats of a
     cross-validation: the value is then the mean of the repeats' values, and every resample draws the groups once and
@@ -101,7 +112,7 @@ def paired_differences(
     level: float = 0.95,
     threshold: float = 0.5,
 ) -> dict[str, Interval]:
-    """The nine BINARY_METRICS of `second` minus those of `first`, with intervals; see `with_intervals`.
+    """The BINARY_METRICS of `second` minus those of `first`, with intervals; see `with_intervals`.
 
     Both are judged on the same resamples of the patient groups, so that what makes a patient hard for both falls out.
     """
@@ -154,7 +165,7 @@ def paired_difference(
         return {"difference": None, "low": None, "high": None, "p": None}
 
     # Each group twice: once with a's predictions, once with b's. An arrangement counts one of the two.
-    names, g = np.unique(np.asarray(groups), return_inverse=True)
+    names, g = _grouped(groups, y.size)
     twice = np.concatenate([g, g + names.size])
     tallies = [
         _tally(np.tile(y, 2), np.concatenate(pair), twice, 2 * names.size, 0.5) for pair in zip(a, b, strict=True)
@@ -178,9 +189,7 @@ def _drawn(
 ) -> tuple[dict[str, Floats], dict[str, Floats], dict[str, bool]]:
     """Per metric: its value (1,), its value in every resample (resamples,), and whether an interval says anything."""
     y, p = _checked(labels, probabilities)
-    names, g = np.unique(np.asarray(groups), return_inverse=True)
-    if g.shape != y.shape:
-        raise ValueError(f"There are {y.size} labels, but groups of shape {np.shape(groups)}.")
+    names, g = _grouped(groups, y.size)
     tallies = [_tally(y, repeat, g, names.size, threshold) for repeat in p]
     values = _mean_scores(tallies, np.ones((1, names.size)))
     draws = _mean_scores(tallies, _resampled_counts(tallies[0], resamples, np.random.default_rng(seed)))
@@ -204,13 +213,7 @@ def multiclass_scores(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, 
     the recalls, IBA the plain mean of each class's IBA against all others; both are None with one class only. Raises
     ValueError for labels outside 0..C-1 or values that are not finite.
     """
-    y, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
-    if y.ndim != 1 or y.size == 0 or p.ndim != 2 or p.shape[0] != y.size:
-        raise ValueError(f"Labels (N,) and probabilities (N, classes) are needed, not {y.shape} and {p.shape}.")
-    if not np.isfinite(p).all():
-        raise ValueError("Some probabilities are not finite.")
-    if not np.isin(y, np.arange(p.shape[1])).all():
-        raise ValueError(f"Labels must be 0 to {p.shape[1] - 1}.")
+    y, p = _checked_classes(labels, probabilities)
     predicted = p.argmax(axis=1)
     f1, recalls, ibas = [], [], []
     classes = np.unique(y)
@@ -228,6 +231,56 @@ def multiclass_scores(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, 
         "gmean": float(np.prod(recalls) ** (1 / classes.size)) if several else None,
         "iba": float(np.mean(ibas)) if several else None,
     }
+
+
+def bin_edges(values: ArrayLike, bins: int = BINS, *, equal_mass: bool = False) -> Floats:
+    """Edges (bins + 1,) from 0 to 1 of bins [low, high), the last one closed: of equal width, or with equally many of
+    the values (N,), 0..1, in each (where they are tied, more)."""
+    edges = np.linspace(0, 1, bins + 1)
+    if equal_mass:
+        edges[1:-1] = np.quantile(np.asarray(values, dtype=np.float64), edges[1:-1])
+    return edges
+
+
+def expected_calibration_error(
+    labels: ArrayLike, probabilities: ArrayLike, bins: int = BINS, *, equal_mass: bool = False
+) -> float | None:
+    """How far probabilities are from the frequencies that they promise, 0 (never off) to 1; None without pictures.
+
+    probabilities (N,) of malignant and labels 0, 1: the error of the probability of malignant. probabilities (N, C) and
+    labels 0..C-1: the error of the called class's probability as a promise to be right (Guo et al. 2017). Bins of equal
+    width, or of equal mass, whose error depends less on where the probabilities happen to lie. Few pictures a bin make
+    the error too large: its expectation is above zero even for a model that is never off. Raises ValueError for labels
+    or probabilities out of range.
+    """
+    if np.size(labels) == 0:
+        return None
+    if np.ndim(probabilities) == 2:
+        y, p = _checked_classes(labels, probabilities)
+        truth, promised = p.argmax(axis=1) == y, p.max(axis=1)
+    else:
+        truth, repeats = _checked(labels, probabilities)
+        promised = repeats[0]
+    inside = np.searchsorted(bin_edges(promised, bins, equal_mass=equal_mass)[1:-1], promised, side="right")
+    return float(np.abs(np.bincount(inside, weights=promised - truth)).sum() / promised.size)
+
+
+def patient_recognition_rate(labels: ArrayLike, probabilities: ArrayLike, groups: ArrayLike) -> float | None:
+    """Spanhol's patient recognition rate, 0 to 1: mean over patients of the share of their pictures called right.
+
+    probabilities (N,) of malignant, called from 0.5 on, with labels 0, 1; or (N, C), the highest called, with labels
+    0..C-1. None without pictures. Raises ValueError for labels or probabilities out of range.
+    """
+    if np.size(labels) == 0:
+        return None
+    if np.ndim(probabilities) == 2:
+        y, p = _checked_classes(labels, probabilities)
+        right = p.argmax(axis=1) == y
+    else:
+        positive, repeats = _checked(labels, probabilities)
+        right = (repeats[0] >= 0.5) == positive
+    _, g = _grouped(groups, right.size)
+    return float((np.bincount(g, weights=right) / np.bincount(g)).mean())
 
 
 def _tally(y: NDArray[np.bool_], p: Floats, g: NDArray[np.intp], groups: int, threshold: float) -> _Tally:
@@ -248,8 +301,16 @@ def _tally(y: NDArray[np.bool_], p: Floats, g: NDArray[np.intp], groups: int, th
         true_negatives=summed(~y & ~called),
         negatives=summed(~y),
         squared_error=summed((p - y) ** 2),
+        gaps=_by_bin(p, p - y, g, groups),
         wins=wins,
     )
+
+
+def _by_bin(promised: Floats, gap: Floats, g: NDArray[np.intp], groups: int) -> Floats:
+    """Sums (groups, BINS) of `gap` (N,) by group and by the bin of equal width that the promised probability is in."""
+    inside = np.searchsorted(bin_edges(promised)[1:-1], promised, side="right")
+    sums: Floats = np.bincount(g * BINS + inside, weights=gap, minlength=groups * BINS)
+    return sums.reshape(groups, BINS)
 
 
 def _scores(tally: _Tally, counts: Floats) -> dict[str, Floats]:
@@ -264,6 +325,7 @@ def _scores(tally: _Tally, counts: Floats) -> dict[str, Floats]:
         sensitivity, specificity = true_positives / positives, true_negatives / negatives
         f1 = 2 * true_positives / (positives + true_positives + negatives - true_negatives)
         auc = ((counts @ tally.wins) * counts).sum(axis=1) / (positives * negatives)
+        of_group = (tally.true_positives + tally.true_negatives) / (tally.positives + tally.negatives)
     return {
         "auc": auc,
         "balanced_accuracy": (sensitivity + specificity) / 2,
@@ -274,6 +336,8 @@ def _scores(tally: _Tally, counts: Floats) -> dict[str, Floats]:
         "gmean": np.sqrt(sensitivity * specificity),
         "iba": _iba(sensitivity, specificity),
         "brier": counts @ tally.squared_error / pictures,
+        "ece": np.abs(counts @ tally.gaps).sum(axis=1) / pictures,
+        "patient_recognition_rate": counts @ of_group / counts.sum(axis=1),
     }
 
 
@@ -305,7 +369,7 @@ def _classes_of(name: str, groups_with: dict[int, int]) -> set[int]:
         return {1}
     if name in _NEGATIVE_ONLY:
         return {0}
-    if name in ("accuracy", "brier"):
+    if name in _WHATEVER_IS_THERE:
         return {label for label, count in groups_with.items() if count}
     return {0, 1}
 
@@ -324,6 +388,26 @@ def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.bo
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError("Probabilities must be finite and lie between 0 and 1.")
     return y == 1, p
+
+
+def _checked_classes(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.intp], Floats]:
+    """Labels (N,) and probabilities (N, classes) of several classes."""
+    y, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    if y.ndim != 1 or y.size == 0 or p.ndim != 2 or p.shape[0] != y.size:
+        raise ValueError(f"Labels (N,) and probabilities (N, classes) are needed, not {y.shape} and {p.shape}.")
+    if not np.isfinite(p).all():
+        raise ValueError("Some probabilities are not finite.")
+    if not np.isin(y, np.arange(p.shape[1])).all():
+        raise ValueError(f"Labels must be 0 to {p.shape[1] - 1}.")
+    return y.astype(np.intp), p
+
+
+def _grouped(groups: ArrayLike, pictures: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """The names of the groups (G,), sorted, and each picture's index among them (N,)."""
+    names, g = np.unique(np.asarray(groups), return_inverse=True)
+    if g.shape != (pictures,):
+        raise ValueError(f"There are {pictures} labels, but groups of shape {np.shape(groups)}.")
+    return names, g
 
 
 def _number(value: float) -> float | None:

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from imblearn.metrics import geometric_mean_score, make_index_balanced_accuracy
 from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
 
 from dala.training.metrics import (
     BINARY_METRICS,
+    bin_edges,
     binary_scores,
+    expected_calibration_error,
     multiclass_scores,
     paired_difference,
     paired_differences,
+    patient_recognition_rate,
     with_intervals,
 )
 
@@ -48,6 +52,8 @@ def test_a_table_by_hand() -> None:
         "iba": pytest.approx(0.603),
         # 11 right ones miss by 0.1, 3 wrong ones by 0.9
         "brier": pytest.approx((11 * 0.01 + 3 * 0.81) / 14),
+        # .9 is said of 8 malignant and 1 benign (promised 8.1), .1 of 3 benign and 2 malignant (promised .5).
+        "ece": pytest.approx((0.1 + 1.5) / 14),
     }
 
 
@@ -108,7 +114,7 @@ def test_one_class_only_leaves_scores_without_a_value() -> None:
     assert malignant["sensitivity"] == malignant["accuracy"] == pytest.approx(0.75)
     assert malignant["f1"] == pytest.approx(6 / 7)
     benign = binary_scores([0, 0], [0.9, 0.2])
-    assert {name for name, value in benign.items() if value is not None} == {"accuracy", "specificity", "brier"}
+    assert {name for name, value in benign.items() if value is not None} == {"accuracy", "specificity", "brier", "ece"}
 
 
 @pytest.mark.parametrize(
@@ -159,7 +165,8 @@ def test_values_are_the_plain_scores_and_lie_within_their_intervals() -> None:
     plain, intervals = binary_scores(labels, p), with_intervals(labels, p, groups)
     assert tuple(intervals) == BINARY_METRICS
     for name, interval in intervals.items():
-        assert interval["value"] == pytest.approx(plain[name])
+        if name != "patient_recognition_rate":
+            assert interval["value"] == pytest.approx(plain[name])
         assert interval["low"] < interval["value"] < interval["high"]
 
 
@@ -169,7 +176,7 @@ def test_repeats_average_and_do_not_shrink_to_the_seed() -> None:
     groups = np.arange(300) % 20
     both = with_intervals(labels, np.stack([first, second]), groups)
     one, two = binary_scores(labels, first), binary_scores(labels, second)
-    for name in BINARY_METRICS:
+    for name in one:
         assert both[name]["value"] == pytest.approx((one[name] + two[name]) / 2)
     # The same repeat twice says nothing new: exactly the interval of one.
     assert with_intervals(labels, np.stack([first, first]), groups) == with_intervals(labels, first, groups)
@@ -351,3 +358,65 @@ def test_the_permutation_test_keeps_its_level() -> None:
         p = paired_difference(labels, a, b, patients, resamples=200, seed=cohort)["p"]
         below += p is not None and p <= 0.1
     assert 8 <= below <= 34
+
+
+def test_calibration_error_by_hand() -> None:
+    labels, p = [0, 0, 1, 1, 1], [0.1, 0.3, 0.45, 0.8, 1.0]
+    # Two bins: [0, .5) promises .85 and holds 1 malignant; [.5, 1] promises 1.8 and holds 2: (.15 + .2) / 5.
+    assert expected_calibration_error(labels, p, bins=2) == pytest.approx(0.07)
+    # Equal mass: the median, .45, opens the second bin. .4 promised and 0 there; 2.25 promised and 3 there.
+    assert expected_calibration_error(labels, p, bins=2, equal_mass=True) == pytest.approx((0.4 + 0.75) / 5)
+    # A bin holds its lower edge, and the last one 1.
+    assert expected_calibration_error([1, 0], [0.5, 1.0], bins=2) == pytest.approx(abs(1.5 - 1) / 2)
+    assert expected_calibration_error([1, 0, 1, 0], [0.5] * 4, bins=15) == 0
+    assert expected_calibration_error([], []) is None
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        expected_calibration_error([0, 1], [0.2, 1.2])
+
+
+def test_calibration_error_of_several_classes_by_hand() -> None:
+    # Called 0 (.6, right), 1 (.8, right), 2 (.9, wrong): bins of a tenth, one each.
+    p = [[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.05, 0.05, 0.9]]
+    assert expected_calibration_error([0, 1, 1], p, bins=10) == pytest.approx((0.4 + 0.2 + 0.9) / 3)
+    # One bin: 2.3 promised, 2 right.
+    assert expected_calibration_error([0, 1, 1], p, bins=1) == pytest.approx(0.3 / 3)
+
+
+@pytest.mark.parametrize("bins", [5, 15])
+def test_calibration_error_against_scikit_learns_curve(bins: int) -> None:
+    labels, p = random_case(7)
+    p = np.random.default_rng(0).permutation(np.linspace(0.0013, 0.9987, 300))  # no ties, none on an edge
+    for equal_mass, strategy in ((False, "uniform"), (True, "quantile")):
+        share, promised = calibration_curve(labels, p, n_bins=bins, strategy=strategy)
+        inside = np.searchsorted(bin_edges(p, bins, equal_mass=equal_mass)[1:-1], p, side="right")
+        expected = np.sum(np.bincount(inside) * np.abs(share - promised)) / 300
+        assert expected_calibration_error(labels, p, bins, equal_mass=equal_mass) == pytest.approx(expected)
+        if equal_mass:
+            assert set(np.bincount(inside)) == {300 // bins}
+    assert binary_scores(labels, p)["ece"] == pytest.approx(expected_calibration_error(labels, p))
+
+
+def test_patient_recognition_rate_by_hand() -> None:
+    # Patient a: 3 of 4 right, b: 0 of 1, c: 2 of 2. Pictures: 5 of 7; patients: (3/4 + 0 + 1) / 3.
+    labels = [1, 1, 1, 1, 0, 0, 0]
+    p = [0.9, 0.5, 0.7, 0.2, 0.6, 0.1, 0.4]
+    patients = list("aaaabcc")
+    assert patient_recognition_rate(labels, p, patients) == pytest.approx(1.75 / 3)
+    intervals = with_intervals(labels, p, patients)
+    assert intervals["patient_recognition_rate"]["value"] == pytest.approx(1.75 / 3)
+    assert intervals["accuracy"]["value"] == pytest.approx(5 / 7)
+    several = np.stack([1 - np.array(p), np.array(p), np.zeros(7)], axis=1)
+    assert patient_recognition_rate(labels, several, patients) == pytest.approx((0.5 + 0 + 1) / 3)  # a tie calls 0
+    assert patient_recognition_rate([], [], []) is None
+    with pytest.raises(ValueError, match="groups of shape"):
+        patient_recognition_rate(labels, p, ["a"])
+
+
+def test_patient_recognition_rate_draws_patients() -> None:
+    # Two malignant patients, one always right and one never, and two benign ones always right: (1 + 0 + 2) / 4, and
+    # the malignant two are 0, 1 or 2 times right in a resample.
+    labels, p = [1, 1, 0, 0], [0.9, 0.1, 0.1, 0.1]
+    interval = with_intervals(labels, p, list("abcd"))["patient_recognition_rate"]
+    assert interval == {"value": 0.75, "low": 0.5, "high": 1.0}
+    found = paired_difference(labels, p, [0.9, 0.9, 0.1, 0.1], list("abcd"), metric="patient_recognition_rate")
+    assert found["difference"] == pytest.approx(0.25)
