@@ -309,7 +309,7 @@ def _tally(y: NDArray[np.bool_], p: Floats, g: NDArray[np.intp], groups: int, th
 def _by_bin(promised: Floats, gap: Floats, g: NDArray[np.intp], groups: int) -> Floats:
     """Sums (groups, BINS) of `gap` (N,) by group and by the bin of equal width that the promised probability is in."""
     inside = np.searchsorted(bin_edges(promised)[1:-1], promised, side="right")
-    sums: Floats = np.bincount(g * BINS + inside, weights=gap, minlength=groups * BINS)
+    sums = np.bincount(g * BINS + inside, weights=gap, minlength=groups * BINS).astype(np.float64)
     return sums.reshape(groups, BINS)
 
 
