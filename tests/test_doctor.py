@@ -33,7 +33,7 @@ def card(content: bytes, **changes: Any) -> str:
             "std": [0.25, 0.25, 0.25],
             "resize": "bicubic",
             "magnification": "200X",
-            "modality": "H&E",
+            "modality": "H&E histology of the breast, bright field",
             "frame": [700, 460],
         },
         "imagenet": "none",

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from dala.intake.image import Patch
 from dala.nets.calibration import Calibration, PredictionSet, softmax
 from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.familiarity import Familiarity, load_familiarity
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD
-from dala.nets.weights import WEIGHTS_DIR, Card, load_weights
+from dala.nets.weights import WEIGHTS_DIR, Card, load_weights, read_card
 
 # Longest side over shortest up to which the whole picture is squeezed to the square input; see `plan_grid`.
 WHOLE_UP_TO = 2.3
@@ -33,10 +34,14 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Trained weights with their card; shared by all users, never changed after loading."""
+    """Trained weights with their card; shared by all users, never changed after loading.
+
+    `familiarity` holds the statistics of the training pictures that the gate needs, None where there are none.
+    """
 
     net: DALAResNet50
     card: Card
+    familiarity: Familiarity | None = None
 
     @property
     def name(self) -> str:
@@ -48,7 +53,9 @@ class Prediction:
     """What one forward pass said about a patch.
 
     `logits` and `probabilities` are float64 (classes,), logits averaged over the views; `activations` is the attended
-    layer4 output (views, 2048, h, w) float32 without a graph; `grid` (rows, columns) says how the views tile the patch;
+    layer4 output (views, 2048, h, w) float32 without a graph; `seen` (views, size, size, 3) uint8 are the views and
+    `pooled` (views, 1024) float32 the trunk's output averaged over each, for the gate; `grid` (rows, columns) says how
+    the views tile the patch;
     `milliseconds` is the time from pixels to probabilities. The probabilities are calibrated if there is a
     `calibration`; without one they are the plain softmax and there are no sets.
     """
@@ -57,6 +64,8 @@ class Prediction:
     logits: np.ndarray
     probabilities: np.ndarray
     activations: Tensor
+    seen: np.ndarray
+    pooled: np.ndarray
     head: nn.Module
     views: tuple[View, ...]
     grid: tuple[int, int]
@@ -84,7 +93,7 @@ class Prediction:
 def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR) -> Model:
     """Load weights once for all users; raises `dala.nets.weights.WeightsError`."""
     net, card = load_weights(name, folder)
-    return Model(net, card)
+    return Model(net, card, load_familiarity(read_card(name, folder)[1], net.trunk, card.enlarged))
 
 
 def plan_grid(width: int, height: int, frame: tuple[int, int]) -> tuple[int, int]:
@@ -147,8 +156,9 @@ def predict(patch: Patch, model: Model) -> Prediction:
     tiles, views = cut(patch.pixels, grid, model.card.size)
     with torch.no_grad():
         # A tile at a time: the answer for a tile does not depend on its neighbours in a batch, and memory stays flat.
-        parts = [model.net.features(network_input(tile[None], model.card.enlarged)) for tile in tiles]
-        activations = torch.cat(parts)
+        trunks = [model.net.trunk(network_input(tile[None], model.card.enlarged)) for tile in tiles]
+        pooled = torch.cat([trunk.mean((2, 3)) for trunk in trunks])
+        activations = torch.cat([model.net.tail(trunk) for trunk in trunks])
         logits = model.net.head(activations).to(torch.float64).mean(0).numpy()
     calibration = model.card.calibration
     return Prediction(
@@ -156,6 +166,8 @@ def predict(patch: Patch, model: Model) -> Prediction:
         logits=logits,
         probabilities=softmax(logits) if calibration is None else calibration.probabilities(logits),
         activations=activations,
+        seen=tiles,
+        pooled=pooled.numpy(),
         head=model.net.head,
         views=views,
         grid=grid,

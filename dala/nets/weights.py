@@ -54,6 +54,11 @@ class Card:
         return str(self.fields["input"]["magnification"])
 
     @property
+    def modality(self) -> str:
+        """What the model may judge; a key of `dala.intake.gate.CHECKS`."""
+        return str(self.fields["input"]["modality"])
+
+    @property
     def training_groups(self) -> frozenset[str]:
         """Accession groups whose pictures the weights have seen."""
         return frozenset(self.fields["training_data"]["groups"])

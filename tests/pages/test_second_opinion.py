@@ -19,7 +19,7 @@ from dala.explain.gradcam import SignedMap
 from dala.explain.render import encode_png
 from dala.explain.threshold import RULES
 from dala.nets import runtime, weights
-from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.attention import LightweightAttention
 from dala.phantoms import PHANTOMS, draw
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
@@ -48,13 +48,13 @@ def picture(seed: int) -> bytes:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes of everything that has gone through the network."""
     seen: list[tuple[int, ...]] = []
-    features = DALAResNet50.features
+    attend = LightweightAttention.forward
 
-    def counted(net: DALAResNet50, x: Tensor) -> Tensor:
+    def counted(attention: LightweightAttention, x: Tensor) -> Tensor:
         seen.append(tuple(x.shape))
-        return features(net, x)
+        return attend(attention, x)
 
-    monkeypatch.setattr(DALAResNet50, "features", counted)
+    monkeypatch.setattr(LightweightAttention, "forward", counted)
     return seen
 
 

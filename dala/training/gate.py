@@ -1,0 +1,352 @@
+"""The gate's statistics and how well it keeps out what a model cannot judge, with patients held out.
+
+The familiarity of a picture is judged by a Gaussian fitted on other accession groups: true patches, and all that is
+made from them, by the fold that holds their group out; pictures of no known group by the mean over the folds. The
+limit is the distance at which 95 % of the true patches pass the whole gate. The Gaussian that is shipped is then fitted
+on all groups with that limit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dala.data import DataError, breakhis
+from dala.data.augment import Augmentation, random_views
+from dala.data.pixels import load_pixels
+from dala.data.splits import grouped_folds
+from dala.intake.gate import CHECKS
+from dala.nets.familiarity import (
+    SUFFIX,
+    Familiarity,
+    Gaussian,
+    fit_gaussian,
+    save_familiarity,
+    trunk_identity,
+)
+from dala.nets.runtime import Model, cut, load_model, network_input, plan_grid
+from dala.nets.weights import read_card
+from dala.training import gate_pictures
+from dala.training.gate_pictures import Item, Kind, all_kinds, jpeg
+
+Floats = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+ACCEPTED = 0.95  # share of true patches, of patients held out, that pass the whole gate
+FOLDS = 5
+AXES = 64
+VARIANTS = 2  # of each training picture, besides itself
+# What users do to a patch before they hand it in, and a fit to bare training pictures would take for strange.
+HANDED_IN = Augmentation(
+    crop=0.6, aspect=1.6, stain=0.15, stain_mix=0.02, gain=0.04, gamma=0.08, grey=0.0, blur=0.3, symmetries=True
+)
+CURVE = 200  # points of a ROC curve, at most
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the gate sees of N pictures: pooled trunk features of each view, the check that each view fails ("" for
+    none), which picture a view is of, and the pictures' sources and accession groups ("" for none)."""
+
+    pooled: NDArray[np.float32]
+    failed: NDArray[np.str_]
+    picture: NDArray[np.int64]
+    sources: NDArray[np.str_]
+    groups: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+
+def fit_and_measure(
+    root: Path,
+    others: Path | None,
+    weights: str,
+    runs: Path,
+    say: Callable[[str], None] = print,
+    progress: Callable[[str], Progress] | None = None,
+) -> tuple[Familiarity, Model, dict[str, Any]]:
+    """Fit the statistics for a model on the data set that it was trained on, and measure the gate.
+
+    What the trunk says of each kind of picture is kept in `runs`: a killed run goes on where it was. Raises DataError
+    for a missing data set, WeightsError for missing weights.
+    """
+    model = load_model(weights)
+    magnification = int(model.card.magnification.removesuffix("X"))
+    dataset = breakhis.load(root, magnification)
+    pixels = load_pixels(dataset.records, model.card.size)
+    folder = runs / f"gate-{_made_of(model)}"
+    bars = progress or (lambda name: lambda done, total: None)
+
+    groups = [str(group) for group in dataset.groups]
+    own = [Item(picture, group, group) for picture, group in zip(pixels, groups, strict=True)]
+    true = look("true", own, model, folder, bars)
+    variants = [
+        look(f"variant-{k}", _handed_in(pixels, groups, k), model, folder, bars) for k in range(VARIANTS)
+    ]  # fmt: skip
+    kinds = all_kinds(dataset, pixels, others)
+    seen = {kind.name: look(kind.name, kind.items, model, folder, bars) for kind in kinds}
+
+    folds = [test for _, test in grouped_folds(dataset.labels, dataset.groups, FOLDS)]
+    fold_of = {str(group): number for number, test in enumerate(folds) for group in dataset.groups[test]}
+    gaussians = [_fit([true, *variants], set(groups) - set(dataset.groups[test])) for test in folds]
+    scores = score(true, gaussians, fold_of)
+    limit = limit_of(scores)
+    judged = {name: score(one, gaussians, fold_of) for name, one in seen.items()}
+    finite = np.sort(distance(true, gaussians, fold_of))
+    say(f"limit {limit:.4f}; distances of true patches {finite[0]:.3f} to {finite[-1]:.3f}")
+    familiarity = Familiarity(_fit([true, *variants], set(groups)), limit, finite)
+    record = {
+        "protocol": f"familiarity by a Gaussian of pooled layer3 features ({AXES} axes) fitted on other accession "
+        f"groups, {FOLDS} grouped folds; the checks of the pixels are fixed rules. The limit is set at the distance at "
+        f"which {ACCEPTED:.0%} of the {len(true)} true patches, each judged by a fit without its group, pass the "
+        "whole gate. Pictures made from true patches are judged by the fit without their group, all others by the "
+        "mean distance over the folds. 95 % intervals: bootstrap over sources (patients, photographs, films), Wilson "
+        "with the number of sources where all or none are refused or there is one source only",
+        "command": f"python -m dala gate breakhis --data ROOT --others DIR{_name_of(weights)}",
+        "weights": model.name,
+        "weights_sha256": model.card.fields["sha256"],
+        "trunk": trunk_identity(model.net.trunk),
+        "enlarged": model.card.enlarged,
+        "modality": model.card.modality,
+        "data": {"name": "BreakHis", "magnification": magnification, "pictures": len(true), "groups": len(set(groups))},
+        "limit": limit,
+        "true_patches": {**refused(scores > limit, true), "by_check": reasons(true, scores > limit),
+                         "by_group": _by_group(scores > limit, dataset.groups)},
+        "kinds": [describe(kind, seen[kind.name], judged[kind.name], scores, limit) for kind in kinds],
+        "families": _families(kinds, seen, judged, limit),
+        "left_out": [] if others is not None else ["the data sets of --others"],
+    }  # fmt: skip
+    return familiarity, model, record
+
+
+def write_statistics(model: Model, weights: str, familiarity: Familiarity) -> Path:
+    """Write the statistics beside the weights and return their path."""
+    path = read_card(weights)[1].with_suffix(SUFFIX)
+    save_familiarity(path, familiarity, trunk_identity(model.net.trunk), model.card.enlarged)
+    return path
+
+
+def look(
+    name: str,
+    items: Iterable[Item] | Callable[[], Iterable[Item]],
+    model: Model,
+    folder: Path,
+    bars: Callable[[str], Progress] = lambda name: lambda done, total: None,
+) -> Seen:
+    """What the gate sees of some pictures, by the very path that serves users; the features are kept in `folder`."""
+    pictures = list(items() if callable(items) else items)
+    frame = tuple(model.card.fields["input"]["frame"])
+    views, picture = [], []
+    for number, item in enumerate(pictures):
+        height, width = item.pixels.shape[:2]
+        tiles, _ = cut(item.pixels, plan_grid(width, height, frame), model.card.size)
+        views += list(tiles)
+        picture += [number] * len(tiles)
+    path = folder / f"{name.replace(' ', '-').replace(':', '').replace(',', '').replace('&', '')}.npy"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npy")
+        np.save(partial, pooled_features(views, model, bars(name)))
+        partial.replace(path)
+    check = CHECKS[model.card.modality]
+    failed = [reason.name if (reason := check(view)) else "" for view in views]
+    return Seen(
+        np.load(path),
+        np.array(failed, dtype=np.str_),
+        np.array(picture),
+        np.array([item.source for item in pictures], dtype=np.str_),
+        np.array([item.group or "" for item in pictures], dtype=np.str_),
+    )
+
+
+def pooled_features(views: Sequence[NDArray[np.uint8]], model: Model, progress: Progress) -> NDArray[np.float32]:
+    """(N, C) means over each place of the trunk's output, a view at a time as in serving."""
+    rows = []
+    with torch.no_grad():
+        for done, view in enumerate(views, start=1):
+            maps = model.net.trunk(network_input(view[None], model.card.enlarged))
+            rows.append(maps.mean((2, 3)).numpy()[0])
+            progress(done, len(views))
+    return np.stack(rows).astype(np.float32)
+
+
+def score(seen: Seen, gaussians: Sequence[Gaussian], fold_of: dict[str, int]) -> Floats:
+    """(N,) the least limit at which each picture passes the gate; infinite if a check of the pixels refuses it.
+
+    Of a picture with several views at least half must pass.
+    """
+    far = np.where(seen.failed == "", _distances(seen, gaussians, fold_of), np.inf)
+    return np.array([_middle(far[seen.picture == number]) for number in range(len(seen))])
+
+
+def distance(seen: Seen, gaussians: Sequence[Gaussian], fold_of: dict[str, int]) -> Floats:
+    """(N,) the median distance over each picture's views, whatever the checks of the pixels say."""
+    far = _distances(seen, gaussians, fold_of)
+    return np.array([float(np.median(far[seen.picture == number])) for number in range(len(seen))])
+
+
+def _distances(seen: Seen, gaussians: Sequence[Gaussian], fold_of: dict[str, int]) -> Floats:
+    table = np.stack([gaussian.distances(seen.pooled) for gaussian in gaussians])
+    folds = np.array([fold_of.get(str(group), -1) for group in seen.groups])[seen.picture]
+    return np.where(folds >= 0, table[folds, np.arange(len(folds))], table.mean(0))
+
+
+def _middle(values: Floats) -> float:
+    return float(np.sort(values)[(len(values) + 1) // 2 - 1])
+
+
+def limit_of(scores: Floats, accepted: float = ACCEPTED) -> float:
+    """The least limit at which at least the share `accepted` of the pictures pass; DataError if checks refuse more."""
+    limit = float(np.sort(scores)[int(np.ceil(accepted * len(scores))) - 1])
+    if not np.isfinite(limit):
+        raise DataError(f"The checks of the pixels refuse more than {1 - accepted:.0%} of these pictures already.")
+    return limit
+
+
+def describe(kind: Kind, seen: Seen, scores: Floats, true: Floats, limit: float) -> dict[str, Any]:
+    """A kind's line of the evidence: how many are refused and why, the area under its ROC curve, and the curve."""
+    return {
+        "name": kind.name,
+        "family": kind.family,
+        "expected": kind.expected,
+        "about": kind.about,
+        **refused(scores > limit, seen),
+        "by_check": reasons(seen, scores > limit),
+        "auc": _auc(true, scores),
+        "roc": _curve(true, scores),
+    }
+
+
+def refused(flags: NDArray[np.bool_], seen: Seen) -> dict[str, Any]:
+    """Pictures, sources, how many are refused, and the share with its interval."""
+    low, high = interval(flags, seen.sources)
+    return {
+        "pictures": len(flags),
+        "sources": len(set(seen.sources)),
+        "refused": int(flags.sum()),
+        "share": {"value": round(float(flags.mean()), 4), "low": round(low, 4), "high": round(high, 4)},
+    }
+
+
+def reasons(seen: Seen, flags: NDArray[np.bool_]) -> dict[str, int]:
+    """How often each check is the reason of a refusal, most frequent first."""
+    names: Counter[str] = Counter()
+    for number in np.flatnonzero(flags):
+        failed = [str(name) for name in seen.failed[seen.picture == number]]
+        named = Counter(name or "unfamiliar" for name in failed)
+        names[named.most_common(1)[0][0]] += 1
+    return dict(names.most_common())
+
+
+def interval(flags: NDArray[np.bool_], sources: NDArray[np.str_], seed: int = 0) -> tuple[float, float]:
+    """95 % interval of a share: percentile bootstrap over whole sources; Wilson's with as many trials as there are
+    sources where every picture is the same or there is one source only."""
+    names, source_of = np.unique(sources, return_inverse=True)
+    share = float(flags.mean())
+    if share in (0.0, 1.0) or len(names) < 2:
+        return wilson(share, len(names))
+    counts = np.bincount(source_of).astype(float)
+    hits = np.bincount(source_of, flags.astype(float))
+    drawn = np.random.default_rng(seed).integers(0, len(names), (RESAMPLES, len(names)))
+    shares = hits[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.percentile(shares, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def wilson(share: float, trials: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval of a share of some number of trials (Wilson, J. Am. Stat. Assoc. 22, 1927)."""
+    centre = share + z * z / (2 * trials)
+    width = z * float(np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)))
+    whole = 1 + z * z / trials
+    return max(0.0, (centre - width) / whole), min(1.0, (centre + width) / whole)
+
+
+def _fit(parts: Sequence[Seen], keep: set[str]) -> Gaussian:
+    pooled = np.concatenate([part.pooled for part in parts])
+    groups = np.concatenate([part.groups for part in parts])
+    inside = np.isin(groups, sorted(keep))
+    _, group_of, counts = np.unique(groups[inside], return_inverse=True, return_counts=True)
+    # Patients weigh the same, however many pictures they have.
+    return fit_gaussian(pooled[inside], 1 / counts[group_of], AXES)
+
+
+def _handed_in(pixels: NDArray[np.uint8], groups: Sequence[str], k: int) -> Callable[[], Iterable[Item]]:
+    def items() -> Iterable[Item]:
+        for number, (picture, group) in enumerate(zip(pixels, groups, strict=True)):
+            view = random_views(torch.from_numpy(picture[None]), len(picture), HANDED_IN, seed=100_000 * k + number)
+            changed = (255 * view[0].permute(1, 2, 0).numpy()).round().astype(np.uint8)
+            random = np.random.default_rng((11, k, number))
+            yield Item(jpeg(changed, int(random.integers(40, 96))) if random.random() < 0.5 else changed, group, group)
+
+    return items
+
+
+def _auc(true: Floats, scores: Floats) -> float:
+    """P(a picture of the kind scores above a true patch), ties half; the checks' infinities count as scores."""
+    ordered = np.sort(true)
+    above, ties = np.searchsorted(ordered, scores, "left"), np.searchsorted(ordered, scores, "right")
+    return round(float((above + ties).mean() / (2 * len(true))), 4)
+
+
+def _curve(true: Floats, scores: Floats) -> list[list[float]]:
+    """(share of true patches refused, share of the kind refused) over falling limits, from (0, 0) to (1, 1)."""
+    limits = np.unique(np.concatenate([true, scores]))[::-1]
+    points = [(0.0, 0.0), *((float((true >= at).mean()), float((scores >= at).mean())) for at in limits)]
+    corners = [points[0]]
+    for before, point, after in zip(points, points[1:], [*points[2:], None], strict=True):
+        # Within a straight run only its ends matter.
+        if after is None or not (before[0] == point[0] == after[0] or before[1] == point[1] == after[1]):
+            corners.append(point)
+    step = max(1, int(np.ceil(len(corners) / CURVE)))
+    kept = [*corners[:-1:step], corners[-1]]
+    return [[round(x, 4), round(y, 4)] for x, y in kept]
+
+
+def _families(
+    kinds: Sequence[Kind], seen: dict[str, Seen], judged: dict[str, Floats], limit: float
+) -> dict[str, dict[str, Any]]:
+    """Refusals over all kinds of a family of which the same is expected; a source counts once in all of them."""
+    table = {}
+    for family in dict.fromkeys(kind.family for kind in kinds):
+        for expected in ("accept", "refuse"):
+            names = [kind.name for kind in kinds if (kind.family, kind.expected) == (family, expected)]
+            if names:
+                flags = np.concatenate([judged[name] > limit for name in names])
+                sources = np.concatenate([seen[name].sources for name in names])
+                low, high = interval(flags, sources)
+                table[f"{family} ({expected})"] = {
+                    "kinds": names,
+                    "pictures": len(flags),
+                    "sources": len(set(sources)),
+                    "refused": int(flags.sum()),
+                    "share": {"value": round(float(flags.mean()), 4), "low": round(low, 4), "high": round(high, 4)},
+                }
+    return table
+
+
+def _by_group(flags: NDArray[np.bool_], groups: NDArray[np.str_]) -> dict[str, list[int]]:
+    return {
+        str(group): [int(flags[groups == group].sum()), int((groups == group).sum())] for group in sorted(set(groups))
+    }
+
+
+def _made_of(model: Model) -> str:
+    """Changes with the trunk, the input and the code that makes the pictures, so that nothing stale is found again."""
+    digest = hashlib.sha256(f"{trunk_identity(model.net.trunk)} {model.card.size} {model.card.enlarged}".encode())
+    digest.update(Path(gate_pictures.__file__).read_bytes())
+    digest.update(repr(HANDED_IN).encode())
+    return digest.hexdigest()[:8]
+
+
+def _name_of(weights: str) -> str:
+    return "" if weights == "breakhis" else f" --weights {weights}"
