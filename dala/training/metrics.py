@@ -1,4 +1,4 @@
-"""Scores of a classifier, each with an interval whose unit is the patient group, not the picture.
+"""Scores of a classifier, of two classes or several, each with an interval by patient group and not by picture.
 
 Malignant (1) is the positive class. With TPR = sensitivity and TNR = specificity:
 
@@ -18,6 +18,7 @@ A score is None where its formula has no value, never a made-up zero.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -27,6 +28,9 @@ from numpy.typing import ArrayLike, NDArray
 BINARY_METRICS = (
     "auc", "balanced_accuracy", "accuracy", "sensitivity", "specificity", "f1", "gmean", "iba", "brier", "ece",
     "patient_recognition_rate",
+)  # fmt: skip
+MULTICLASS_METRICS = (
+    "accuracy", "balanced_accuracy", "f1", "gmean", "iba", "auc", "brier", "ece", "patient_recognition_rate",
 )  # fmt: skip
 IBA_ALPHA = 0.1
 BINS = 15
@@ -57,6 +61,18 @@ class _Tally:
     positives: Floats
     true_negatives: Floats
     negatives: Floats
+    squared_error: Floats
+    gaps: Floats
+    wins: Floats
+
+
+@dataclass(frozen=True)
+class _ClassTally:
+    """The same of several classes: `confusion` (G, C, C), rows the truth; `squared_error` (G,) summed over the classes;
+    `gaps` (G, BINS) of the called class's probability minus whether it is right; `wins` (C, G, G), each class against
+    all others by its own probability."""
+
+    confusion: Floats
     squared_error: Floats
     gaps: Floats
     wins: Floats
@@ -201,36 +217,69 @@ def _drawn(
 
 
 def _interval(value: float, draws: Floats, level: float, defined: bool) -> Interval:
+    if np.isnan(value) or not defined:
+        return {"value": _number(value), "low": None, "high": None}
     tail = (1 - level) / 2
-    low, high = (_number(edge) for edge in np.quantile(draws, [tail, 1 - tail])) if defined else (None, None)
-    return {"value": _number(value), "low": low, "high": high}
+    low, high = np.nanquantile(draws, [tail, 1 - tail])
+    return {"value": float(value), "low": float(low), "high": float(high)}
 
 
 def multiclass_scores(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float | None]:
-    """Accuracy, macro F1, GMean and macro IBA of several classes, over the classes that occur among the labels.
+    """The MULTICLASS_METRICS of one set of predictions, but for the patient recognition rate, which needs groups.
 
-    labels: (N,) indices into C classes; probabilities: (N, C), the highest decides. GMean is the geometric mean of
-    the recalls, IBA the plain mean of each class's IBA against all others; both are None with one class only. Raises
-    ValueError for labels outside 0..C-1 or values that are not finite.
+    labels: (N,) indices into C classes; probabilities: (N, C), the highest is called. Macro scores are over the classes
+    that occur among the labels:
+
+    - balanced accuracy = mean of the recalls, GMean = their geometric mean, F1 = mean of the classes' F1
+    - IBA = mean of each class's IBA against all others (of two classes it would be GMean^2 whatever a)
+    - AUC = mean of each class's AUC against all others, by its own probability
+    - Brier = mean over pictures of the sum over classes of (probability - truth)^2, 0 to 2 (Brier 1950)
+    - ECE: see `expected_calibration_error`
+
+    Balanced accuracy, GMean, IBA and AUC are None with one class only. Raises ValueError for labels outside 0..C-1 or
+    values that are not finite.
     """
     y, p = _checked_classes(labels, probabilities)
-    predicted = p.argmax(axis=1)
-    f1, recalls, ibas = [], [], []
-    classes = np.unique(y)
-    for name in classes:
-        is_class, called = y == name, predicted == name
-        recall = float(called[is_class].mean())
-        recalls.append(recall)
-        f1.append(2 * float((is_class & called).sum()) / float(is_class.sum() + called.sum()))
-        if classes.size > 1:
-            ibas.append(_iba(recall, float((~called[~is_class]).mean())))
-    several = classes.size > 1
-    return {
-        "accuracy": float((predicted == y).mean()),
-        "f1": float(np.mean(f1)),
-        "gmean": float(np.prod(recalls) ** (1 / classes.size)) if several else None,
-        "iba": float(np.mean(ibas)) if several else None,
-    }
+    tally = _class_tally(y, p, np.zeros(y.size, dtype=np.intp), 1)
+    scores = _class_scores([tally], np.ones((1, 1)))
+    return {name: _number(scores[name][0]) for name in MULTICLASS_METRICS if name != "patient_recognition_rate"}
+
+
+def multiclass_intervals(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    groups: ArrayLike,
+    class_names: Sequence[str],
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Interval]:
+    """The MULTICLASS_METRICS and every class's recall ("recall_NAME"), each with an interval over patient groups.
+
+    labels: (N,) indices into `class_names`; probabilities: (N, C), or (R, N, C) for R repeats, whose scores are
+    averaged as in `with_intervals`; groups: (N,). The groups are drawn with replacement, whole, and per stratum: groups
+    that hold the same classes; a group whose classes no other one has joins the largest stratum. A resample without one
+    of the classes has no macro score and is passed over. No interval where a class has fewer than two groups; a recall
+    asks that of its own class only.
+    """
+    stacked = np.asarray(probabilities, dtype=np.float64)
+    repeats = stacked if stacked.ndim == 3 else stacked[None]
+    checked = [_checked_classes(labels, repeat) for repeat in repeats]
+    if not checked or any(p.shape[1] != len(class_names) for _, p in checked):
+        raise ValueError(f"Probabilities of {len(class_names)} classes are needed, not of shape {stacked.shape}.")
+    y = checked[0][0]
+    names, g = _grouped(groups, y.size)
+    tallies = [_class_tally(y, p, g, names.size) for _, p in checked]
+    holds = tallies[0].confusion.sum(axis=2) > 0
+    counts = _stratified_counts(_class_strata(holds), resamples, np.random.default_rng(seed))
+    values, draws = _class_scores(tallies, np.ones((1, names.size))), _class_scores(tallies, counts)
+    groups_with = holds.sum(axis=0)
+    enough = bool((groups_with[groups_with > 0] >= 2).all())
+    answer = {name: _interval(values[name][0], draws[name], level, enough) for name in MULTICLASS_METRICS}
+    for index, name in enumerate(class_names):
+        key = f"recall_{index}"
+        answer[f"recall_{name}"] = _interval(values[key][0], draws[key], level, bool(groups_with[index] >= 2))
+    return answer
 
 
 def bin_edges(values: ArrayLike, bins: int = BINS, *, equal_mass: bool = False) -> Floats:
@@ -289,12 +338,6 @@ def _tally(y: NDArray[np.bool_], p: Floats, g: NDArray[np.intp], groups: int, th
     def summed(values: NDArray[Any]) -> Floats:
         return np.bincount(g, weights=values, minlength=groups).astype(np.float64)
 
-    wins = np.zeros((groups, groups))
-    for column in np.unique(g[~y]):
-        benign = np.sort(p[~y & (g == column)])
-        below = np.searchsorted(benign, p[y], side="left")
-        not_above = np.searchsorted(benign, p[y], side="right")
-        wins[:, column] = np.bincount(g[y], weights=(below + not_above) / 2, minlength=groups)
     return _Tally(
         true_positives=summed(y & called),
         positives=summed(y),
@@ -302,8 +345,65 @@ def _tally(y: NDArray[np.bool_], p: Floats, g: NDArray[np.intp], groups: int, th
         negatives=summed(~y),
         squared_error=summed((p - y) ** 2),
         gaps=_by_bin(p, p - y, g, groups),
-        wins=wins,
+        wins=_wins(y, p, g, groups),
     )
+
+
+def _wins(y: NDArray[np.bool_], p: Floats, g: NDArray[np.intp], groups: int) -> Floats:
+    """Pairs (groups, groups) in which a positive of the row's group scores above a negative of the column's."""
+    wins = np.zeros((groups, groups))
+    for column in np.unique(g[~y]):
+        negative = np.sort(p[~y & (g == column)])
+        below = np.searchsorted(negative, p[y], side="left")
+        not_above = np.searchsorted(negative, p[y], side="right")
+        wins[:, column] = np.bincount(g[y], weights=(below + not_above) / 2, minlength=groups)
+    return wins
+
+
+def _class_tally(y: NDArray[np.intp], p: Floats, g: NDArray[np.intp], groups: int) -> _ClassTally:
+    classes, called, promised = p.shape[1], p.argmax(axis=1), p.max(axis=1)
+    confusion = np.zeros((groups, classes, classes))
+    np.add.at(confusion, (g, y, called), 1)
+    squares = ((p - np.eye(classes)[y]) ** 2).sum(axis=1)
+    return _ClassTally(
+        confusion=confusion,
+        squared_error=np.bincount(g, weights=squares, minlength=groups).astype(np.float64),
+        gaps=_by_bin(promised, promised - (called == y), g, groups),
+        wins=np.stack([_wins(y == k, p[:, k], g, groups) for k in range(classes)]),
+    )
+
+
+def _class_scores(tallies: list[_ClassTally], counts: Floats) -> dict[str, Floats]:
+    """Every score of several classes (B,), averaged over the repeats, with group g counted counts[b, g] times."""
+    repeats = [_class_scores_of(tally, counts) for tally in tallies]
+    return {name: np.mean([scores[name] for scores in repeats], axis=0) for name in repeats[0]}
+
+
+def _class_scores_of(tally: _ClassTally, counts: Floats) -> dict[str, Floats]:
+    confusion = np.tensordot(counts, tally.confusion, axes=1)
+    hits, support, called = np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2), confusion.sum(axis=1)
+    pictures = support.sum(axis=1, keepdims=True)
+    there = tally.confusion.sum(axis=(0, 2)) > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        recalls = hits / support
+        f1 = 2 * hits / (support + called)
+        true_negative_rates = (pictures - support - called + hits) / (pictures - support)
+        pairs = np.stack([((counts @ wins) * counts).sum(axis=1) for wins in tally.wins], axis=1)
+        auc = pairs / (support * (pictures - support))
+        right = np.diagonal(tally.confusion, axis1=1, axis2=2).sum(axis=1) / tally.confusion.sum(axis=(1, 2))
+    several = 1.0 if there.sum() > 1 else np.nan
+    return {
+        "accuracy": hits.sum(axis=1) / pictures[:, 0],
+        "balanced_accuracy": several * recalls[:, there].mean(axis=1),
+        "f1": f1[:, there].mean(axis=1),
+        "gmean": several * recalls[:, there].prod(axis=1) ** (1 / there.sum()),
+        "iba": several * _iba(recalls, true_negative_rates)[:, there].mean(axis=1),
+        "auc": several * auc[:, there].mean(axis=1),
+        "brier": counts @ tally.squared_error / pictures[:, 0],
+        "ece": np.abs(counts @ tally.gaps).sum(axis=1) / pictures[:, 0],
+        "patient_recognition_rate": counts @ right / counts.sum(axis=1),
+        **{f"recall_{k}": recalls[:, k] for k in range(there.size)},
+    }
 
 
 def _by_bin(promised: Floats, gap: Floats, g: NDArray[np.intp], groups: int) -> Floats:
@@ -357,8 +457,19 @@ def _resampled_counts(tally: _Tally, resamples: int, random: np.random.Generator
         else:
             malignant = np.append(malignant, mixed)
         mixed = mixed[:0]
-    counts = np.zeros((resamples, tally.positives.size))
-    for stratum in (benign, malignant, mixed):
+    return _stratified_counts([benign, malignant, mixed], resamples, random)
+
+
+def _class_strata(holds: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """Groups that hold the same classes, `holds` (G, C); those that stand alone join the largest stratum."""
+    _, kind, sizes = np.unique(holds, axis=0, return_inverse=True, return_counts=True)
+    kind = np.where(sizes[kind] == 1, sizes.argmax(), kind)
+    return [np.flatnonzero(kind == one) for one in np.unique(kind)]
+
+
+def _stratified_counts(strata: list[NDArray[np.intp]], resamples: int, random: np.random.Generator) -> Floats:
+    counts = np.zeros((resamples, sum(stratum.size for stratum in strata)))
+    for stratum in strata:
         if stratum.size:
             counts[:, stratum] = random.multinomial(stratum.size, np.full(stratum.size, 1 / stratum.size), resamples)
     return counts

@@ -12,9 +12,11 @@ from sklearn.calibration import calibration_curve
 
 from dala.training.metrics import (
     BINARY_METRICS,
+    MULTICLASS_METRICS,
     bin_edges,
     binary_scores,
     expected_calibration_error,
+    multiclass_intervals,
     multiclass_scores,
     paired_difference,
     paired_differences,
@@ -275,6 +277,12 @@ def test_several_classes_by_hand() -> None:
     assert scores["gmean"] == pytest.approx((0.75 * 0.5) ** (1 / 3))
     # TNR: 3/4, 5/6, 1. IBA: .5625 (1 + 0), (1 - .1 / 3) 5/12, 1
     assert scores["iba"] == pytest.approx((0.5625 + (1 - 0.1 / 3) * 5 / 12 + 1) / 3)
+    assert scores["balanced_accuracy"] == pytest.approx(2.25 / 3)
+    # Certain of every call: a wrong one costs 1 + 1. Class 0 against the rest: 3 x 3 pairs won, 3 x 1 and 1 x 3 tied,
+    # 1 x 1 lost; class 1: 1 x 5 won, 1 x 1 and 1 x 5 tied, 1 x 1 lost; class 2: all won.
+    assert scores["brier"] == pytest.approx(2 * 2 / 8)
+    assert scores["auc"] == pytest.approx(((9 + 3) / 16 + (5 + 3) / 12 + 1) / 3)
+    assert scores["ece"] == pytest.approx(2 / 8)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -291,11 +299,23 @@ def test_several_classes_against_other_programs(seed: int) -> None:
     iba = make_index_balanced_accuracy(alpha=0.1, squared=True)(geometric_mean_score)
     per_class = iba(labels, called, labels=np.arange(5), average=None)
     assert scores["iba"] == pytest.approx(np.mean(per_class))
+    assert scores["balanced_accuracy"] == pytest.approx(
+        sk.recall_score(labels, called, labels=np.arange(5), average="macro")
+    )
+    against = [sk.roc_auc_score(labels == k, p[:, k]) for k in range(5)]
+    assert scores["auc"] == pytest.approx(np.mean(against))
+    q = p / p.sum(axis=1, keepdims=True)
+    assert multiclass_scores(labels, q)["brier"] == pytest.approx(
+        sk.brier_score_loss(labels, q, labels=np.arange(6), scale_by_half=False)
+    )
+    assert multiclass_scores(labels, q)["ece"] == pytest.approx(expected_calibration_error(labels, q))
 
 
 def test_several_classes_refuse_what_makes_no_sense() -> None:
     assert multiclass_scores([1, 1], [[0.2, 0.8], [0.9, 0.1]]) == {
-        "accuracy": 0.5, "f1": pytest.approx(2 / 3), "gmean": None, "iba": None,
+        "accuracy": 0.5, "f1": pytest.approx(2 / 3), "gmean": None, "iba": None, "balanced_accuracy": None, "auc": None,
+        # (.04 + .04 + .81 + .81) / 2; promised .8 and .9, right and wrong
+        "brier": pytest.approx(0.85), "ece": pytest.approx((0.2 + 0.9) / 2),
     }  # fmt: skip
     with pytest.raises(ValueError, match="Labels must be 0 to 1"):
         multiclass_scores([0, 2], [[0.5, 0.5], [0.5, 0.5]])
@@ -317,11 +337,11 @@ def test_a_paired_difference_against_every_arrangement() -> None:
             swap = (code >> patients & 1).astype(bool)
             arrangements.append(of(labels, np.where(swap, a, b)) - of(labels, np.where(swap, b, a)))
         exact = np.mean(np.abs(arrangements) >= abs(arrangements[0]) - 1e-12)
-        found = paired_difference(labels, a, b, patients, metric, resamples=20_000)
+        found = paired_difference(labels, a, b, patients, metric, resamples=10_000)
         assert found["difference"] == pytest.approx(arrangements[0])
         assert found["p"] == pytest.approx(exact, abs=0.01)
         assert 0.005 < exact < 0.9  # neither is trivial
-        whole = paired_differences(labels, a, b, patients, resamples=20_000)[metric]
+        whole = paired_differences(labels, a, b, patients, resamples=10_000)[metric]
         assert (found["low"], found["high"]) == (whole["low"], whole["high"])
 
 
@@ -329,8 +349,8 @@ def test_a_paired_difference_by_hand() -> None:
     # Six patients of one malignant and one benign picture each; b is right in all, a is wrong in all. Only the two
     # arrangements that swap nobody or everybody reach an AUC of 1 against 0: p = 2 / 64.
     labels, patients = [1, 0] * 6, np.repeat(np.arange(6), 2)
-    found = paired_difference(labels, [0.1, 0.9] * 6, [0.9, 0.1] * 6, patients, resamples=50_000)
-    assert found == {"difference": 1.0, "low": 1.0, "high": 1.0, "p": pytest.approx(2 / 64, abs=0.003)}
+    found = paired_difference(labels, [0.1, 0.9] * 6, [0.9, 0.1] * 6, patients, resamples=20_000)
+    assert found == {"difference": 1.0, "low": 1.0, "high": 1.0, "p": pytest.approx(2 / 64, abs=0.004)}
     # Repeats are averaged first: in the second one the models change places.
     a, b = [[0.1, 0.9] * 6, [0.9, 0.1] * 6], [[0.9, 0.1] * 6, [0.1, 0.9] * 6]
     assert paired_difference(labels, a, b, patients) == {"difference": 0, "low": 0, "high": 0, "p": 1.0}
@@ -420,3 +440,100 @@ def test_patient_recognition_rate_draws_patients() -> None:
     assert interval == {"value": 0.75, "low": 0.5, "high": 1.0}
     found = paired_difference(labels, p, [0.9, 0.9, 0.1, 0.1], list("abcd"), metric="patient_recognition_rate")
     assert found["difference"] == pytest.approx(0.25)
+
+
+def four_classes(seed: int, pictures: int = 160, patients: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    groups = random.integers(0, patients, pictures)
+    labels = (groups + (random.random(pictures) < 0.2)) % 4  # most patients have pictures of two classes
+    p = random.dirichlet(np.ones(4), pictures) + 0.4 * np.eye(4)[labels]
+    return labels, p / p.sum(axis=1, keepdims=True), groups.astype(str)
+
+
+def test_two_classes_are_no_special_case() -> None:
+    labels, p = random_case(8)
+    groups = np.arange(300) % 30
+    # With two classes AUC, accuracy, balanced accuracy, GMean and the recognition rate are the binary ones, whose Brier
+    # counts one class and not both. No probability of exactly .5: there the binary score calls malignant.
+    p = np.where(p == 0.5, 0.51, p)
+    one, two = with_intervals(labels, p, groups), multiclass_intervals(
+        labels, np.stack([1 - p, p], axis=1), groups, ("benign", "malignant")
+    )  # fmt: skip
+    for name in ("auc", "accuracy", "balanced_accuracy", "gmean", "patient_recognition_rate"):
+        assert two[name]["value"] == pytest.approx(one[name]["value"])
+    assert two["brier"]["value"] == pytest.approx(2 * one["brier"]["value"])
+    assert two["recall_malignant"]["value"] == pytest.approx(one["sensitivity"]["value"])
+    assert two["recall_benign"]["value"] == pytest.approx(one["specificity"]["value"])
+    assert two["iba"]["value"] == pytest.approx(two["gmean"]["value"] ** 2)  # the trap of method.md
+
+
+def test_the_bootstrap_of_several_classes_copies_pictures_about() -> None:
+    labels, p, groups = four_classes(0)
+    fast = multiclass_intervals(labels, p, groups, "abcd", resamples=200, seed=3)
+    assert set(fast) == {*MULTICLASS_METRICS, "recall_a", "recall_b", "recall_c", "recall_d"}
+
+    names = np.unique(groups)
+    kinds = [tuple(np.unique(labels[groups == name])) for name in names]
+    alone = [kinds.count(kind) == 1 for kind in kinds]
+    order = sorted(set(kinds), key=lambda kind: [index in kind for index in range(4)])
+    largest = max(order, key=kinds.count)
+    kinds = [largest if single else kind for kind, single in zip(kinds, alone, strict=True)]
+    random, counts = np.random.default_rng(3), np.zeros((200, names.size), dtype=int)
+    for kind in (one for one in order if one in kinds):
+        stratum = np.array([index for index, own in enumerate(kinds) if own == kind])
+        counts[:, stratum] = random.multinomial(stratum.size, np.full(stratum.size, 1 / stratum.size), 200)
+    plain = []
+    for draw in counts:
+        copied = np.concatenate([np.flatnonzero(groups == name) for name in np.repeat(names, draw)])
+        y, q = labels[copied], p[copied]
+        share = [np.mean(q[i].argmax(1) == y[i]) for i in np.split(np.arange(y.size), _ends(groups[copied]))]
+        counted = np.repeat(share, _multiples(groups[copied], names, draw))
+        plain.append([sk.roc_auc_score(y, q, multi_class="ovr"), sk.balanced_accuracy_score(y, q.argmax(1)),
+                      sk.f1_score(y, q.argmax(1), average="macro"), expected_calibration_error(y, q),
+                      np.mean(counted)])  # fmt: skip
+    low, high = np.quantile(plain, [0.025, 0.975], axis=0)
+    for column, name in enumerate(["auc", "balanced_accuracy", "f1", "ece", "patient_recognition_rate"]):
+        assert fast[name]["low"] == pytest.approx(low[column], abs=1e-12), name
+        assert fast[name]["high"] == pytest.approx(high[column], abs=1e-12), name
+
+
+def _ends(groups: np.ndarray) -> np.ndarray:
+    """Where the next patient begins in copies that lie patient by patient."""
+    return np.flatnonzero(groups[1:] != groups[:-1]) + 1
+
+
+def _multiples(groups: np.ndarray, names: np.ndarray, draw: np.ndarray) -> np.ndarray:
+    """How often each patient was drawn, in the order in which they lie in the copies."""
+    there = groups[np.concatenate([[0], _ends(groups)])]
+    return draw[np.searchsorted(names, there)]
+
+
+def test_several_classes_average_over_repeats() -> None:
+    labels, p, groups = four_classes(1)
+    _, q, _ = four_classes(2)
+    both = multiclass_intervals(labels, np.stack([p, q]), groups, "abcd")
+    one, two = multiclass_scores(labels, p), multiclass_scores(labels, q)
+    for name, value in one.items():
+        assert both[name]["value"] == pytest.approx((value + two[name]) / 2)
+        assert both[name]["low"] <= both[name]["value"] <= both[name]["high"] or name == "ece"
+    assert multiclass_intervals(labels, np.stack([p, p]), groups, "abcd") == multiclass_intervals(
+        labels, p, groups, "abcd"
+    )
+
+
+def test_several_classes_without_a_class_or_with_one_patient() -> None:
+    p = np.full((6, 3), 1 / 3) + 0.1 * np.eye(3)[[0, 0, 1, 1, 0, 1]]
+    scores = multiclass_intervals([0, 0, 0, 1, 1, 1], p, list("aabccc"), ("x", "y", "z"))
+    # Class y has one patient: no interval but for x's recall; z does not occur: no recall.
+    assert scores["recall_x"]["value"] == pytest.approx(2 / 3)
+    assert scores["recall_x"]["low"] == 0 and scores["recall_x"]["high"] == 1
+    assert scores["recall_z"] == {"value": None, "low": None, "high": None}
+    assert scores["recall_y"] == {"value": pytest.approx(2 / 3), "low": None, "high": None}
+    assert scores["gmean"] == {"value": pytest.approx(2 / 3), "low": None, "high": None}
+    only = multiclass_intervals([2, 2], p[:2], ["a", "b"], ("x", "y", "z"))
+    assert {name for name, interval in only.items() if interval["value"] is None} == {
+        "balanced_accuracy", "gmean", "iba", "auc", "recall_x", "recall_y",
+    }  # fmt: skip
+    assert only["accuracy"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    with pytest.raises(ValueError, match="of 2 classes"):
+        multiclass_intervals([0, 1], p[:2], ["a", "b"], ("x", "y"))
