@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dala.intake.image import Patch
+from dala.intake.mammogram import prepare
 from dala.nets.calibration import Calibration, PredictionSet, softmax
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.familiarity import Familiarity, load_familiarity
@@ -27,9 +28,15 @@ MAX_TILES = 12
 
 @dataclass(frozen=True)
 class View:
-    """A rectangle of the patch as the network saw it: `box` (left, top, right, bottom) in patch pixels."""
+    """A rectangle of the patch as the network saw it: `box` (left, top, right, bottom) in patch pixels.
+
+    Views without a `part` lie side by side and cover the patch. A view with one is all that the network saw: `part` is
+    its box as shares 0..1 of the patch's width and height, and `mirrored` says that it was turned left to right.
+    """
 
     box: tuple[int, int, int, int]
+    part: tuple[float, float, float, float] | None = None
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +60,11 @@ class Prediction:
     """What one forward pass said about a patch.
 
     `logits` and `probabilities` are float64 (classes,), logits averaged over the views; `activations` is the attended
-    layer4 output (views, 2048, h, w) float32 without a graph; `seen` (views, size, size, 3) uint8 are the views and
-    `pooled` (views, 1024) float32 the trunk's output averaged over each, for the gate; `grid` (rows, columns) says how
-    the views tile the patch;
-    `milliseconds` is the time from pixels to probabilities. The probabilities are calibrated if there is a
-    `calibration`; without one they are the plain softmax and there are no sets.
+    layer4 output (views, 2048, h, w) float32 without a graph; `seen` (views, size, size, 3) uint8 are the views (of a
+    mammogram the whole film) and `pooled` (views, 1024) float32 the trunk's output averaged over each, for the gate;
+    `grid` (rows, columns) says how the views tile the patch; `milliseconds` is the time from pixels to probabilities.
+    The probabilities are calibrated if there is a `calibration`; without one they are the plain softmax and there are
+    no sets.
     """
 
     classes: tuple[str, ...]
@@ -129,6 +136,24 @@ def cut(pixels: np.ndarray, grid: tuple[int, int], size: int) -> tuple[np.ndarra
     return np.stack(tiles), tuple(views)
 
 
+def look(pixels: np.ndarray, card: Card) -> tuple[np.ndarray, np.ndarray, tuple[View, ...], tuple[int, int]]:
+    """What the gate and what the network see of an (H, W, 3) uint8 picture, with the views' boxes and their grid.
+
+    Both are (views, size, size, 3) uint8; they differ where the card names a preprocessing.
+    """
+    if card.preprocess == "mammogram":
+        film, _ = cut(pixels, (1, 1), card.size)
+        breast = prepare(pixels)
+        height, width = pixels.shape[:2]
+        left, right = (round(share * width) for share in breast.box[::2])
+        top, bottom = (round(share * height) for share in breast.box[1::2])
+        view = View((left, top, right, bottom), breast.box, breast.mirrored)
+        return film, breast.resized(card.size)[None], (view,), (1, 1)
+    grid = plan_grid(pixels.shape[1], pixels.shape[0], tuple(card.fields["input"]["frame"]))
+    tiles, views = cut(pixels, grid, card.size)
+    return tiles, tiles, views, grid
+
+
 def network_input(views: np.ndarray | Tensor, enlarged: int) -> Tensor:
     """(N, size, size, 3) uint8 to (N, 3, enlarged, enlarged) float32: bicubic enlargement, ImageNet mean and deviation.
 
@@ -152,8 +177,7 @@ def normalised(x: Tensor) -> Tensor:
 def predict(patch: Patch, model: Model) -> Prediction:
     """One forward pass over the views of a patch; any number of threads may call it with the same model."""
     start = time.perf_counter()
-    grid = plan_grid(patch.width, patch.height, tuple(model.card.fields["input"]["frame"]))
-    tiles, views = cut(patch.pixels, grid, model.card.size)
+    seen, tiles, views, grid = look(patch.pixels, model.card)
     with torch.no_grad():
         # A tile at a time: the answer for a tile does not depend on its neighbours in a batch, and memory stays flat.
         trunks = [model.net.trunk(network_input(tile[None], model.card.enlarged)) for tile in tiles]
@@ -166,7 +190,7 @@ def predict(patch: Patch, model: Model) -> Prediction:
         logits=logits,
         probabilities=softmax(logits) if calibration is None else calibration.probabilities(logits),
         activations=activations,
-        seen=tiles,
+        seen=seen,
         pooled=pooled.numpy(),
         head=model.net.head,
         views=views,

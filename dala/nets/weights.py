@@ -54,6 +54,11 @@ class Card:
         return str(self.fields["input"]["magnification"])
 
     @property
+    def preprocess(self) -> str:
+        """What is done to a picture before it is squeezed: "none", or "mammogram" (`dala.intake.mammogram`)."""
+        return str(self.fields["input"].get("preprocess", "none"))
+
+    @property
     def modality(self) -> str:
         """What the model may judge; a key of `dala.intake.gate.CHECKS`."""
         return str(self.fields["input"]["modality"])

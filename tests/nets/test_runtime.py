@@ -12,9 +12,11 @@ import torch
 from PIL import Image
 
 from dala.intake.image import Patch, read_image
-from dala.nets.runtime import Model, cut, load_model, network_input, plan_grid, predict
+from dala.intake.mammogram import prepare
+from dala.nets.runtime import Model, cut, load_model, look, network_input, plan_grid, predict
 from dala.nets.weights import Card
 from dala.opinion import evidence_maps
+from tests.intake.drawn_mammogram import draw
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +130,32 @@ def test_serving_leaves_no_trace(model: Model) -> None:
     assert all(p.grad is None and not p.requires_grad for p in model.net.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.net.modules())
     assert all(torch.equal(before[key], value) for key, value in model.net.state_dict().items())
+
+
+def test_of_a_mammogram_the_network_sees_the_breast_and_the_gate_the_film(model: Model) -> None:
+    fields = {**model.card.fields, "input": {**model.card.fields["input"], "preprocess": "mammogram"}}
+    card = Card(fields)
+    film, _ = draw(right=True, size=598)
+    pixels = np.repeat(film[..., None], 3, axis=2)[:, :400]  # 400 wide, 598 high; the breast's right third is cut off
+    seen, shown, views, grid = look(pixels, card)
+    breast = prepare(pixels)
+    assert np.array_equal(shown[0], breast.resized(card.size))
+    assert np.array_equal(seen, cut(pixels, (1, 1), card.size)[0])
+    assert (len(views), grid, views[0].mirrored, views[0].part) == (1, (1, 1), True, breast.box)
+    left, top, right, bottom = views[0].box
+    assert (left / 400, top / 598, right / 400, bottom / 598) == pytest.approx(breast.box, abs=1 / 400)
+
+
+def test_the_map_of_a_mirrored_breast_lies_on_the_breast_as_shown(model: Model) -> None:
+    fields = {**model.card.fields, "input": {**model.card.fields["input"], "preprocess": "mammogram"}}
+    mammograms = Model(model.net, Card(fields))
+    film, _ = draw()
+    left, right = (
+        predict(patch_of(np.repeat(side[..., None], 3, axis=2)), mammograms) for side in (film, film[:, ::-1])
+    )
+    # The network sees the same breast, so the two maps are mirror images on the two films.
+    np.testing.assert_allclose(left.logits, right.logits, rtol=1e-5)
+    one, other = (evidence_maps(prediction)["malignant"].enlarged(299, 299) for prediction in (left, right))
+    np.testing.assert_allclose(one, other[:, ::-1], atol=1e-5 * np.abs(one).max())
+    assert not one[:, 180:].any()  # where there is no breast there is no evidence
+    assert one[100:200, 20:150].any()
