@@ -93,10 +93,13 @@ def check_weights(folder: Path) -> list[Check]:
     PASS means that the card is valid and that the file beside it has the card's sha256, so that the app will load it.
     """
     cards = sorted(folder.glob("*.json"))
-    stray = [path for path in sorted(folder.glob("*.safetensors")) if not path.with_suffix(".json").is_file()]
+    # NAME.gate.safetensors belongs to NAME.json too.
+    known = {card.stem for card in cards}
+    stray = [path for path in sorted(folder.glob("*.safetensors")) if path.stem.removesuffix(".gate") not in known]
     if not cards:
         return [Check("weights", "FAIL", f"There is no model card in {folder}; without one no verdict is possible.")]
-    return [_check_card(card) for card in cards] + [
+    checks = [check for card in cards for check in (_check_card(card), *_check_gate(card))]
+    return checks + [
         Check(f"weights {path.stem}", "WARN", f"{path.name} has no model card and is never loaded.") for path in stray
     ]
 
@@ -124,6 +127,25 @@ def _check_card(card: Path) -> Check:
     except WeightsError as error:
         return Check(name, "FAIL", str(error))
     return Check(name, "PASS", f"{_size(size)}, sha256 {found[:12]} as on the card")
+
+
+def _check_gate(card: Path) -> list[Check]:
+    """PASS or WARN for the statistics of familiarity beside weights; nothing where the weights themselves fail."""
+    name = f"gate {card.stem}"
+    try:
+        from dala.nets.runtime import load_model
+        from dala.nets.weights import WeightsError
+    except Exception:
+        return []
+    try:
+        model = load_model(card.stem, card.parent)
+    except WeightsError as error:
+        return [Check(name, "FAIL", str(error))] if ".gate." in str(error) else []
+    if model.familiarity is None:
+        return [
+            Check(name, "WARN", "No statistics of these weights: run `python -m dala gate`, or strange pictures pass.")
+        ]
+    return [Check(name, "PASS", f"statistics of these weights, limit {model.familiarity.limit:.2f}")]
 
 
 def check_writable(name: str, folder: Path) -> Check:

@@ -1,7 +1,7 @@
 """The main job: the bytes of a picture become a second opinion. A reader who opens one file opens this one.
 
-read_image -> predict -> signed map -> threshold -> panels. Everything up to the signed map needs the network once;
-everything after it is arithmetic on one small map and may be repeated as often as a slider moves.
+read_image -> predict -> judge -> signed map -> threshold -> panels. Everything up to the signed map needs the network
+once; everything after it is arithmetic on one small map and may be repeated as often as a slider moves.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dala.explain.gradcam import SignedMap, signed_maps, stitch
 from dala.explain.render import Panels, encode_png, panels
 from dala.explain.threshold import RULES, Regions, threshold
 from dala.intake.image import IntakeError, Patch, read_image
+from dala.nets.familiarity import Gate, judge
 from dala.nets.runtime import Model, Prediction, predict
 
 DISPLAY_SIDE = 768
@@ -27,10 +28,14 @@ NOTICE = "For research and teaching only, not for diagnosis."
 
 @dataclass(frozen=True, eq=False)
 class Opinion:
-    """What the model says of one patch, and why: `maps` holds a raw signed map towards each class."""
+    """What the model says of one patch, and why: `maps` holds a raw signed map towards each class.
+
+    Where the `gate` is not passed the picture is outside the model's competence, and the rest means nothing.
+    """
 
     patch: Patch
     picture: np.ndarray  # the patch at display size, made once
+    gate: Gate
     prediction: Prediction
     maps: dict[str, SignedMap]
     model: Model
@@ -52,13 +57,14 @@ class Explanation:
 
 
 def second_opinion(source: bytes | str | Path, model: Model, name: str | None = None) -> Opinion:
-    """Read a picture, run the network once, and map its evidence towards every class.
+    """Read a picture, run the network once, judge whether it may be judged, and map its evidence towards every class.
 
     Raises `dala.intake.image.IntakeError` (one sentence) for anything that is not a picture this tool can read.
     """
     patch = read_image(source, name)
     prediction = predict(patch, model)
-    return Opinion(patch, display_picture(patch), prediction, evidence_maps(prediction), model)
+    gate = judge(prediction.seen, prediction.pooled, model.card.modality, model.familiarity)
+    return Opinion(patch, display_picture(patch), gate, prediction, evidence_maps(prediction), model)
 
 
 def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:
@@ -69,8 +75,11 @@ def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:
     count = len(prediction.classes)
     targets = (torch.eye(count) * count - 1) / (count - 1)
     maps = signed_maps(prediction.head, prediction.activations, targets) / len(prediction.views)
+    first = prediction.views[0]
+    if first.mirrored:
+        maps = maps.flip(-1)  # back to the way round that the picture is shown
     return {
-        name: SignedMap(stitch(one, prediction.grid).numpy(), name)
+        name: SignedMap(stitch(one, prediction.grid).numpy(), name, first.part)
         for name, one in zip(prediction.classes, maps, strict=True)
     }
 
@@ -113,6 +122,13 @@ def describe_view(patch: Patch, prediction: Prediction, model: Model) -> str:
     """What the network saw of this patch, in one sentence for its user."""
     side = model.card.size
     rows, columns = prediction.grid
+    if model.card.preprocess == "mammogram":
+        left, top, right, bottom = prediction.views[0].box
+        turned = ", mirrored" if prediction.views[0].mirrored else ""
+        return (
+            f"The model saw the breast alone, {right - left} x {bottom - top} of {patch.width} x {patch.height} px, "
+            f"without background, labels and exposure{turned}, squeezed to {side} x {side}."
+        )
     if (patch.width, patch.height) == (side, side):
         return f"The model saw the whole picture, {side} x {side} px."
     if (rows, columns) == (1, 1):
@@ -123,19 +139,26 @@ def describe_view(patch: Patch, prediction: Prediction, model: Model) -> str:
     )
 
 
-def prediction_record(opinion: Opinion) -> dict[str, object]:
+def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, object]:
     """The opinion without pictures, ready for JSON; exports and the command line share it.
 
+    `status` is "ok", or "outside" with the gate's sentence as `reason`: then there is no verdict, unless `anyway`.
     `prediction` is the most probable class even where the answer is "not sure"; `set` is the one at the default error
     level, `sets` has all levels by alpha.
     """
-    prediction = opinion.prediction
-    decisive = prediction.default_set
-    return {
+    prediction, gate = opinion.prediction, opinion.gate
+    record = {
         "file": opinion.patch.name,
         "sha256": opinion.patch.sha256,
-        "status": "ok",
-        "reason": None,
+        "status": "ok" if gate.reason is None else "outside",
+        "reason": None if gate.reason is None else gate.reason.sentence,
+        "gate": gate_record(gate),
+    }
+    if gate.reason is not None and not anyway:
+        return record | no_verdict(opinion.model) | {"ms": round(prediction.milliseconds, 1)}
+    decisive = prediction.default_set
+    return {
+        **record,
         "prediction": prediction.label,
         "probabilities": {
             name: round(float(p), 6) for name, p in zip(prediction.classes, prediction.probabilities, strict=True)
@@ -146,6 +169,16 @@ def prediction_record(opinion: Opinion) -> dict[str, object]:
         "sets": {f"{one.alpha:.2f}": list(one.classes) for one in prediction.sets},
         "weights": opinion.model.name,
         "ms": round(prediction.milliseconds, 1),
+    }
+
+
+def gate_record(gate: Gate) -> dict[str, object]:
+    """The gate's answer, ready for JSON: the name of its reason, the distance from the training pictures, and the share
+    of true patches of new patients at least so far away; both are None where the weights have no statistics for it."""
+    return {
+        "reason": None if gate.reason is None else gate.reason.name,
+        "distance": None if gate.distance is None else round(gate.distance, 4),
+        "rarer": None if gate.rarer is None else round(gate.rarer, 4),
     }
 
 
@@ -161,6 +194,14 @@ def refusal_record(source: str | Path, error: IntakeError, model: Model) -> dict
         "sha256": identity,
         "status": "refused",
         "reason": str(error),
+        "gate": None,
+        **no_verdict(model),
+    }
+
+
+def no_verdict(model: Model) -> dict[str, object]:
+    """The part of a record that a verdict would fill."""
+    return {
         "prediction": None,
         "probabilities": None,
         "calibrated": model.card.calibration is not None,
@@ -195,11 +236,14 @@ def export_explanation(
 
 
 def explanation_record(opinion: Opinion, explanation: Explanation) -> dict[str, object]:
-    """The explanation in numbers, ready for JSON: rule, threshold, kept area, regions, what the model saw, notice."""
+    """The explanation in numbers, ready for JSON: rule, threshold, kept area, regions, what the model saw, notice.
+
+    Whoever asks for it wants to see it, so the verdict is in it whatever the gate says, beside the gate's answer.
+    """
     regions = explanation.regions
     raw = opinion.maps[explanation.target]
     return {
-        **prediction_record(opinion),
+        **prediction_record(opinion, anyway=True),
         "target": explanation.target,
         "method": "signed Grad-CAM of the margin at the attended layer4 output; dynamic threshold on the bilinearly "
         "enlarged map",
@@ -209,6 +253,7 @@ def explanation_record(opinion: Opinion, explanation: Explanation) -> dict[str, 
             "minimum": float(raw.values.min()),
             "maximum": float(raw.values.max()),
             "positive_evidence": raw.has_evidence,
+            "box": None if raw.box is None else list(raw.box),
         },
         "rule": regions.rule,
         "parameter": regions.parameter,

@@ -23,12 +23,13 @@ from dala.opinion import Opinion, explain, explanation_record, second_opinion
 from dala.phantoms import PHANTOMS, Phantom, draw
 
 UPLOAD_TYPES = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp"]
+OUTSIDE = "Outside the model's competence"
 SAMPLES_AT_MOST = 200
 CLOSE_TO_EVEN = 0.65
 SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that colour is never the only sign
 NOT_SURE = "◆ Not sure"
 COLOUR_LIMITS = [float(f"{digit}e{power}") for power in range(-5, 3) for digit in (1, 2, 5)]
-BAR_WIDTH, THUMBNAIL_WIDTH = 110, 172
+BAR_WIDTH, THUMBNAIL_WIDTH, REFUSED_WIDTH = 110, 172, 420
 AREA, EVIDENCE = "Area (% of the picture)", "Evidence (% of the positive)"
 ERROR = "expected_calibration_error"
 NONE, DRAWN, FILE = "none", "drawn:", "file:"
@@ -155,6 +156,39 @@ def show_gallery() -> None:
         )
 
 
+def show_refusal(opinion: Opinion) -> bool:
+    """Why the model gives no verdict on this picture, and the picture; True if it is to be shown all the same."""
+    reason = opinion.gate.reason
+    assert reason is not None
+    st.header(OUTSIDE, anchor=False)
+    st.warning(f"{reason.sentence} The model gives no verdict on it.", icon=":material/block:")
+    anyway = st.toggle(
+        "Show me anyway",
+        key=f"anyway-{opinion.patch.sha256[:12]}",
+        help="What the model computes for this picture, marked as outside its competence: it was never measured on "
+        "pictures like this one.",
+    )
+    if not anyway:
+        st.image(encode_png(opinion.picture), width=REFUSED_WIDTH, output_format="PNG")
+        st.caption(" ".join([*opinion.patch.notes, familiar(opinion)]))
+    return anyway
+
+
+def familiar(opinion: Opinion) -> str:
+    """How far from the training pictures this one is, in a sentence."""
+    gate, limit = opinion.gate, opinion.model.familiarity
+    if gate.distance is None or gate.rarer is None or limit is None:
+        return (
+            "Whether the picture is like those that the model learnt from cannot be told: these weights have no "
+            "statistics for it. Focus, tissue, brightness and stain are checked."
+        )
+    common = "less than 1" if gate.rarer < 0.01 else f"{100 * gate.rarer:.0f}"
+    return (
+        f"Distance from the training pictures {gate.distance:.2f}, limit {limit.limit:.2f}; of the true patches of new "
+        f"patients {common} % are at least so far away."
+    )
+
+
 def show_verdict(opinion: Opinion, drawn: str | None) -> None:
     prediction, card = opinion.prediction, opinion.model.card
     probability = float(prediction.probabilities.max())
@@ -179,7 +213,7 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
         if prediction.sets:
             st.caption(sets_in_words(prediction), help=worth_of_sets(opinion.model))
         if drawn is not None:
-            st.warning(drawn)
+            st.warning(drawn if opinion.gate.inside else f"{drawn} {OUTSIDE}, as every drawing should be.")
         group = training_group(opinion)
         if group is not None:
             st.warning(
@@ -195,15 +229,7 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
         )
         figures, protocol = headline(opinion.model)
         st.markdown(figures, help=protocol)
-        st.caption(
-            " ".join(
-                [
-                    *opinion.patch.notes,
-                    f"Whether this is an H&E breast patch at {card.magnification} is not checked: the model answers "
-                    "whatever it gets.",
-                ]
-            )
-        )
+        st.caption(" ".join([*opinion.patch.notes, familiar(opinion)]))
 
 
 def sets_in_words(prediction: Prediction) -> str:
@@ -385,5 +411,7 @@ except IntakeError as error:
 except OSError:
     st.error("This file of the samples folder cannot be read.")
     st.stop()
-show_verdict(opinion, drawn)
-show_explanation(opinion)
+# A drawn example is shown at once: it is chosen as a drawing and named as one.
+if drawn is not None or opinion.gate.inside or show_refusal(opinion):
+    show_verdict(opinion, drawn)
+    show_explanation(opinion)

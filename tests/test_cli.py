@@ -16,8 +16,15 @@ import pytest
 from dala.cli import main
 from dala.explain.gradcam import SignedMap
 from dala.explain.threshold import threshold
+from dala.nets import runtime
 from dala.nets.weights import read_card
 from dala.phantoms import PHANTOMS, draw
+
+
+@pytest.fixture(autouse=True)
+def without_familiarity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These pictures are drawn, and the gate knows drawings from tissue: without its statistics they pass."""
+    monkeypatch.setattr(runtime, "load_familiarity", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +43,8 @@ def test_predict_in_order_with_refusals(picture: Path, tmp_path: Path, capsys: p
     assert [record["file"] for record in records] == files
     assert [record["status"] for record in records] == ["refused", "ok", "refused", "ok"]
     assert [list(record) for record in records] == [
-        ["file", "sha256", "status", "reason", "prediction", "probabilities", "calibrated", "set", "not_sure", "sets",
-         "weights", "ms"]
+        ["file", "sha256", "status", "reason", "gate", "prediction", "probabilities", "calibrated", "set", "not_sure",
+         "sets", "weights", "ms"]
     ] * 4  # fmt: skip
     good = records[1]
     assert good["sha256"] == hashlib.sha256(picture.read_bytes()).hexdigest()
@@ -54,6 +61,36 @@ def test_predict_in_order_with_refusals(picture: Path, tmp_path: Path, capsys: p
     assert good["not_sure"] is (len(good["set"]) == 2)
     assert (records[0]["prediction"], records[0]["set"], records[0]["not_sure"]) == (None, None, None)
     assert records[0]["reason"].endswith(".")
+
+
+def test_a_picture_outside_has_no_verdict_unless_asked_anyway(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grey = tmp_path / "grey.png"
+    cv2.imwrite(str(grey), cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE))
+    sentence = "The picture is grey: the model needs the pink and purple of an H&E patch."
+    assert main(["predict", str(grey), str(picture), "--json"]) == 1
+    outside, inside = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (outside["status"], outside["reason"]) == ("outside", sentence)
+    assert outside["gate"] == {"reason": "grey", "distance": None, "rarer": None}
+    assert [outside[key] for key in ("prediction", "probabilities", "set", "not_sure", "sets")] == [None] * 4 + [{}]
+    assert outside["ms"] > 0
+    assert list(outside) == list(inside)
+    assert inside["gate"] == {"reason": None, "distance": None, "rarer": None}
+    assert main(["predict", str(grey)]) == 1
+    assert capsys.readouterr().out == f"{grey}: outside the model's competence. {sentence}\n"
+    assert main(["predict", str(grey), "--json", "--anyway"]) == 0
+    anyway = json.loads(capsys.readouterr().out)
+    assert (anyway["status"], anyway["reason"]) == ("outside", sentence)
+    assert anyway["prediction"] in ("benign", "malignant")
+    assert main(["predict", str(grey), "--anyway"]) == 0
+    assert f"{sentence} Asked anyway: " in capsys.readouterr().out
+    call = ["explain", str(grey), "--out", str(tmp_path / "out")]
+    assert main(call) == 1
+    assert f"is outside the model's competence. {sentence}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*call, "--anyway"]) == 0
+    assert json.loads((tmp_path / "out" / "explanation.json").read_text())["status"] == "outside"
 
 
 def test_predict_all_read_is_zero(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from dala.explain.render import encode_png
 from dala.explain.threshold import RULES
 from dala.nets import runtime, weights
 from dala.nets.attention import LightweightAttention
+from dala.nets.familiarity import Familiarity, Gaussian
 from dala.phantoms import PHANTOMS, draw
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
@@ -27,8 +28,12 @@ PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 
 @pytest.fixture(autouse=True)
 def no_old_opinions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A test may bend model or maps; what it made must not be served to the next one."""
+    """A test may bend model or maps; what it made must not be served to the next one.
+
+    These pictures are drawn, and the gate knows drawings from tissue: without its statistics they pass.
+    """
     monkeypatch.delenv("DALA_SAMPLES", raising=False)
+    monkeypatch.setattr(runtime, "load_familiarity", lambda *_: None)
     yield
     st.cache_resource.clear()
 
@@ -327,6 +332,47 @@ def test_refusal_is_a_sentence_and_the_page_goes_on(
     assert not page.error
     assert page.header
     assert len(passes) == 1
+
+
+def test_a_picture_outside_gets_the_reason_and_no_verdict(page: AppTest) -> None:
+    grey = np.repeat(draw(PHANTOMS[0]).pixels.mean(2, keepdims=True), 3, axis=2).astype(np.uint8)
+    upload(page, "grey.png", encode_png(grey))
+    assert [header.value for header in page.header] == ["Outside the model's competence"]
+    assert page.warning[0].value == (
+        "The picture is grey: the model needs the pink and purple of an H&E patch. The model gives no verdict on it."
+    )
+    assert not page.metric
+    assert "robability" not in text(page)
+    page.toggle[0].set_value(True).run()
+    assert not page.exception
+    assert page.header[0].value == "Outside the model's competence"
+    assert len(page.header) == 2
+    assert page.metric
+    upload(page, "good.png", picture(15))
+    assert "Outside" not in page.header[0].value
+    assert not page.warning
+
+
+def strict(limit: float) -> Familiarity:
+    """Everything is about as far away; the limit decides."""
+    flat = Gaussian(np.zeros(1024), np.ones(1024), np.zeros((1, 1024)), np.ones(1), 1.0)
+    return Familiarity(flat, limit, np.array([0.5, 1.0]))
+
+
+@pytest.mark.parametrize(("limit", "passes"), [(0.0, False), (100.0, True)])
+def test_an_unfamiliar_upload_is_refused_but_a_drawn_example_is_shown(
+    monkeypatch: pytest.MonkeyPatch, limit: float, passes: bool
+) -> None:
+    monkeypatch.setattr(runtime, "load_familiarity", lambda *_: strict(limit))
+    page = AppTest.from_file(str(PAGE), default_timeout=120).run()
+    upload(page, "patch.png", picture(16))
+    assert ("Outside" in page.header[0].value) is not passes
+    assert bool(page.metric) is passes
+    assert "Distance from the training pictures" in text(page)
+    page.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
+    assert page.metric
+    assert len(page.header) == 1
+    assert ("Outside the model's competence" in page.warning[0].value) is not passes
 
 
 def test_a_name_is_not_markdown(page: AppTest) -> None:
