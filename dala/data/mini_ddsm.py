@@ -33,11 +33,12 @@ from dala.data.pixels import Progress, in_order, read_rgb
 Task = Literal["cancer", "status"]
 
 STATUSES = ("Normal", "Benign", "Cancer")
+CLASS_OF: Mapping[str, str] = MappingProxyType({"Normal": "normal", "Benign": "benign", "Cancer": "malignant"})
 LETTERS = ("A", "B", "C", "D")
 # Where benign and cancer can be compared: one scanner. A mixes two, and its classes differ in brightness alone.
 TRAINED_LETTERS = ("B", "C")
 CLASSES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
-    {"cancer": ("benign", "cancer"), "status": ("normal", "benign", "cancer")}
+    {"cancer": ("benign", "malignant"), "status": ("normal", "benign", "malignant")}
 )
 # Pictures of the full set, 9,684 in all, outlines of lesions not counted.
 OFFICIAL_COUNTS: Mapping[str, int] = MappingProxyType({"Normal": 2728, "Benign": 3360, "Cancer": 3596})
@@ -116,9 +117,9 @@ def parse_name(name: str) -> Name:
 def load(root: Path, letters: tuple[str, ...] = TRAINED_LETTERS, task: Task = "cancer") -> Dataset:
     """The pictures of the given scanners, sorted by file name, with labels and cases; nothing is decoded yet.
 
-    root: the folder that holds Normal, Benign and Cancer, or one above it. task "cancer": benign 0 against cancer 1,
-    normal cases are left out; "status": normal, benign, cancer. What is misnamed, misplaced, or of another status in
-    the sheet is left out and said in `notes`. Raises DataError if the root holds no tree, several, or no picture as
+    root: the folder that holds Normal, Benign and Cancer, or one above it. task "cancer": a benign case (0) or one with
+    cancer (1, "malignant"), normal cases are left out; "status": all three. What is misnamed, misplaced, or of another
+    status in the sheet is left out and said in `notes`. Raises DataError if the root holds no tree, several, or no picture as
     asked.
     """
     if task not in CLASSES:
@@ -129,14 +130,14 @@ def load(root: Path, letters: tuple[str, ...] = TRAINED_LETTERS, task: Task = "c
     base = _find_base(root)
     found, problems = _scan(base)
     classes = CLASSES[task]
-    records = [record for record in found if record.letter in letters and record.status.lower() in classes]
+    records = [record for record in found if record.letter in letters and CLASS_OF[record.status] in classes]
     if not records:
         raise DataError(f"There is no {' or '.join(classes)} picture of the scanners {', '.join(letters)} in {root}.")
     return Dataset(
         root=base,
         records=tuple(records),
         classes=classes,
-        labels=np.array([classes.index(record.status.lower()) for record in records], dtype=np.int64),
+        labels=np.array([classes.index(CLASS_OF[record.status]) for record in records], dtype=np.int64),
         groups=np.array([record.case for record in records], dtype=np.str_),
         letters=np.array([record.letter for record in records], dtype=np.str_),
         notes=tuple(f"{problem.path} is left out: {problem.reason}" for problem in problems),

@@ -68,7 +68,7 @@ def test_published_counts_add_up() -> None:
 def test_benign_against_cancer_of_the_trained_scanners(base: Path) -> None:
     dataset = load(base.parent)
     assert dataset.root == base
-    assert dataset.classes == ("benign", "cancer")
+    assert dataset.classes == ("benign", "malignant")
     assert [record.name[:6] for record in dataset.records] == ["B_3001"] * 4 + ["C_0029"] * 4 + ["C_0031"] * 3 + [
         "C_0033"
     ]
@@ -81,7 +81,7 @@ def test_benign_against_cancer_of_the_trained_scanners(base: Path) -> None:
 
 def test_three_statuses_of_all_scanners_keep_a_shared_number_together(base: Path) -> None:
     dataset = load(base, letters=("A", "B", "C", "D"), task="status")
-    assert dataset.classes == CLASSES["status"] == ("normal", "benign", "cancer")
+    assert dataset.classes == CLASSES["status"] == ("normal", "benign", "malignant")
     assert len(dataset.records) == 24
     assert np.bincount(dataset.labels).tolist() == [8, 9, 7]
     shared = dataset.groups == "0031"
@@ -185,7 +185,7 @@ def test_wrong_roots_and_questions_are_sentences(base: Path, tmp_path: Path) -> 
         load(tmp_path / "bare")
     with pytest.raises(DataError, match="scanners of Mini-DDSM are A, B, C, D, not X"):
         load(base, letters=("B", "X"))
-    with pytest.raises(DataError, match="no benign or cancer picture of the scanners D"):
+    with pytest.raises(DataError, match="no benign or malignant picture of the scanners D"):
         load(base, letters=("D",))
     add_case(tmp_path / "data" / "second", "Benign", "B", "3001")
     with pytest.raises(DataError, match="2 Mini-DDSM trees"):
