@@ -18,6 +18,7 @@ from dala.intake.mammogram import prepare
 from dala.nets.calibration import Calibration, PredictionSet, softmax
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.familiarity import Familiarity, load_familiarity
+from dala.nets.fields import field_grid
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from dala.nets.weights import WEIGHTS_DIR, Card, load_weights, read_card
 
@@ -149,7 +150,8 @@ def look(pixels: np.ndarray, card: Card) -> tuple[np.ndarray, np.ndarray, tuple[
         top, bottom = (round(share * height) for share in breast.box[1::2])
         view = View((left, top, right, bottom), breast.box, breast.mirrored)
         return film, breast.resized(card.size)[None], (view,), (1, 1)
-    grid = plan_grid(pixels.shape[1], pixels.shape[0], tuple(card.fields["input"]["frame"]))
+    plan = field_grid if card.preprocess == "fields" else plan_grid
+    grid = plan(pixels.shape[1], pixels.shape[0], tuple(card.fields["input"]["frame"]))
     tiles, views = cut(pixels, grid, card.size)
     return tiles, tiles, views, grid
 

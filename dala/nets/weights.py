@@ -55,7 +55,8 @@ class Card:
 
     @property
     def preprocess(self) -> str:
-        """What is done to a picture before it is squeezed: "none", or "mammogram" (`dala.intake.mammogram`)."""
+        """What is done to a picture before it is squeezed: "none", "mammogram" (`dala.intake.mammogram`) or "fields"
+        (cut into tiles, `dala.nets.fields`)."""
         return str(self.fields["input"].get("preprocess", "none"))
 
     @property
