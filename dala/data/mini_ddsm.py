@@ -119,8 +119,8 @@ def load(root: Path, letters: tuple[str, ...] = TRAINED_LETTERS, task: Task = "c
 
     root: the folder that holds Normal, Benign and Cancer, or one above it. task "cancer": a benign case (0) or one with
     cancer (1, "malignant"), normal cases are left out; "status": all three. What is misnamed, misplaced, or of another
-    status in the sheet is left out and said in `notes`. Raises DataError if the root holds no tree, several, or no picture as
-    asked.
+    status in the sheet is left out and said in `notes`. Raises DataError if the root holds no tree, several, or no
+    picture as asked.
     """
     if task not in CLASSES:
         raise DataError(f"There is no task '{task}'; there are 'cancer' and 'status'.")

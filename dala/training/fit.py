@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -42,6 +42,14 @@ CHUNK = 16
 CHECKPOINT_STEPS = 20
 
 Network = TypeVar("Network", bound=StagedNetwork)
+
+
+class Pictures(Protocol):
+    """Pictures of a data set, an array or read when asked for: `[i:j]` is (j - i, side, side, 3) uint8."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: slice, /) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +95,7 @@ def trunk_features(
 
 def views_through(
     trunk: nn.Module,
-    pixels: NDArray[np.uint8],
+    pixels: Pictures,
     recipe: Recipe,
     names: tuple[str, ...],
     folder: Path,
@@ -106,7 +114,7 @@ def views_through(
 
 def _write_view(
     trunk: nn.Module,
-    pixels: NDArray[np.uint8],
+    pixels: Pictures,
     name: str,
     recipe: Recipe,
     path: Path,
