@@ -32,7 +32,7 @@ from dala.nets.familiarity import (
     save_familiarity,
     trunk_identity,
 )
-from dala.nets.runtime import Model, cut, load_model, network_input, plan_grid
+from dala.nets.runtime import Model, load_model, look, network_input
 from dala.nets.weights import read_card
 from dala.training import gate_pictures
 from dala.training.gate_pictures import Item, Kind, all_kinds, jpeg
@@ -43,7 +43,7 @@ Progress = Callable[[int, int], None]
 ACCEPTED = 0.95  # share of true patches, of patients held out, that pass the whole gate
 FOLDS = 5
 AXES = 64
-VARIANTS = 2  # of each training picture, besides itself
+VARIANTS = 1  # of each training picture, besides itself
 # What users do to a patch before they hand it in, and a fit to bare training pictures would take for strange.
 HANDED_IN = Augmentation(
     crop=0.6, aspect=1.6, stain=0.15, stain_mix=0.02, gain=0.04, gamma=0.08, grey=0.0, blur=0.3, symmetries=True
@@ -89,12 +89,12 @@ def fit_and_measure(
 
     groups = [str(group) for group in dataset.groups]
     own = [Item(picture, group, group) for picture, group in zip(pixels, groups, strict=True)]
-    true = look("true", own, model, folder, bars)
+    true = observe("true", own, model, folder, bars)
     variants = [
-        look(f"variant-{k}", _handed_in(pixels, groups, k), model, folder, bars) for k in range(VARIANTS)
+        observe(f"variant-{k}", _handed_in(pixels, groups, k), model, folder, bars) for k in range(VARIANTS)
     ]  # fmt: skip
     kinds = all_kinds(dataset, pixels, others)
-    seen = {kind.name: look(kind.name, kind.items, model, folder, bars) for kind in kinds}
+    seen = {kind.name: observe(kind.name, kind.items, model, folder, bars) for kind in kinds}
 
     folds = [test for _, test in grouped_folds(dataset.labels, dataset.groups, FOLDS)]
     fold_of = {str(group): number for number, test in enumerate(folds) for group in dataset.groups[test]}
@@ -136,7 +136,7 @@ def write_statistics(model: Model, weights: str, familiarity: Familiarity) -> Pa
     return path
 
 
-def look(
+def observe(
     name: str,
     items: Iterable[Item] | Callable[[], Iterable[Item]],
     model: Model,
@@ -145,18 +145,17 @@ def look(
 ) -> Seen:
     """What the gate sees of some pictures, by the very path that serves users; the features are kept in `folder`."""
     pictures = list(items() if callable(items) else items)
-    frame = tuple(model.card.fields["input"]["frame"])
-    views, picture = [], []
+    views, inputs, picture = [], [], []
     for number, item in enumerate(pictures):
-        height, width = item.pixels.shape[:2]
-        tiles, _ = cut(item.pixels, plan_grid(width, height, frame), model.card.size)
-        views += list(tiles)
-        picture += [number] * len(tiles)
+        seen, tiles, _, _ = look(item.pixels, model.card)
+        views += list(seen)
+        inputs += list(tiles)
+        picture += [number] * len(seen)
     path = folder / f"{name.replace(' ', '-').replace(':', '').replace(',', '').replace('&', '')}.npy"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
-        np.save(partial, pooled_features(views, model, bars(name)))
+        np.save(partial, pooled_features(inputs, model, bars(name)))
         partial.replace(path)
     check = CHECKS[model.card.modality]
     failed = [reason.name if (reason := check(view)) else "" for view in views]
@@ -170,7 +169,7 @@ def look(
 
 
 def pooled_features(views: Sequence[NDArray[np.uint8]], model: Model, progress: Progress) -> NDArray[np.float32]:
-    """(N, C) means over each place of the trunk's output, a view at a time as in serving."""
+    """(N, C): the trunk's output averaged over each view, a view at a time as in serving."""
     rows = []
     with torch.no_grad():
         for done, view in enumerate(views, start=1):
@@ -273,7 +272,7 @@ def wilson(share: float, trials: int, z: float = 1.959964) -> tuple[float, float
 
 def _fit(parts: Sequence[Seen], keep: set[str]) -> Gaussian:
     pooled = np.concatenate([part.pooled for part in parts])
-    groups = np.concatenate([part.groups for part in parts])
+    groups = np.concatenate([part.groups[part.picture] for part in parts])
     inside = np.isin(groups, sorted(keep))
     _, group_of, counts = np.unique(groups[inside], return_inverse=True, return_counts=True)
     # Patients weigh the same, however many pictures they have.
@@ -301,15 +300,15 @@ def _auc(true: Floats, scores: Floats) -> float:
 def _curve(true: Floats, scores: Floats) -> list[list[float]]:
     """(share of true patches refused, share of the kind refused) over falling limits, from (0, 0) to (1, 1)."""
     limits = np.unique(np.concatenate([true, scores]))[::-1]
-    points = [(0.0, 0.0), *((float((true >= at).mean()), float((scores >= at).mean())) for at in limits)]
-    corners = [points[0]]
-    for before, point, after in zip(points, points[1:], [*points[2:], None], strict=True):
-        # Within a straight run only its ends matter.
-        if after is None or not (before[0] == point[0] == after[0] or before[1] == point[1] == after[1]):
-            corners.append(point)
-    step = max(1, int(np.ceil(len(corners) / CURVE)))
-    kept = [*corners[:-1:step], corners[-1]]
-    return [[round(x, 4), round(y, 4)] for x, y in kept]
+    x = np.array([0.0, *((true >= at).mean() for at in limits)])
+    y = np.array([0.0, *((scores >= at).mean() for at in limits)])
+    # Within a level or an upright run only the ends matter.
+    level, upright = np.diff(y) == 0, np.diff(x) == 0
+    inner = (level[:-1] & level[1:]) | (upright[:-1] & upright[1:])
+    kept = np.flatnonzero(np.concatenate([[True], ~inner, [True]]))
+    step = max(1, int(np.ceil(len(kept) / CURVE)))
+    kept = np.append(kept[:-1:step], kept[-1])
+    return [[round(float(x[at]), 4), round(float(y[at]), 4)] for at in kept]
 
 
 def _families(

@@ -25,8 +25,8 @@ from dala.phantoms import PHANTOMS, draw
 Pixels = NDArray[np.uint8]
 Expected = Literal["accept", "refuse", "report"]
 
-EVERY = 4  # pictures made from true patches take one in so many of each accession group
-MAMMOGRAMS, TILES_OF_A_CLASS = 240, 60
+EVERY = 8  # pictures made from true patches take one in so many of each accession group
+MAMMOGRAMS, TILES_OF_A_CLASS = 200, 40
 CROPS, GREY_CROPS = 15, 7
 COLOUR_PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "retina")
 GREY_PHOTOGRAPHS = ("camera", "coins", "moon", "brick", "grass", "gravel", "clock", "cell")
