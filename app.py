@@ -8,7 +8,13 @@ NOTICE = "**For research and teaching only, not for diagnosis.** Nothing leaves 
 
 # No emoji or Material icon as page icon: the browser would fetch its picture from a font server.
 st.set_page_config(page_title="DALA second opinion", layout="wide", menu_items={"About": NOTICE})
-page = st.navigation([st.Page("pages/second_opinion.py", title="Second opinion", default=True)], position="top")
+page = st.navigation(
+    [
+        st.Page("pages/second_opinion.py", title="Second opinion", default=True),
+        st.Page("pages/evidence.py", title="Evidence"),
+    ],
+    position="top",
+)
 # Before the page runs, so that it stands there however the page ends.
 st.markdown(NOTICE)
 page.run()

@@ -1,0 +1,203 @@
+"""The page through Streamlit's own test harness: every number has a source, what is old or missing is said so."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dala import evidence
+from dala.nets.weights import available, read_card
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "evidence.py"
+EARLIER, MISSING = "**Measured with an earlier recipe**", "Not measured yet: "
+NUMBER = re.compile(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?")
+SIGNS = str.maketrans({evidence.NO_BREAK: " ", evidence.MINUS: "-"})
+SMALL = 100  # whole numbers up to this may be a count of what a file lists
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the evidence that a test may spoil."""
+    copy = tmp_path / "evidence"
+    shutil.copytree(evidence.EVIDENCE_DIR, copy)
+    monkeypatch.setattr(evidence, "EVIDENCE_DIR", copy)
+    return copy
+
+
+def run() -> AppTest:
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    assert not page.exception
+    return page
+
+
+def texts(page: AppTest) -> list[str]:
+    """Everything that the page says in words: text, captions, warnings, errors and the cells of its tables."""
+    said = [element.value for kind in (page.markdown, page.caption, page.warning, page.error) for element in kind]
+    for table in page.table:
+        said += [str(name) for name in table.value.columns] + [str(cell) for cell in table.value.to_numpy().ravel()]
+    return [text.translate(SIGNS) for text in said]
+
+
+def change(folder: Path, key: str, **new: Any) -> None:
+    path = folder / evidence.FILES[key].name
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | new), encoding="utf-8")
+
+
+def test_every_section_is_there_with_protocol_and_command() -> None:
+    page = run()
+    said = "\n".join(texts(page))
+    for key, file in evidence.FILES.items():
+        source = evidence.read(key)
+        if source is None:
+            assert f"{MISSING}`{file.command}`" in said
+        else:
+            told = evidence.provenance(source)
+            assert f"**Command** `{told.command}`" in said
+            assert told.protocol in said
+            assert f"**File** `{source.path}`" in said
+    for name in available():
+        assert f"**File** `weights/{name}.json`" in said
+    assert page.header[0].value == "Evidence"
+    links = re.findall(r"\(#([\w-]+)\)", said)
+    assert links == [heading.anchor for heading in page.subheader]
+    assert not page.error
+
+
+def test_whatever_is_earlier_than_its_weights_is_marked(folder: Path) -> None:
+    for path in folder.glob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(record | {"recipe": {"rate": 1.0}}), encoding="utf-8")
+    page = run()
+    files = [key for key in evidence.FILES if evidence.read(key) is not None]
+    assert len(page.warning) == len(files)
+    for warning, key in zip(page.warning, files, strict=True):
+        assert warning.value.startswith(EARLIER)
+        assert evidence.FILES[key].command in warning.value
+    # What is not of the served weights is no summary of them.
+    assert not any("On patients it has not seen" in text for text in texts(page))
+
+
+def test_without_results_the_page_says_so_and_holds_no_number(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    page = run()
+    missing = [caption.value for caption in page.caption if caption.value.startswith(MISSING)]
+    assert missing == [f"{MISSING}`{file.command}`" for file in evidence.FILES.values()]
+    cards = {text.translate(SIGNS) for name in available() for text in card_texts(name)}
+    assert [text for text in texts(page) if text not in cards and NUMBER.search(text)] == []
+
+
+def card_texts(name: str) -> list[str]:
+    """What the page shows of a card."""
+    card = read_card(name)[0]
+    rows = [*evidence.card_table(card), *evidence.recipe_table(card)]
+    lists = [
+        "\n".join(f"- {evidence.plain_cell(line)}" for line in card.fields[key]) for key in ("assumptions", "limits")
+    ]
+    lists = [f"**{title}**\n\n{lines}" for title, lines in zip(("Assumptions", "Limits"), lists, strict=True)]
+    return [text for row in rows for text in row.values()] + lists
+
+
+@pytest.mark.parametrize("content", ["{", '{"protocol": "p", "command": "c"}'])
+def test_a_damaged_file_is_a_sentence_and_the_page_goes_on(folder: Path, content: str) -> None:
+    (folder / evidence.FILES["calibration"].name).write_text(content, encoding="utf-8")
+    page = run()
+    assert [error.value.split()[0] for error in page.error] == ["evidence/calibration_breakhis_200x.json"]
+    assert any(table.value.iloc[0, 0] == "AUC" for table in page.table)
+    assert page.subheader[-1].value == "BACH, four classes"
+
+
+@pytest.mark.parametrize("key", list(evidence.FILES))
+def test_a_file_without_its_figures_is_a_sentence_and_the_page_goes_on(folder: Path, key: str) -> None:
+    path = folder / evidence.FILES[key].name
+    if not path.is_file():
+        pytest.skip(f"{path.name} has not been written yet")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    kept = {
+        name: record[name] for name in ("protocol", "command", "recipe", "weights_sha256", "source") if name in record
+    }
+    path.write_text(json.dumps(kept), encoding="utf-8")
+    page = run()
+    assert [error.value for error in page.error] == [
+        f"evidence/{path.name} does not hold what `{evidence.FILES[key].command}` writes; run it again."
+    ]
+    assert page.subheader[-1].value == "BACH, four classes"
+
+
+# Every number has a source
+
+
+def test_every_number_on_the_page_has_a_source() -> None:
+    page = run()
+    known = known_numbers()
+    unknown = {
+        text: strange
+        for text in texts(page)
+        if (strange := [number for number in numbers_in(text) if number not in known])
+    }
+    assert unknown == {}
+
+
+def test_a_number_that_is_typed_in_is_found() -> None:
+    assert numbers_in("AUC **0.99812** of 1,234 (-3.5 %), DALAResNet50 at 200X") == [
+        "0.99812", "1234", "3.5",
+    ]  # fmt: skip
+    assert not {"0.99812", "123456"} & known_numbers()
+
+
+def numbers_in(text: str) -> list[str]:
+    """Numbers of a text without sign and thousands separators; not those within a word."""
+    found = re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w])", text)
+    return [number.replace(",", "") for number in found]
+
+
+def known_numbers() -> set[str]:
+    """All numbers of the files in the ways that the page writes them, and what is computed from the predictions."""
+    known = {str(whole) for whole in range(SMALL + 1)} | {str(evidence.CUT), str(evidence.CLEAR), str(evidence.SMALL_P)}
+    sources = {key: evidence.read(key) for key in evidence.FILES}
+    for source in sources.values():
+        if source is not None:
+            # Every single prediction would cover every number; what the page computes from them is added below.
+            record = {key: value for key, value in source.record.items() if key != "probabilities"}
+            collect(record, known)
+    for name in available():
+        collect(read_card(name)[0].fields, known)
+    predictions = sources["predictions"]
+    if predictions is not None:
+        computed = [
+            *evidence.confusion_table(predictions.record),
+            *evidence.patient_table(evidence.patients(predictions.record)),
+            *evidence.lines_table(evidence.roc_lines(predictions.record), "x"),
+        ]
+        for text in [evidence.against_probe(predictions.record), *(cell for row in computed for cell in row.values())]:
+            known |= set(numbers_in(text.translate(SIGNS)))
+    return known
+
+
+def collect(value: Any, known: set[str]) -> None:
+    """Add the ways in which the page may write the numbers of a piece of JSON."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            collect(key, known)
+            collect(inner, known)
+    elif isinstance(value, list):
+        known.add(str(len(value)))
+        for inner in value:
+            collect(inner, known)
+    elif isinstance(value, str):
+        for number in numbers_in(value):
+            known |= {number, *written(float(number))}
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        known |= written(value)
+
+
+def written(value: float) -> set[str]:
+    size = abs(value)
+    ways = {str(size), f"{size:g}", *(f"{size:.{digits}f}" for digits in range(4))}
+    return ways | {f"{100 * size:.1f}", f"{100 * (1 - size):.0f}", f"{size / 1e6:.0f}", f"{size / 1e6:.1f}"}
