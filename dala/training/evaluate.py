@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
-from dala.data import DataError, breakhis
+from dala.data import DataError, breakhis, mini_ddsm
 from dala.data.pixels import load_pixels
 from dala.data.splits import group_weights, grouped_folds
 from dala.intake.image import IntakeError, read_image
@@ -163,6 +163,20 @@ def evaluate(dataset: breakhis.Dataset, model: Model, progress: Progress | None 
     `protocol` says by how many accession groups, and whether the weights have seen any of them in training. Raises
     DataError for a picture that cannot be read.
     """
+    probabilities = served_probabilities(dataset, model, progress)
+    return {
+        "protocol": protocol_of(dataset, model),
+        "weights": model.name,
+        "pictures": len(dataset.records),
+        "groups": len(set(dataset.groups)),
+        **with_intervals(dataset.labels, probabilities, dataset.groups),
+    }
+
+
+def served_probabilities(
+    dataset: breakhis.Dataset | mini_ddsm.Dataset, model: Model, progress: Progress | None = None
+) -> NDArray[np.float64]:
+    """Probability of the second class for every picture, (N,), by the path that serves users, without the gate."""
     if model.card.classes != dataset.classes:
         raise DataError(f"The weights {model.name} know {model.card.classes}, the data set {dataset.classes}.")
     probabilities = np.zeros(len(dataset.records))
@@ -174,28 +188,28 @@ def evaluate(dataset: breakhis.Dataset, model: Model, progress: Progress | None 
         probabilities[done] = predict(patch, model).probabilities[1]
         if progress is not None:
             progress(done + 1, len(dataset.records))
-    return {
-        "protocol": protocol_of(dataset, model),
-        "weights": model.name,
-        "pictures": len(dataset.records),
-        "groups": len(set(dataset.groups)),
-        **with_intervals(dataset.labels, probabilities, dataset.groups),
-    }
+    return probabilities
 
 
 def protocol_of(dataset: breakhis.Dataset, model: Model) -> str:
     """One sentence on what a score on this data set means for these weights."""
-    seen = np.isin(dataset.groups, sorted(model.card.training_groups))
-    groups, known = len(set(dataset.groups)), len(set(dataset.groups[seen]))
+    groups = len(set(dataset.groups))
     scales = "/".join(f"{m}X" for m in sorted({record.magnification for record in dataset.records}))
     start = (
         f"every picture scored once by weights trained at {model.card.magnification}, BreakHis {scales}, "
         f"95 % intervals by bootstrap over {groups} accession groups; "
     )
+    return start + known_groups(dataset.groups, model)
+
+
+def known_groups(groups: NDArray[np.str_], model: Model) -> str:
+    """Half a sentence: how many of the pictures' groups the weights have seen in training."""
+    seen = np.isin(groups, sorted(model.card.training_groups))
+    count, known = len(set(groups)), len(set(groups[seen]))
     if known == 0:
-        return start + "none of these groups was in the weights' training data"
-    share = "all" if known == groups else f"{known} of the {groups}"
-    return start + (
+        return "none of these groups was in the weights' training data"
+    share = "all" if known == count else f"{known} of the {count}"
+    return (
         f"{share} groups ({int(seen.sum())} of {len(seen)} pictures) were in the weights' training data, so this is "
         "the fit to known patients and no estimate for new ones"
     )
