@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -179,15 +179,16 @@ def served_probabilities(
     """Probability of the second class for every picture, (N,), by the path that serves users, without the gate."""
     if model.card.classes != dataset.classes:
         raise DataError(f"The weights {model.name} know {model.card.classes}, the data set {dataset.classes}.")
-    probabilities = np.zeros(len(dataset.records))
-    for done, record in enumerate(dataset.records):
+    records: Sequence[breakhis.Record | mini_ddsm.Record] = dataset.records
+    probabilities = np.zeros(len(records))
+    for done, record in enumerate(records):
         try:
             patch = read_image(record.path)
         except IntakeError as error:
             raise DataError(f"{record.name} cannot be scored: {error}") from error
         probabilities[done] = predict(patch, model).probabilities[1]
         if progress is not None:
-            progress(done + 1, len(dataset.records))
+            progress(done + 1, len(records))
     return probabilities
 
 
