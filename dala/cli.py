@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from dala.commands import benchmark, breakhis, calibrate, gate, serve
+from dala.commands import bach, benchmark, breakhis, calibrate, gate, serve
 
-TOPICS = (serve, breakhis, calibrate, benchmark, gate)
+TOPICS = (serve, breakhis, bach, calibrate, benchmark, gate)
 USERS_ERRORS = {"DataError", "WeightsError", "BackboneError", "BadRule"}
 
 

@@ -133,8 +133,9 @@ def describe_view(patch: Patch, prediction: Prediction, model: Model) -> str:
         return f"The model saw the whole picture, {side} x {side} px."
     if (rows, columns) == (1, 1):
         return f"The model saw the whole picture, {patch.width} x {patch.height} px, squeezed to {side} x {side}."
+    why = "too large for the model's field of view" if model.card.preprocess == "fields" else "too elongated"
     return (
-        f"The picture is too elongated to be squeezed whole: the model saw {rows * columns} tiles "
+        f"The picture is {why} to be squeezed whole: the model saw {rows * columns} tiles "
         f"({rows} x {columns}), each squeezed to {side} x {side}, and averaged their logits."
     )
 
