@@ -150,7 +150,8 @@ def card_fields(
             NOT_CALIBRATED,
             "Mucinous carcinoma is often called benign, adenosis malignant.",
             "Colour alone separates much of this data set; part of the accuracy may be stain and not morphology.",
-            "Nothing checks yet that a picture is an H&E breast patch; anything that can be read gets an answer.",
+            "The gate keeps out what is no H&E or unlike the training pictures; some near misses pass, such as other "
+            "magnifications (evidence/gate_breakhis.json).",
         ],
         "use": "Research and teaching only, not for diagnosis.",
         "created": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
