@@ -37,7 +37,6 @@ from dala.nets.calibration import DEFAULT_ALPHA
 from dala.nets.weights import Card, read_card, write_card
 from dala.training.metrics import Interval
 
-COMMAND = "python -m dala calibrate breakhis"
 ALPHAS = (DEFAULT_ALPHA, 0.05)
 BINS = 15
 TEMPERATURES = (0.1, 10.0)  # a fit that wants more has found classes that never or always overlap
@@ -50,9 +49,9 @@ SETS_LIMIT = (
     "wrong and the set sure of it."
 )
 PROTOCOL = (
-    "predictions out of fold by accession group, every repeat of the cross-validation with equal weight; every figure "
+    "predictions out of fold by patient group, every repeat of the cross-validation with equal weight; every figure "
     "is measured leaving one group out: calibration and thresholds from all other groups; 95 % intervals: bootstrap "
-    "over accession groups of a class, thresholds held fixed"
+    "over patient groups of a class, thresholds held fixed"
 )
 
 Floats = NDArray[np.float64]
@@ -177,10 +176,11 @@ def thresholds_of(
 def calibrate(predictions: dict[str, Any]) -> dict[str, Any]:
     """Calibration and sets from out-of-fold predictions, and what they are worth on groups left out; ready for JSON.
 
-    `predictions` is what `crossvalidate` writes: labels, groups, and probabilities of malignant by network and repeat.
-    The key `calibration` is the block for the model card.
+    `predictions` is what `crossvalidate` writes: data, labels, groups, and probabilities of malignant by network and
+    repeat. The key `calibration` is the block for the model card.
     """
     cohort = Cohort.of(predictions["labels"], predictions["groups"], predictions["probabilities"][NETWORK])
+    command = f"python -m dala calibrate {data_set(predictions['command'])}"
     changed = predictions["probabilities"].get(CHANGED_STAIN)
     stained = None if changed is None else Cohort.of(predictions["labels"], predictions["groups"], changed)
     draws = resampled_groups(cohort)
@@ -219,7 +219,7 @@ def calibrate(predictions: dict[str, Any]) -> dict[str, Any]:
     promise = guarantee(cohort)
     return {
         "protocol": PROTOCOL,
-        "command": COMMAND,
+        "command": command,
         "source": {key: predictions[key] for key in ("protocol", "command", "data", "imagenet", "recipe")},
         "weighting": {
             "balanced": "classes weigh the same, and groups within a class; the fit uses this one",
@@ -262,7 +262,7 @@ def calibrate(predictions: dict[str, Any]) -> dict[str, Any]:
             "groups": _groups(cohort),
             "protocol": PROTOCOL,
             "guarantee": promise["in_short"],
-            "command": COMMAND,
+            "command": command,
             "measured": measured,
         },
     }
@@ -443,8 +443,8 @@ def guarantee(cohort: Cohort) -> dict[str, str]:
         "without the group in question: close to it, not proven.",
         "not_promised": f"Nothing is promised for a single patient, for benign or malignant apart ({groups['benign']} "
         f"benign and {groups['malignant']} malignant groups; each class would need {_needed(0.1)} for alpha .10 and "
-        f"{_needed(0.05)} for .05), for another mix of classes, laboratory or stain, or for pictures that are no H&E "
-        "breast patch.",
+        f"{_needed(0.05)} for .05), for another mix of classes, laboratory, stain or scanner, or for pictures that "
+        "are none of the card's modality.",
         "measured": "Coverage over groups left out one at a time must come out near 1 - alpha or above on average by "
         "construction; what it tells is how it falls on classes and patients, and how often the answer is not sure.",
     }
@@ -461,13 +461,13 @@ def calibrate_weights(predictions: Path, weights: Path, evidence: Path | None) -
         given = json.loads(predictions.read_text(encoding="utf-8"))
         same = describes(given, card)
     except FileNotFoundError as error:
-        message = f"There are no predictions {predictions}; `python -m dala crossvalidate breakhis` writes them."
+        message = f"There are no predictions {predictions}; `python -m dala crossvalidate` writes them."
         raise DataError(message) from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{predictions} is not a file of predictions that crossvalidate wrote.") from error
     if not same:
         message = f"The predictions in {predictions.name} are of another recipe or of other pictures than the weights"
-        raise DataError(f"{message} {card.name}; run `python -m dala crossvalidate breakhis` again.")
+        raise DataError(f"{message} {card.name}; run `{given['command']}` again.")
     record = calibrate(given)
     limits = [line for line in card.fields["limits"] if line not in (NOT_CALIBRATED, SETS_LIMIT)]
     fields = card.fields | {"calibration": record["calibration"], "limits": [*limits, SETS_LIMIT]}
@@ -478,6 +478,11 @@ def calibrate_weights(predictions: Path, weights: Path, evidence: Path | None) -
         evidence.write_text(text, encoding="utf-8")
     write_card(path, fields)
     return record
+
+
+def data_set(command: str) -> str:
+    """The data set that a command names: the word after `crossvalidate`."""
+    return command.partition("crossvalidate ")[2].split(" ")[0]
 
 
 def describes(predictions: dict[str, Any], card: Card) -> bool:
