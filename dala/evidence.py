@@ -567,7 +567,7 @@ def promise(alpha: str) -> str:
 
 # The gate
 
-VERDICTS = {"refuse": "should be refused", "accept": "should pass", "report": "reported apart"}
+VERDICTS = {"refuse": "should be refused", "accept": "should pass", "report": "is reported apart"}
 KIND, REFUSED = "Pictures", "Refused"
 
 

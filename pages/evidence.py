@@ -9,6 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.elements.lib.streamlit_plotly_theme import GRAY_90
 from streamlit.runtime.pages_manager import PagesManager
 
 from dala import evidence
@@ -20,6 +21,7 @@ COLOURS = ("#1f7fbf", "#c87a00", "#009e73", "#b9689a")
 DASHES = ("solid", "dash", "dot", "dashdot")
 MARKERS = ("circle", "triangle-up", "square", "diamond")
 GREY = "#868e96"
+INK = GRAY_90  # a mark that the browser replaces by the theme's dark or light ink; the theme's own labels are too pale
 TEXT_AND_SOURCE = (7, 3)
 CHART_HEIGHT, ROW_HEIGHT = 420, 34
 CONFIG = {"displayModeBar": False, "scrollZoom": False}
@@ -107,8 +109,15 @@ def canvas(x: str, y: str, height: int = CHART_HEIGHT) -> go.Figure:
         hovermode="closest",
         dragmode=False,
     )
-    figure.update_xaxes(title={"text": x, "standoff": 8}, fixedrange=True, automargin=True, zeroline=False)
-    figure.update_yaxes(title={"text": y, "standoff": 8}, fixedrange=True, automargin=True, zeroline=False)
+    letters = {"color": INK}
+    for update, words in ((figure.update_xaxes, x), (figure.update_yaxes, y)):
+        update(
+            title={"text": words, "standoff": 8, "font": letters},
+            tickfont=letters,
+            fixedrange=True,
+            automargin=True,
+            zeroline=False,
+        )
     return figure
 
 

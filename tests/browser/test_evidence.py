@@ -1,0 +1,101 @@
+"""The evidence page in a real browser: its frame, its keyboard, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Served, Visit
+from tests.browser.test_frame import luminance
+
+NOTICE = "For research and teaching only, not for diagnosis."
+
+
+def settle(page: Page) -> None:
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+    page.wait_for_load_state("networkidle")
+
+
+def open_evidence(visited: Visit) -> Page:
+    """From the first page, as a reader goes; on a narrow screen the pages are behind a button."""
+    page = visited.page
+    if page.viewport_size is not None and page.viewport_size["width"] < 768:
+        page.get_by_test_id("stExpandSidebarButton").click()
+    page.get_by_role("link", name="Evidence").click()
+    expect(page.get_by_role("heading", name="Evidence", exact=True)).to_be_attached(timeout=60_000)
+    settle(page)
+    return page
+
+
+# Must stay the first test of this file: afterwards app.py has run in the served process.
+def test_a_server_that_is_asked_for_this_page_first_shows_its_frame_too(chromium: Browser, app: Served) -> None:
+    page = chromium.new_page()
+    try:
+        page.goto(f"{app.url}/evidence")
+        settle(page)
+        expect(page.get_by_text(NOTICE)).to_be_visible()
+        expect(page.get_by_role("heading", name="Evidence", exact=True)).to_be_visible()
+        expect(page.get_by_role("link", name="Second opinion")).to_be_visible()
+    finally:
+        page.close()
+
+
+def test_nothing_goes_to_another_host_and_nothing_complains(visit: Callable[..., Visit], app: Served) -> None:
+    visited = visit()
+    page = open_evidence(visited)
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    assert {urlsplit(url).hostname for url in visited.requests if not url.startswith(("blob:", "data:"))} == {
+        "localhost"
+    }
+    assert visited.complaints == []
+    assert "Traceback" not in app.log.read_text()
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, True), (480, False)])
+def test_everything_fits_and_is_drawn(visit: Callable[..., Visit], width: int, dark: bool) -> None:
+    page = open_evidence(visit(width=width, dark=dark))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+    for plot in page.locator(".js-plotly-plot").all():
+        box = plot.bounding_box()
+        assert box is not None
+        assert 300 < box["width"] <= width
+    # Labels of the axes: large enough, and in a colour that stands out from the ground.
+    for label in ("xtick", "ytick"):
+        text = page.locator(f".js-plotly-plot .{label} text").first
+        expect(text).to_have_css("font-size", re.compile(r"1[2-9]px"))
+        ink = luminance(text.evaluate("e => getComputedStyle(e).fill"))
+        ground = luminance(page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor"))
+        assert (max(ink, ground) + 0.05) / (min(ink, ground) + 0.05) >= 7  # WCAG 2 AAA
+
+
+def test_the_contents_lead_to_their_sections_by_keyboard(visit: Callable[..., Visit]) -> None:
+    page = open_evidence(visit())
+    link = page.get_by_role("link", name="What its probability is worth")
+    link.focus()
+    link.press("Enter")
+    expect(page.get_by_role("heading", name="What its probability is worth")).to_be_in_viewport()
+
+
+def test_the_numbers_of_a_chart_open_by_keyboard(visit: Callable[..., Visit]) -> None:
+    page = open_evidence(visit())
+    expander = page.get_by_test_id("stExpander").filter(has_text="The numbers of every patient")
+    groups = expander.get_by_role("cell", name="14-10147")
+    expect(groups).to_be_hidden()
+    expander.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(groups).to_be_visible()
+
+
+def test_the_band_follows_the_choice(visit: Callable[..., Visit]) -> None:
+    page = open_evidence(visit())
+    plot = page.locator(".js-plotly-plot").first
+    band = plot.locator("path.js-fill").first
+    before = band.get_attribute("d")
+    page.get_by_test_id("stButtonGroup").get_by_text("Colour alone").click()
+    settle(page)
+    expect(band).not_to_have_attribute("d", before or "")
