@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python benchmarks/view_policy.py --data ROOT [--runs runs]
 
-One repeat of the grouped cross-validation is trained again (seconds a fold once `crossvalidate` has left the trunk
-features in `runs`). Each test picture is shown as it is, as its central square, and as a panorama: joined with the next
+The fold networks are those that `python -m dala crossvalidate breakhis` kept in `runs`, each asked about patients it
+has not seen. Each test picture is shown as it is, as its central square, and as a panorama: joined with the next
 picture of its slide to about 3 : 1, once squeezed whole and once cut into two tiles with averaged logits.
 """
 
@@ -15,14 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
 
 from dala.data import breakhis
 from dala.data.pixels import load_pixels
 from dala.data.splits import grouped_folds
-from dala.nets.imagenet import load_backbone
+from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.runtime import cut, network_input
-from dala.training.fit import fit, reduced_precision, trunk_features
+from dala.training.fit import reduced_precision
 from dala.training.metrics import binary_scores
 from dala.training.recipe import SIZE, Recipe
 
@@ -32,17 +34,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
-    recipe, backbone = Recipe(), load_backbone()
+    recipe = Recipe()
     dataset = breakhis.load(arguments.data, 200)
     pixels = load_pixels(dataset.records, SIZE)
     folder = arguments.runs / f"breakhis_200x-{recipe.fingerprint}"
-    features = trunk_features(pixels, backbone, recipe, folder)
     slides = np.array([record.slide for record in dataset.records])
     variants: dict[str, np.ndarray] = {}
-    for number, (training, test) in enumerate(grouped_folds(dataset.labels, dataset.groups, 5, seed=0)):
-        net = fit(
-            features, dataset.labels, dataset.groups, training, backbone, recipe, number, folder / f"views-{number}"
-        )
+    for number, (_, test) in enumerate(grouped_folds(dataset.labels, dataset.groups, 5, seed=0)):
+        net = DALAResNet50()
+        net.load_state_dict(load_file(folder / f"fold-0-{number}" / "network.safetensors"))
+        net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
         def margin(picture: np.ndarray, grid: tuple[int, int], net: torch.nn.Module = net) -> float:
             tiles, _ = cut(picture, grid, SIZE)
@@ -50,7 +51,7 @@ def main() -> None:
                 logits = net(network_input(tiles, recipe.enlarged)).float().mean(0)
             return float(logits[1] - logits[0])
 
-        for index in test:
+        for index in tqdm(test, desc=f"fold {number}", unit="picture"):
             same = np.flatnonzero(slides == slides[index])
             following = same[(np.searchsorted(same, index) + 1) % len(same)]
             # Back to the proportions of the microscope field, 700 x 460.
