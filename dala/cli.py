@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from dala.commands import bach, benchmark, breakhis, calibrate, gate, serve
+from dala.commands import bach, benchmark, breakhis, calibrate, gate, mini_ddsm, serve
 
-TOPICS = (serve, breakhis, bach, calibrate, benchmark, gate)
+TOPICS = (serve, breakhis, bach, mini_ddsm, calibrate, benchmark, gate)
 USERS_ERRORS = {"DataError", "WeightsError", "BackboneError", "BadRule"}
 
 

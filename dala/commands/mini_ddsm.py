@@ -20,12 +20,12 @@ def add(command: Command) -> None:
             "crossvalidate",
             _crossvalidate,
             "score the mammography recipe by grouped cross-validation and write evidence/mini_ddsm.json "
-            "(about HOURS hours on two cores; resumable)",
+            "(some hours on two cores; resumable)",
         ),
         (
             "train",
             _train,
-            "train the mammography weights on every case and write them with their card (MINUTES minutes)",
+            "train the mammography weights on every case and write them with their card (some minutes after that)",
         ),
         ("evaluate", _evaluate, "score weights on a Mini-DDSM tree, over all and per scanner (8 minutes)"),
     ):
