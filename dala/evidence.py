@@ -92,6 +92,7 @@ FILES = {
     "ablation": File("ablation_breakhis_200x.json", "breakhis", "python -m dala ablation breakhis --data ROOT"),
     "benchmark": File("benchmark_breakhis_200x.json", "breakhis", "python -m dala benchmark breakhis --data ROOT"),
     "mini_ddsm": File("mini_ddsm.json", "mini_ddsm", "python -m dala crossvalidate mini_ddsm --data ROOT"),
+    "mini_ddsm_calibration": File("calibration_mini_ddsm.json", "mini_ddsm", "python -m dala calibrate mini_ddsm"),
 }
 BACH_COMMANDS = ("python -m dala crossvalidate bach --data ROOT", "python -m dala train bach --data ROOT")
 
@@ -285,7 +286,6 @@ def card_table(card: Card) -> list[Row]:
     fields, data = card.fields, card.fields["training_data"]
     classes = ", ".join(f"{count:,} {name}" for name, count in data["per_class"].items())
     facts = {
-        "Task": fields["title"],
         "Network": f"{fields['network']}, {fields['bytes'] / 1e6:.0f} MB",
         "Judges": f"{fields['input']['modality']}, {fields['input']['magnification']}",
         "Classes": ", ".join(card.classes),

@@ -199,6 +199,7 @@ def model_cards() -> None:
             continue
         if card is None:
             continue
+        st.markdown(f"#### {evidence.plain_cell(card.fields['title'])}")
         facts, caveats = st.columns(TEXT_AND_SOURCE, gap="large")
         with facts:
             table(evidence.card_table(card), f"Model card {name}", header=False)
@@ -291,7 +292,7 @@ def calibration(source: Source) -> None:
         points = source.take(partial(evidence.reliability_points, when=when))
         add_points(figure, points, name, number)
     unit_square(figure)
-    chart(figure, "reliability", "Reliability diagram: share malignant over probability, with 95 % intervals")
+    chart(figure, source.file.name, "Reliability diagram: share malignant over probability, with 95 % intervals")
     st.markdown(
         "Points on the diagonal keep their word; above it more is malignant than was said, below it less. "
         + source.take(evidence.scaling_kept)
@@ -438,6 +439,12 @@ SECTIONS = (
         "Mammograms",
         "Does the same method work on Mini-DDSM, and how much of that is the scanner and not the breast?",
         mini_ddsm,
+    ),
+    Section(
+        "mini_ddsm_calibration",
+        "Mammograms: the probability",
+        "What are the probability and the answer 'not sure' worth there?",
+        calibration,
     ),
 )
 WEIGHTS, BACH = "The weights", "BACH, four classes"
