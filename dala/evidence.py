@@ -297,7 +297,6 @@ def card_table(card: Card) -> list[Row]:
         "Terms": data["terms"],
         "Split": fields["split"],
         "Made": fields["created"],
-        "sha256": fields["sha256"],
     }
     return [{"": name, "Says": plain_cell(str(value))} for name, value in facts.items()]
 
@@ -543,18 +542,23 @@ PARTS = {"by_picture": "All pictures", "benign": "Benign patients", "malignant":
 
 
 def sets_table(sets: Record) -> list[Row]:
-    """Coverage, share of "not sure" and share right when sure, a row for each promise and kind of patient."""
+    """Coverage and share of "not sure" by promise and kind of patient; share right of the sets of one class, by what
+    they say."""
     rows = []
     for alpha, measured in sets.items():
         for part, title in PARTS.items():
-            right = measured["right_when_sure"].get(part) or measured["right_when_sure"][f"when_{part}"]
+            right = measured["right_when_sure"]
+            if part == "by_picture":
+                sure = figure(right[part], percent=True)
+            else:
+                sure = f"said {part}: {figure(right[f'when_{part}'], percent=True)}"
             rows.append(
                 {
                     "Promise": promise(alpha) if part == "by_picture" else "",
                     "Of": title,
                     "True class in the set": figure(measured["coverage"][part], percent=True),
                     "Not sure": figure(measured["not_sure"][part], percent=True),
-                    "Right when sure": figure(right, percent=True),
+                    "Right when sure": sure,
                 }
             )
     return rows

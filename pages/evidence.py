@@ -209,7 +209,7 @@ def model_cards() -> None:
             for title, key in (("Assumptions", "assumptions"), ("Limits", "limits")):
                 lines = "\n".join(f"- {evidence.plain_cell(line)}" for line in card.fields[key])
                 st.caption(f"**{title}**\n\n{lines}")
-            st.caption(f"**File** `weights/{name}.json`")
+            st.caption(f"**File** `weights/{name}.json`\n\n**Fingerprint of the weights** `{card.fields['sha256']}`")
 
 
 def headline(source: Source) -> None:

@@ -326,10 +326,48 @@ def test_calibration_that_changes_nothing_says_so() -> None:
     assert evidence.scaling_kept(record | {"chosen": "bias"}) == "Kept: bias (temperature 1.500, bias -0.250)."
 
 
+def test_of_each_class_the_sets_are_judged_by_what_they_say() -> None:
+    def part(*values: float) -> dict[str, dict[str, float | None]]:
+        return {
+            name: interval(value) for name, value in zip(("by_picture", "benign", "malignant"), values, strict=True)
+        }
+
+    right = {"by_picture": interval(0.7), "when_benign": interval(0.8), "when_malignant": interval(0.9)}
+    sets = {"0.05": {"coverage": part(0.1, 0.2, 0.3), "not_sure": part(0.4, 0.5, 0.6), "right_when_sure": right}}
+    assert [[plain(text) for text in row.values()] for row in evidence.sets_table(sets)] == [
+        ["95 %", "All pictures", "10.0 %", "40.0 %", "70.0 %"],
+        ["", "Benign patients", "20.0 %", "50.0 %", "said benign: 80.0 %"],
+        ["", "Malignant patients", "30.0 %", "60.0 %", "said malignant: 90.0 %"],
+    ]
+
+
 def test_pipeline_checks_are_apart_from_what_may_be_compared() -> None:
     record = {"networks": {"a": {"budget": "full"}, "b": {"budget": "pipeline check, no comparison"}}}
     assert list(evidence.full_networks(record)) == ["a"]
     assert list(evidence.checked_networks(record)) == ["b"]
+
+
+def test_mammograms_by_scanner_and_naive_splits() -> None:
+    auc = {"auc": interval(0.75, 0.5, 1.0)}
+    record = {
+        "scores": {"dala_resnet50": auc, "new_one": auc},
+        "scores_by_letter": {"B": {"dala_resnet50": {"auc": interval(0.5)}, "new_one": auc}},
+        "scores_by_case": {"dala_resnet50": auc, "new_one": {"auc": interval(None)}},
+        "naive_three_classes": {
+            "table": [
+                {"input": "breast", "letters": "B", "split": "by case", "pictures": 1200, "largest_class": 0.5,
+                 "accuracy": 0.625, "auc": 0.7},
+            ]
+        },
+    }  # fmt: skip
+    rows = evidence.letters_table(record)
+    assert list(rows[0]) == ["AUC of", "All", "Scanner B", "By case"]
+    assert [plain(text) for text in rows[0].values()] == [
+        "DALAResNet50, breast alone", "0.750 (0.500 to 1.000)", "0.500", "0.750 (0.500 to 1.000)",
+    ]  # fmt: skip
+    assert (rows[1]["AUC of"], rows[1]["By case"]) == ("new one", "undefined")
+    (naive,) = evidence.naive_table(record)
+    assert [plain(text) for text in naive.values()] == ["breast", "B", "by case", "62.5 %", "50.0 %", "0.700", "1,200"]
 
 
 def test_the_gate_in_words() -> None:

@@ -101,7 +101,8 @@ def card_texts(name: str) -> list[str]:
         "\n".join(f"- {evidence.plain_cell(line)}" for line in card.fields[key]) for key in ("assumptions", "limits")
     ]
     lists = [f"**{title}**\n\n{lines}" for title, lines in zip(("Assumptions", "Limits"), lists, strict=True)]
-    return [f"#### {card.fields['title']}", *(text for row in rows for text in row.values()), *lists]
+    fingerprint = f"**File** `weights/{name}.json`\n\n**Fingerprint of the weights** `{card.fields['sha256']}`"
+    return [f"#### {card.fields['title']}", *(text for row in rows for text in row.values()), *lists, fingerprint]
 
 
 @pytest.mark.parametrize("content", ["{", '{"protocol": "p", "command": "c"}'])
