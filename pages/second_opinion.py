@@ -195,7 +195,13 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
     verdict, facts = st.columns([2, 3], gap="medium")
     with verdict:
         decisive, shape = prediction.default_set, SHAPES[prediction.label == card.fields["positive"]]
-        if decisive is not None and decisive.not_sure:
+        if drawn is None and not opinion.gate.inside:
+            decisive = None
+            st.markdown(
+                f"Asked anyway, the model computes {shape} **{prediction.label}** at **{percent(probability)}**. This "
+                "is **not a verdict**: none of its figures hold for pictures like this one."
+            )
+        elif decisive is not None and decisive.not_sure:
             st.header(NOT_SURE, anchor=False)
             st.markdown(
                 f"The model leans to {shape} **{prediction.label}**, calibrated probability **{percent(probability)}**."
@@ -210,7 +216,7 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
                     st.markdown(
                         f"**Close to even:** the model leans to {prediction.label}, but hardly tells them apart here."
                     )
-        if prediction.sets:
+        if decisive is not None:
             st.caption(sets_in_words(prediction), help=worth_of_sets(opinion.model))
         if drawn is not None:
             st.warning(drawn if opinion.gate.inside else f"{drawn} {OUTSIDE}, as every drawing should be.")

@@ -50,6 +50,7 @@ HANDED_IN = Augmentation(
 )
 CURVE = 200  # points of a ROC curve, at most
 RESAMPLES = 2000
+KEPT_EVERY = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +157,7 @@ def observe(
     path = folder / f"{name.replace(' ', '-').replace(':', '').replace(',', '').replace('&', '')}.npy"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, pooled_features(inputs, model, bars(name)))
-        partial.replace(path)
+        pooled_features(inputs, model, path, bars(name))
     check = CHECKS[model.card.modality]
     failed = [reason.name if (reason := check(view)) else "" for view in views]
     return Seen(
@@ -170,15 +169,23 @@ def observe(
     )
 
 
-def pooled_features(views: Sequence[NDArray[np.uint8]], model: Model, progress: Progress) -> NDArray[np.float32]:
-    """(N, C): the trunk's output averaged over each view, a view at a time as in serving."""
-    rows = []
+def pooled_features(views: Sequence[NDArray[np.uint8]], model: Model, path: Path, progress: Progress) -> None:
+    """Write (N, C) float32 to `path`: the trunk's output averaged over each view, a view at a time as in serving.
+
+    What is done so far is kept beside it; a killed run goes on there.
+    """
+    partial = path.with_suffix(".partial.npy")
+    rows = list(np.load(partial)) if partial.is_file() else []
     with torch.no_grad():
-        for done, view in enumerate(views, start=1):
-            maps = model.net.trunk(network_input(view[None], model.card.enlarged))
+        for done in range(len(rows), len(views)):
+            maps = model.net.trunk(network_input(views[done][None], model.card.enlarged))
             rows.append(maps.mean((2, 3)).numpy()[0])
-            progress(done, len(views))
-    return np.stack(rows).astype(np.float32)
+            progress(done + 1, len(views))
+            if (done + 1) % KEPT_EVERY == 0 or done + 1 == len(views):
+                written = path.with_suffix(".written.npy")
+                np.save(written, np.stack(rows).astype(np.float32))
+                written.replace(partial)
+    partial.replace(path)
 
 
 def score(seen: Seen, gaussians: Sequence[Gaussian], fold_of: dict[str, int]) -> Floats:
