@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from dala.commands import bach, benchmark, breakhis, calibrate, gate, mini_ddsm, serve
+from dala.commands import bach, benchmark, breakhis, calibrate, gate, mini_ddsm, protocols, serve
 
-TOPICS = (serve, breakhis, bach, mini_ddsm, calibrate, benchmark, gate)
+TOPICS = (serve, breakhis, bach, mini_ddsm, calibrate, benchmark, gate, protocols)
 USERS_ERRORS = {"DataError", "WeightsError", "BackboneError", "BadRule"}
 
 
