@@ -45,6 +45,14 @@ MODELS = {
     "colour_only": "Colour alone",
     "dala_resnet50_stain_shift": "Stain changed",
 }
+SPLITS = {
+    "by_image": "By image",
+    "official_folds": "Official folds",
+    "by_slide": "By slide",
+    "by_group": "By accession group",
+}
+MEMORISING = "dala_resnet50_memorising"
+LEAKY, HONEST = "by_image", "by_group"
 NETWORK, PROBE, COLOUR = "dala_resnet50", "linear_probe", "colour_only"
 DECISIVE = f"{DEFAULT_ALPHA:.2f}"
 FILM_MODELS = {
@@ -87,6 +95,7 @@ FILES = {
     "predictions": File(
         "breakhis_200x_predictions.json", "breakhis", "python -m dala crossvalidate breakhis --data ROOT"
     ),
+    "protocols": File("protocols_breakhis_200x.json", "breakhis", "python -m dala protocols breakhis --data ROOT"),
     "calibration": File("calibration_breakhis_200x.json", "breakhis", "python -m dala calibrate breakhis"),
     "gate": File("gate_breakhis.json", "breakhis", "python -m dala gate breakhis --data ROOT --others DIR"),
     "ablation": File("ablation_breakhis_200x.json", "breakhis", "python -m dala ablation breakhis --data ROOT"),
@@ -301,10 +310,10 @@ def card_table(card: Card) -> list[Row]:
     return [{"": name, "Says": plain_cell(str(value))} for name, value in facts.items()]
 
 
-def recipe_table(card: Card) -> list[Row]:
-    """The recipe's choices, a line each."""
+def choices(recipe: Record) -> list[Row]:
+    """A recipe's choices, a line each."""
     rows = []
-    for name, value in card.fields["recipe"].items():
+    for name, value in recipe.items():
         text = ", ".join(f"{key} {inner}" for key, inner in value.items()) if isinstance(value, dict) else str(value)
         rows.append({"Choice": name, "Value": text})
     return rows
@@ -479,6 +488,53 @@ def against_probe(record: Record) -> str:
         f"{MODELS[NETWORK]} against the {MODELS[PROBE].lower()}, patient by patient: AUC "
         f"{figure(interval, signed=True)}, p {chance(difference['p'])} (groups swapped at random between the two)."
     )
+
+
+# What a leak is worth
+
+
+def protocols_table(record: Record) -> list[Row]:
+    """A row for each way of splitting and model; what was not measured has a row that says why."""
+    rows = []
+    for name, title in SPLITS.items():
+        column = record["columns"].get(name)
+        if column is None:
+            continue
+        if "not_measured" in column:
+            rows.append({"Split": title, "Model": f"not measured: {plain_cell(column['not_measured'])}"} | _BLANK)
+            continue
+        known = share(column["leakage"]["share_of_test_pictures"])
+        for model, scores in column["scores"].items():
+            rows.append(
+                {
+                    "Split": title,
+                    "Model": "DALAResNet50, memorising" if model == MEMORISING else MODELS[model],
+                    "Patient known": known,
+                    **{METRICS[metric]: figure(scores[metric]) for metric in ("accuracy", "balanced_accuracy", "auc")},
+                }
+            )
+    return rows
+
+
+_BLANK = {"Patient known": "", "Accuracy": "", "Balanced accuracy": "", "AUC": ""}
+
+
+def protocols_explained(record: Record) -> list[str]:
+    """What each way of splitting is."""
+    return [f"**{title}**: {record['explained'][name]}" for name, title in SPLITS.items()]
+
+
+def leak_sentence(record: Record) -> str:
+    """What the leaky split would have claimed, beside what is left of it for new patients."""
+    columns = record["columns"]
+    if not all("scores" in columns.get(name, {}) for name in (LEAKY, HONEST)):
+        return "The comparison is not complete yet."
+    leaky, honest = columns[LEAKY]["scores"], columns[HONEST]["scores"][NETWORK]["accuracy"]
+    claim = f"Split by image, {MODELS[NETWORK]} would have claimed an accuracy of "
+    claim += figure(leaky[NETWORK]["accuracy"], percent=True)
+    if MEMORISING in leaky:
+        claim += f", and {figure(leaky[MEMORISING]['accuracy'], percent=True)} if trained to memorise"
+    return f"{claim}; on new patients it reaches {figure(honest, percent=True)}."
 
 
 # What is a probability worth

@@ -204,7 +204,7 @@ def model_cards() -> None:
         with facts:
             table(evidence.card_table(card), f"Model card {name}", header=False)
             with st.expander(f"The recipe of {name}"):
-                table(evidence.recipe_table(card), f"Recipe of {name}")
+                table(evidence.choices(card.fields["recipe"]), f"Recipe of {name}")
         with caveats:
             for title, key in (("Assumptions", "assumptions"), ("Limits", "limits")):
                 lines = "\n".join(f"- {evidence.plain_cell(line)}" for line in card.fields[key])
@@ -280,6 +280,18 @@ def patient_figure(rows: list[Patient]) -> go.Figure:
 def unit_square(figure: go.Figure) -> None:
     figure.update_xaxes(range=UNIT)
     figure.update_yaxes(range=UNIT)
+
+
+def protocols(source: Source) -> None:
+    table(source.take(evidence.protocols_table), "Scores by way of splitting")
+    st.markdown(
+        "*Patient known* is the share of test pictures whose patient was also trained on: where it is not zero, the "
+        "score is partly memory. " + source.take(evidence.leak_sentence)
+    )
+    st.caption("\n".join(f"- {line}" for line in source.take(evidence.protocols_explained)))
+    with st.expander("How the memorising network was trained"):
+        rows = source.take(lambda record: evidence.choices(record["memorising_recipe"]))
+        table(rows, "Recipe of the memorising network")
 
 
 def calibration(source: Source) -> None:
@@ -419,6 +431,12 @@ SECTIONS = (
         "On whose patients",
         "What does it miss, at which price in false alarms, and whose pictures are they?",
         predictions,
+    ),
+    Section(
+        "protocols",
+        "What a leak is worth",
+        "What would have been claimed had patients stood on both sides of the split?",
+        protocols,
     ),
     Section(
         "calibration",

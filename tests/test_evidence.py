@@ -320,6 +320,33 @@ def test_the_parts_verdict_claims_only_what_the_tests_show() -> None:
     assert "squared error" not in worse
 
 
+def test_the_leak_in_words() -> None:
+    def scores(**accuracies: float) -> dict[str, Any]:
+        return {
+            name: {"accuracy": interval(value), "balanced_accuracy": interval(0.5), "auc": interval(None)}
+            for name, value in accuracies.items()
+        }
+
+    leaky = {"leakage": {"share_of_test_pictures": 0.995}, "scores": scores(dala_resnet50=0.9, linear_probe=1.0)}
+    honest = {"leakage": {"share_of_test_pictures": 0.0}, "scores": scores(dala_resnet50=0.75)}
+    record: dict[str, Any] = {"columns": {"by_image": leaky, "official_folds": {"not_measured": "no files"}}}
+    assert "not complete" in evidence.leak_sentence(record)
+    record["columns"]["by_group"] = honest
+    assert plain(evidence.leak_sentence(record)) == (
+        "Split by image, DALAResNet50 would have claimed an accuracy of 90.0 %; on new patients it reaches 75.0 %."
+    )
+    leaky["scores"] |= scores(dala_resnet50_memorising=0.98)
+    assert "of 90.0 %, and 98.0 % if trained to memorise; on new" in plain(evidence.leak_sentence(record))
+    rows = [[plain(text) for text in row.values()] for row in evidence.protocols_table(record)]
+    assert rows == [
+        ["By image", "DALAResNet50", "99.5 %", "0.900", "0.500", "undefined"],
+        ["By image", "Linear probe", "99.5 %", "1.000", "0.500", "undefined"],
+        ["By image", "DALAResNet50, memorising", "99.5 %", "0.980", "0.500", "undefined"],
+        ["Official folds", "not measured: no files", "", "", "", ""],
+        ["By accession group", "DALAResNet50", "0.0 %", "0.750", "0.500", "undefined"],
+    ]
+
+
 def test_calibration_that_changes_nothing_says_so() -> None:
     record = {"chosen": "none", "candidates": {"bias": {"temperature": 1.5, "bias": -0.25}}}
     assert "none is used" in evidence.scaling_kept(record)

@@ -96,7 +96,7 @@ def test_without_results_the_page_says_so_and_holds_no_number(folder: Path, monk
 def card_texts(name: str) -> list[str]:
     """What the page shows of a card."""
     card = read_card(name)[0]
-    rows = [*evidence.card_table(card), *evidence.recipe_table(card)]
+    rows = [*evidence.card_table(card), *evidence.choices(card.fields["recipe"])]
     lists = [
         "\n".join(f"- {evidence.plain_cell(line)}" for line in card.fields[key]) for key in ("assumptions", "limits")
     ]
