@@ -87,7 +87,7 @@ def ablation(
         "explained": {
             "correct": "share of a patient's pictures called right at 0.5, mean over the patients: variant minus other",
             "brier": "squared error of a patient's pictures, mean over the patients: variant minus other",
-            "p_holm": "p after Holm's correction over the comparisons of this table",
+            "p_holm": "p after Holm's correction over all tests of this table, two a comparison",
             "metrics": "the metrics' differences over all pictures, on the same resamples of the accession groups",
             "se_resnet50": "squeeze and excitation in every bottleneck; the frozen trunk's gates are exactly open, "
             "those of layer4 are trained",
@@ -116,14 +116,14 @@ def ablation(
 
 
 def comparisons(dataset: breakhis.Dataset, predictions: dict[str, NDArray[np.float64]]) -> list[dict[str, Any]]:
-    """The paired comparisons whose two networks have predictions, p values corrected over all of these."""
+    """The paired comparisons whose two networks have predictions, p values corrected over all their tests."""
     rows: list[dict[str, Any]] = []
     for name, other in COMPARISONS:
         if name in predictions and other in predictions:
             tests, metrics = compare(dataset.labels, predictions[other], predictions[name], dataset.groups)
-            rows.append({"variant": name, "against": other, "tests": tests, "metrics": metrics})
-    for measure in ("correct", "brier"):
-        corrected = holm([row["tests"][measure]["p"] for row in rows])
-        for row, p in zip(rows, corrected, strict=True):
-            row["tests"][measure] = {**row["tests"][measure], "p_holm": p}
+            measures = {measure: dict(test) for measure, test in tests.items()}
+            rows.append({"variant": name, "against": other, "tests": measures, "metrics": metrics})
+    every = [test for row in rows for test in row["tests"].values()]
+    for test, p in zip(every, holm([test["p"] for test in every]), strict=True):
+        test["p_holm"] = p
     return rows
