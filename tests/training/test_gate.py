@@ -166,6 +166,7 @@ def test_the_command_from_tree_to_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert (black_line["refused"], black_line["auc"], black_line["by_check"]) == (5, 1.0, {"unfamiliar": 5})
     assert black_line["share"] == {"value": 1.0, "low": round(gate.wilson(1.0, 5)[0], 4), "high": 1.0}
     assert long_line["refused"] == 1
+    assert [line["by_distance_alone"] for line in record["kinds"]] == [5, 1]
     assert record["families"]["no histology (refuse)"]["refused"] == 5
     json.dumps(record, allow_nan=False)
     monkeypatch.setattr(gate, "pooled_features", lambda *_: pytest.fail("features were kept"))
