@@ -644,6 +644,7 @@ def gate_table(record: Record, expected: str) -> list[Row]:
                     "Share": figure(kind["share"], percent=True),
                     "AUC": f"{kind['auc']:.3f}",
                     "By which check": plain_cell(reasons) or "none",
+                    "By distance alone": f"{kind['by_distance_alone']} of {kind['pictures']}",
                 }
             )
     return rows
@@ -662,15 +663,20 @@ def gate_lines(record: Record) -> list[Line]:
 
 
 def gate_sentence(record: Record) -> str:
-    """What the gate costs and what it keeps out, in one sentence."""
+    """What the gate costs and what it keeps out."""
     true = record["true_patches"]
-    said = f"{true['refused']} of {true['pictures']} true patches of patients held out are refused "
-    said += f"({figure(true['share'], percent=True)})"
-    foreign = record["families"].get("no histology (refuse)")
-    if foreign is not None:
-        said += f"; of pictures that are no histology {foreign['refused']} of {foreign['pictures']} "
-        said += f"({figure(foreign['share'], percent=True)})"
-    return said + "."
+    said = f"Of true patches of patients held out it refuses {_refused(true)}"
+    for family, words in (("no histology", "pictures that are no histology"), ("not H&E", "patches in other colours")):
+        row = record["families"].get(f"{family} (refuse)")
+        if row is not None:
+            kinds = [kind for kind in record["kinds"] if kind["name"] in row["kinds"]]
+            alone = sum(kind["by_distance_alone"] for kind in kinds)
+            said += f"; of {words} {_refused(row)} (the distance without the checks: {alone:,})"
+    return said + ". The checks were chosen with these pictures in view."
+
+
+def _refused(row: Record) -> str:
+    return f"{row['refused']:,} of {row['pictures']:,}, {figure(row['share'], percent=True)}"
 
 
 # Networks side by side
@@ -747,7 +753,7 @@ def checked_networks(record: Record) -> dict[str, Record]:
 
 
 def networks_table(rows: dict[str, Record]) -> list[Row]:
-    """Scores and cost of the networks of a benchmark."""
+    """Start and cost of the networks of a benchmark."""
     table = []
     for row in rows.values():
         cost = row["cost"]
@@ -755,13 +761,20 @@ def networks_table(rows: dict[str, Record]) -> list[Row]:
             {
                 "Network": row["title"],
                 "Start": row["initialisation"],
-                **{METRICS[metric]: figure(row["scores"][metric]) for metric in ("auc", "balanced_accuracy")},
                 "Parameters": f"{cost['parameters'] / 1e6:.1f} M",
                 "GFLOPs": f"{cost['gflops']:.1f}",
                 "ms a picture": f"{cost['milliseconds']:.0f} at {cost['side']} px",
             }
         )
     return table
+
+
+def network_scores(rows: dict[str, Record]) -> list[Row]:
+    """Every metric of the networks of a benchmark."""
+    return [
+        {"Network": row["title"], **{label: figure(row["scores"][metric]) for metric, label in METRICS.items()}}
+        for row in rows.values()
+    ]
 
 
 def network_points(rows: dict[str, Record]) -> list[Point]:

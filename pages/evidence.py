@@ -331,6 +331,8 @@ def calibration(source: Source) -> None:
 def gate(source: Source) -> None:
     interval_chart(source.take(evidence.gate_families), "Share refused", "gate-families", percent=True)
     st.markdown(source.take(evidence.gate_sentence))
+    families = evidence.points_table(source.take(evidence.gate_families), "Pictures", "Share refused", percent=True)
+    numbers("The numbers of the families", families)
     lines = source.take(evidence.gate_lines)
     names = [line.name for line in lines]
     chosen = st.selectbox("Pictures to keep out", names, help="The hardest to keep out comes first.", key="kind")
@@ -380,6 +382,7 @@ def benchmark(source: Source) -> None:
         interval_chart(source.take(lambda record: evidence.network_points(full)), "AUC", "benchmark")
         st.markdown("Where two intervals overlap, nothing is said of which network is better.")
         table(source.take(lambda record: evidence.networks_table(full)), "Networks measured in full")
+        numbers("Every score of these networks", source.take(lambda record: evidence.network_scores(full)))
     if checked:
         with st.container(border=True):
             st.markdown(
@@ -387,6 +390,8 @@ def benchmark(source: Source) -> None:
                 "fold: the rows prove that the code runs, and say nothing of how good the networks are."
             )
             table(source.take(lambda record: evidence.networks_table(checked)), "Pipeline checks")
+            scores = source.take(lambda record: evidence.network_scores(checked))
+            numbers("What the check scored, which compares nothing", scores)
             for told in sorted({row["protocol"] for row in checked.values()}):
                 st.caption(evidence.sentence(told))
             st.caption(f"In full, where pretrained weights can be had: `{source.file.command} --networks all`")

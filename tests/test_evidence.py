@@ -401,24 +401,26 @@ def test_the_gate_in_words() -> None:
     share_ = interval(0.25, 0.1, 0.5)
     kind = {
         "name": "pen_and_ink", "about": "drawn", "expected": "refuse", "refused": 1, "pictures": 4, "share": share_,
-        "auc": 0.75, "by_check": {"ink": 1}, "roc": [[0.0, 0.0], [0.0, 0.5], [1.0, 1.0]],
+        "auc": 0.75, "by_check": {"ink": 1}, "by_distance_alone": 3, "roc": [[0.0, 0.0], [0.0, 0.5], [1.0, 1.0]],
     }  # fmt: skip
-    easy = kind | {"name": "glass", "auc": 1.0}
+    easy = kind | {"name": "glass", "auc": 1.0, "by_distance_alone": 4}
     passed = kind | {"name": "turned", "expected": "accept", "by_check": {}}
     true = {"refused": 2, "pictures": 40, "share": interval(0.05, 0.01, 0.1)}
     record = {
         "true_patches": true, "kinds": [easy, kind, passed],
-        "families": {"no histology (refuse)": {"refused": 9, "pictures": 10, "share": interval(0.9, 0.7, 1.0)}},
+        "families": {"no histology (refuse)": {"refused": 9, "pictures": 10, "share": interval(0.9, 0.7, 1.0),
+                                              "kinds": ["glass", "pen_and_ink"]}},
     }  # fmt: skip
     assert plain(evidence.gate_sentence(record)) == (
-        "2 of 40 true patches of patients held out are refused (5.0 % (1.0 to 10.0)); of pictures that are no "
-        "histology 9 of 10 (90.0 % (70.0 to 100.0))."
+        "Of true patches of patients held out it refuses 2 of 40, 5.0 % (1.0 to 10.0); of pictures that are no "
+        "histology 9 of 10, 90.0 % (70.0 to 100.0) (the distance without the checks: 7). The checks were chosen with "
+        "these pictures in view."
     )
     assert [line.name for line in evidence.gate_lines(record)] == ["pen_and_ink", "glass"]
     assert evidence.gate_lines(record)[0].y == (0.0, 0.5, 1.0)
     (row,) = evidence.gate_table(record, "accept")
     assert row["By which check"] == "none"
     assert [plain(text) for text in evidence.gate_table(record, "refuse")[1].values()] == [
-        r"pen\_and\_ink: drawn", "1 of 4", "25.0 % (10.0 to 50.0)", "0.750", "ink 1",
+        r"pen\_and\_ink: drawn", "1 of 4", "25.0 % (10.0 to 50.0)", "0.750", "ink 1", "3 of 4",
     ]  # fmt: skip
     assert evidence.gate_families(record)[0] == Point("true patches (accept)", 0.05, 0.01, 0.1)
