@@ -98,6 +98,7 @@ FILES = {
     "protocols": File("protocols_breakhis_200x.json", "breakhis", "python -m dala protocols breakhis --data ROOT"),
     "calibration": File("calibration_breakhis_200x.json", "breakhis", "python -m dala calibrate breakhis"),
     "gate": File("gate_breakhis.json", "breakhis", "python -m dala gate breakhis --data ROOT --others DIR"),
+    "robustness": File("robustness_breakhis_200x.json", "breakhis", "python -m dala robustness breakhis --data ROOT"),
     "ablation": File("ablation_breakhis_200x.json", "breakhis", "python -m dala ablation breakhis --data ROOT"),
     "benchmark": File("benchmark_breakhis_200x.json", "breakhis", "python -m dala benchmark breakhis --data ROOT"),
     "mini_ddsm": File("mini_ddsm.json", "mini_ddsm", "python -m dala crossvalidate mini_ddsm --data ROOT"),
@@ -677,6 +678,42 @@ def gate_sentence(record: Record) -> str:
 
 def _refused(row: Record) -> str:
     return f"{row['refused']:,} of {row['pictures']:,}, {figure(row['share'], percent=True)}"
+
+
+# Changed pictures
+
+
+def robustness_lines(record: Record) -> list[Line]:
+    """AUC over the strength of each change, the one that costs most first.
+
+    `changes` holds by name {"unit": text, "levels": [{"level": number, "auc": interval, "balanced_accuracy": interval,
+    "shift": interval}]}, levels ascending; shift is the mean change of the probability of the true class.
+    """
+    lines = []
+    for name, change in record["changes"].items():
+        levels = [row for row in change["levels"] if None not in (row["auc"][key] for key in ("value", "low", "high"))]
+        axes = [tuple(row["auc"][key] for row in levels) for key in ("value", "low", "high")]
+        lines.append(Line(name, tuple(row["level"] for row in levels), *axes))
+    return sorted(lines, key=lambda line: min(line.y))
+
+
+def robustness_unit(record: Record, name: str) -> str:
+    """What the strength of a change is measured in."""
+    return str(record["changes"][name]["unit"])
+
+
+def robustness_table(record: Record) -> list[Row]:
+    """Every change and strength with its scores and the shift of the probability."""
+    return [
+        {
+            "Change": plain_cell(name),
+            "Strength": f"{row['level']:g} {change['unit']}",
+            **{METRICS[metric]: figure(row[metric]) for metric in ("auc", "balanced_accuracy")},
+            "Shift of the probability": figure(row["shift"], signed=True),
+        }
+        for name, change in record["changes"].items()
+        for row in change["levels"]
+    ]
 
 
 # Networks side by side

@@ -364,6 +364,17 @@ def gate(source: Source) -> None:
             numbers(f"Every kind of picture that {words}", rows)
 
 
+def robustness(source: Source) -> None:
+    lines = {line.name: line for line in source.take(evidence.robustness_lines)}
+    chosen = st.selectbox("Change", list(lines), help="The one that costs most comes first.", key="change")
+    figure = canvas(f"{chosen} ({source.take(partial(evidence.robustness_unit, name=chosen))})", "AUC")
+    add_line(figure, lines[chosen], 0, band=True)
+    figure.update_traces(mode="lines+markers", selector={"name": chosen})
+    chart(figure, "robustness", f"AUC over the strength of the change {chosen}, with a 95 % band")
+    st.markdown("A level line does not care; where it falls, the model leans on what was changed.")
+    numbers("Every change and strength", source.take(evidence.robustness_table))
+
+
 def ablation(source: Source) -> None:
     points = source.take(evidence.comparison_points)
     if points:
@@ -454,6 +465,12 @@ SECTIONS = (
         "What it refuses",
         "Does it turn away what it cannot judge, and how many true patches does that cost?",
         gate,
+    ),
+    Section(
+        "robustness",
+        "When pictures change",
+        "What is left under another stain, focus, compression, brightness or scale?",
+        robustness,
     ),
     Section("ablation", "What its parts are worth", "Do the attention and the dual-activated head help?", ablation),
     Section("benchmark", "Other networks", "Would another network do better on the same folds?", benchmark),

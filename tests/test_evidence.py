@@ -397,6 +397,31 @@ def test_mammograms_by_scanner_and_naive_splits() -> None:
     assert [plain(text) for text in naive.values()] == ["breast", "B", "by case", "62.5 %", "50.0 %", "0.700", "1,200"]
 
 
+def test_changes_are_drawn_the_costliest_first() -> None:
+    def level(at: float, auc: float) -> dict[str, Any]:
+        return {
+            "level": at, "auc": interval(auc, auc - 0.1, auc + 0.1), "balanced_accuracy": interval(0.5),
+            "shift": interval(-0.25, -0.5, 0.0),
+        }  # fmt: skip
+
+    record = {
+        "changes": {
+            "JPEG": {"unit": "quality", "levels": [level(30, 0.8), level(95, 0.85)]},
+            "blur": {"unit": "px", "levels": [level(0.5, 0.875), level(2, 0.5)]},
+        }
+    }
+    lines = evidence.robustness_lines(record)
+    assert [(line.name, line.x, line.y) for line in lines] == [
+        ("blur", (0.5, 2), (0.875, 0.5)),
+        ("JPEG", (30, 95), (0.8, 0.85)),
+    ]
+    assert lines[0].low == pytest.approx((0.775, 0.4))
+    assert evidence.robustness_unit(record, "blur") == "px"
+    assert [plain(text) for text in evidence.robustness_table(record)[2].values()] == [
+        "blur", "0.5 px", "0.875 (0.775 to 0.975)", "0.500", "-0.250 (-0.500 to 0.000)",
+    ]  # fmt: skip
+
+
 def test_the_gate_in_words() -> None:
     share_ = interval(0.25, 0.1, 0.5)
     kind = {
