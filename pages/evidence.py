@@ -132,6 +132,7 @@ def add_line(figure: go.Figure, line: Line, number: int, *, band: bool) -> None:
         figure.add_scatter(
             x=[*line.x, *reversed(line.x)],
             y=[*line.high, *reversed(line.low)],
+            mode="lines",
             fill="toself",
             fillcolor=faint(colour),
             line={"width": 0},
