@@ -15,18 +15,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from dala.data import breakhis
 from dala.data.pixels import load_pixels
 from dala.data.splits import grouped_folds
-from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.runtime import cut, network_input
 from dala.training.fit import reduced_precision
 from dala.training.metrics import binary_scores
 from dala.training.recipe import SIZE, Recipe
+from dala.training.robustness import kept_networks
 
 
 def main() -> None:
@@ -44,10 +43,9 @@ def main() -> None:
     for group in np.unique(dataset.groups):
         chosen[np.flatnonzero(dataset.groups == group)[:: arguments.every]] = True
     variants: dict[str, np.ndarray] = {}
+    networks = kept_networks(folder)
     for number, (_, test) in enumerate(grouped_folds(dataset.labels, dataset.groups, 5, seed=0)):
-        net = DALAResNet50()
-        net.load_state_dict(load_file(folder / f"fold-0-{number}" / "network.safetensors"))
-        net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = networks[number]
 
         def margin(picture: np.ndarray, grid: tuple[int, int], net: torch.nn.Module = net) -> float:
             tiles, _ = cut(picture, grid, SIZE)

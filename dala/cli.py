@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from dala.commands import bach, benchmark, breakhis, calibrate, gate, mini_ddsm, protocols, serve
+from dala.commands import bach, benchmark, breakhis, calibrate, gate, mini_ddsm, protocols, robustness, serve
 
-TOPICS = (serve, breakhis, bach, mini_ddsm, calibrate, benchmark, gate, protocols)
+TOPICS = (serve, breakhis, bach, mini_ddsm, calibrate, benchmark, gate, protocols, robustness)
 USERS_ERRORS = {"DataError", "WeightsError", "BackboneError", "BadRule"}
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -684,22 +684,36 @@ def _refused(row: Record) -> str:
 
 
 def robustness_lines(record: Record) -> list[Line]:
-    """AUC over the strength of each change, the one that costs most first.
+    """AUC of the network over the strength of each change, the one that costs most first.
 
     `changes` holds by name {"unit": text, "levels": [{"level": number, "auc": interval, "balanced_accuracy": interval,
-    "shift": interval}]}, levels ascending; shift is the mean change of the probability of the true class.
+    "shift": interval}]}, levels ascending, and in each level the same for every other of `models` under its name; shift
+    is the mean change of the probability of the true class.
     """
-    lines = []
-    for name, change in record["changes"].items():
-        levels = [row for row in change["levels"] if None not in (row["auc"][key] for key in ("value", "low", "high"))]
-        axes = [tuple(row["auc"][key] for row in levels) for key in ("value", "low", "high")]
-        lines.append(Line(name, tuple(row["level"] for row in levels), *axes))
+    lines = [_auc_line(name, change["levels"]) for name, change in record["changes"].items()]
     return sorted(lines, key=lambda line: min(line.y))
 
 
-def robustness_unit(record: Record, name: str) -> str:
-    """What the strength of a change is measured in."""
-    return str(record["changes"][name]["unit"])
+def robustness_beside(record: Record, name: str) -> list[Line]:
+    """AUC of the baselines over the strength of one change, without bands."""
+    rows = record["changes"][name]["levels"]
+    lines = [
+        _auc_line(MODELS[model], [{"level": row["level"], **row[model]} for row in rows])
+        for model in record["models"][1:]
+    ]
+    return [replace(line, low=None, high=None) for line in lines]
+
+
+def _auc_line(name: str, rows: list[Record]) -> Line:
+    levels = [row for row in rows if None not in (row["auc"][key] for key in ("value", "low", "high"))]
+    axes = [tuple(row["auc"][key] for row in levels) for key in ("value", "low", "high")]
+    return Line(name, tuple(row["level"] for row in levels), *axes)
+
+
+def robustness_words(record: Record, name: str) -> tuple[str, str]:
+    """What the strength of a change is measured in, and what is changed."""
+    change = record["changes"][name]
+    return str(change["unit"]), str(change["about"])
 
 
 def robustness_table(record: Record) -> list[Row]:
@@ -710,9 +724,27 @@ def robustness_table(record: Record) -> list[Row]:
             "Strength": f"{row['level']:g} {change['unit']}",
             **{METRICS[metric]: figure(row[metric]) for metric in ("auc", "balanced_accuracy")},
             "Shift of the probability": figure(row["shift"], signed=True),
+            **{f"AUC, {MODELS[model].lower()}": figure(row[model]["auc"]) for model in record["models"][1:]},
         }
         for name, change in record["changes"].items()
         for row in change["levels"]
+    ]
+
+
+def originals_table(record: Record) -> list[Row]:
+    """The published pictures at every magnification: how many each model calls right, and its AUC where defined."""
+
+    def cell(found: Record, pictures: int) -> str:
+        auc = "" if found["auc"] is None else f", AUC {found['auc']:.3f}"
+        return f"{found['right']} of {pictures}{auc}"
+
+    return [
+        {
+            "Magnification": f"{row['magnification']}X",
+            "Pictures, patients": f"{row['pictures']} of {row['groups']}, {row['benign']} benign",
+            **{f"{MODELS[model]}, right": cell(row[model], row["pictures"]) for model in record["models"]},
+        }
+        for row in record["originals"]
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -368,12 +368,21 @@ def gate(source: Source) -> None:
 def robustness(source: Source) -> None:
     lines = {line.name: line for line in source.take(evidence.robustness_lines)}
     chosen = st.selectbox("Change", list(lines), help="The one that costs most comes first.", key="change")
-    figure = canvas(f"{chosen} ({source.take(partial(evidence.robustness_unit, name=chosen))})", "AUC")
-    add_line(figure, lines[chosen], 0, band=True)
-    figure.update_traces(mode="lines+markers", selector={"name": chosen})
+    unit, about = source.take(partial(evidence.robustness_words, name=chosen))
+    st.markdown(f"{chosen[0].upper()}{chosen[1:]}: {about}.")
+    figure = canvas(f"{chosen} ({unit})", "AUC")
+    drawn = [replace(lines[chosen], name=evidence.MODELS[evidence.NETWORK])]
+    drawn += source.take(partial(evidence.robustness_beside, name=chosen))
+    for number, line in enumerate(drawn):
+        add_line(figure, line, number, band=number == 0)
+        figure.update_traces(mode="lines+markers", selector={"name": line.name})
     chart(figure, "robustness", f"AUC over the strength of the change {chosen}, with a 95 % band")
     st.markdown("A level line does not care; where it falls, the model leans on what was changed.")
     numbers("Every change and strength", source.take(evidence.robustness_table))
+    originals = source.take(evidence.originals_table)
+    if originals:
+        st.markdown("A small look at the published pictures, at its own magnification and at others:")
+        table(originals, "Published pictures at every magnification")
 
 
 def ablation(source: Source) -> None:

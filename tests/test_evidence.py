@@ -401,14 +401,15 @@ def test_changes_are_drawn_the_costliest_first() -> None:
     def level(at: float, auc: float) -> dict[str, Any]:
         return {
             "level": at, "auc": interval(auc, auc - 0.1, auc + 0.1), "balanced_accuracy": interval(0.5),
-            "shift": interval(-0.25, -0.5, 0.0),
+            "shift": interval(-0.25, -0.5, 0.0), "colour_only": {"auc": interval(auc / 2, 0.1, 0.9)},
         }  # fmt: skip
 
     record = {
+        "models": ["dala_resnet50", "colour_only"],
         "changes": {
-            "JPEG": {"unit": "quality", "levels": [level(30, 0.8), level(95, 0.85)]},
-            "blur": {"unit": "px", "levels": [level(0.5, 0.875), level(2, 0.5)]},
-        }
+            "JPEG": {"unit": "quality", "about": "saved", "levels": [level(30, 0.8), level(95, 0.85)]},
+            "blur": {"unit": "px", "about": "Gaussian", "levels": [level(0.5, 0.875), level(2, 0.5)]},
+        },
     }
     lines = evidence.robustness_lines(record)
     assert [(line.name, line.x, line.y) for line in lines] == [
@@ -416,10 +417,26 @@ def test_changes_are_drawn_the_costliest_first() -> None:
         ("JPEG", (30, 95), (0.8, 0.85)),
     ]
     assert lines[0].low == pytest.approx((0.775, 0.4))
-    assert evidence.robustness_unit(record, "blur") == "px"
+    assert evidence.robustness_words(record, "blur") == ("px", "Gaussian")
+    (beside,) = evidence.robustness_beside(record, "JPEG")
+    assert (beside.name, beside.x, beside.y, beside.low) == ("Colour alone", (30, 95), (0.4, 0.425), None)
     assert [plain(text) for text in evidence.robustness_table(record)[2].values()] == [
-        "blur", "0.5 px", "0.875 (0.775 to 0.975)", "0.500", "-0.250 (-0.500 to 0.000)",
+        "blur", "0.5 px", "0.875 (0.775 to 0.975)", "0.500", "-0.250 (-0.500 to 0.000)", "0.438 (0.100 to 0.900)",
     ]  # fmt: skip
+
+
+def test_the_published_pictures_are_counted() -> None:
+    row = {
+        "magnification": 40, "pictures": 5, "groups": 3, "benign": 2,
+        "dala_resnet50": {"right": 4, "auc": 0.75}, "colour_only": {"right": 2, "auc": None},
+    }  # fmt: skip
+    (found,) = evidence.originals_table({"models": ["dala_resnet50", "colour_only"], "originals": [row]})
+    assert found == {
+        "Magnification": "40X",
+        "Pictures, patients": "5 of 3, 2 benign",
+        "DALAResNet50, right": "4 of 5, AUC 0.750",
+        "Colour alone, right": "2 of 5",
+    }
 
 
 def test_the_gate_in_words() -> None:

@@ -14,7 +14,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -35,8 +35,9 @@ from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.runtime import network_input, normalised
 from dala.nets.staged import StagedNetwork
-from dala.training.head_start import logistic_regression, write_into_head
+from dala.training.head_start import logistic_regression, ridge_regression, write_into_head
 from dala.training.recipe import STAIN_SHIFT, Recipe
+from dala.training.teacher import middle_features
 
 CHUNK = 16
 CHECKPOINT_STEPS = 20
@@ -59,6 +60,7 @@ class TrunkFeatures:
 
     views: dict[str, NDArray[np.int16]]
     training: tuple[str, ...]
+    teacher: NDArray[np.float32] | None = None  # what the teacher sees of each picture, (N, features)
 
     def batch(self, names: list[str], pictures: NDArray[np.int64], device: torch.device) -> Tensor:
         """Maps (len(pictures), channels, h, w), or tokens, in bfloat16; `names[i]` is the view of `pictures[i]`."""
@@ -84,13 +86,21 @@ def reduced_precision(device: torch.device) -> contextlib.AbstractContextManager
 def trunk_features(
     pixels: NDArray[np.uint8], backbone: Backbone, recipe: Recipe, folder: Path, seed: int = 0
 ) -> TrunkFeatures:
-    """Compute, or find in `folder`, ResNet50's trunk's output for every training view and for a strong stain shift.
+    """Compute, or find in `folder`, ResNet50's trunk's output for every training view and for a strong stain shift,
+    and what the teacher sees.
 
     pixels: (N, 224, 224, 3) uint8. Takes 0.8 MB of disk a picture and view at 320 pixels.
     """
     net = DALAResNet50()
     net.load_imagenet(backbone)
-    return views_through(net.trunk, pixels, recipe, (*recipe.training_views, "stain_shift"), folder, seed)
+    found = views_through(net.trunk, pixels, recipe, (*recipe.training_views, "stain_shift"), folder, seed)
+    if not recipe.teacher:
+        return found
+    path = folder / f"teacher-{recipe.teacher}.npy"
+    if _rank() == 0:
+        middle_features(net.trunk, pixels, recipe.teacher, path, device_of())
+    _barrier()
+    return replace(found, teacher=np.load(path))
 
 
 def views_through(
@@ -190,7 +200,7 @@ def fine_tune(
         """Views and pictures of a step: no picture twice in a batch, each with its chance, or all evenly."""
         random = np.random.default_rng((seed, step))
         chosen = random.choice(pictures, size, replace=False, p=p)
-        return [features.training[k] for k in random.integers(0, len(features.training), size)], chosen
+        return list(random.choice(features.training, size, p=recipe.view_chances)), chosen
 
     # BatchNorm with care: ImageNet's statistics do not fit stained tissue, a small batch's own are noise. So the tail's
     # are estimated anew over many batches of the training pictures, drawn evenly (balanced by group, the few benign
@@ -198,19 +208,13 @@ def fine_tune(
     evenly = (draw(-step - 1 + 2**31, None) for step in range(recipe.norm_batches))
     _estimate_norms(net.tail, (features.batch(*drawn, device) for drawn in evenly), device)
 
-    # The head begins as a logistic regression of the pooled features and is fine-tuned from there.
-    pooled = nn.Sequential(net.tail, net.head.pool, net.head.flatten)
-    start = [name for name in ("plain", "mirrored") if name in features.training]
-    x = np.concatenate([apply_to_view(pooled, features, name, pictures) for name in start])
-    y, weights = np.tile(labels[pictures], len(start)), np.tile(chances * len(pictures) / len(start), len(start))
-    rows, biases = logistic_regression(x, y, weights, recipe.strength)
-    write_into_head(net.head, rows, biases)
+    # The head begins as a classifier, and is fine-tuned from there.
+    answers = _start_head(net, features, labels, pictures, chances * len(pictures), recipe)
 
-    # What is learnt from there on is mostly to give every view of a picture the answer of that start, and only a little
-    # to fit the labels: with a few benign patients, fitting labels learns the slides by heart.
-    started = softmax(x @ rows.T + biases).reshape(len(start), len(pictures), -1).mean(0)
-    targets = np.zeros((len(labels), started.shape[1]), np.float32)
-    targets[pictures] = recipe.trust * started + (1 - recipe.trust) * np.eye(started.shape[1])[labels[pictures]]
+    # What is learnt from there on is mostly to give every view of a picture that answer, and only a little to fit the
+    # labels: with a few benign patients, fitting labels learns the slides by heart.
+    targets = np.zeros((len(labels), answers.shape[1]), np.float32)
+    targets[pictures] = recipe.trust * answers + (1 - recipe.trust) * np.eye(answers.shape[1])[labels[pictures]]
 
     net.trunk.requires_grad_(False)
     fresh = [parameter for part in net.fresh for parameter in part.parameters()]
@@ -272,6 +276,40 @@ def fine_tune(
     if rank == 0:
         checkpoint.unlink(missing_ok=True)
     return net.eval().requires_grad_(False)
+
+
+def _start_head(
+    net: StagedNetwork,
+    features: TrunkFeatures,
+    labels: NDArray[np.int64],
+    pictures: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    recipe: Recipe,
+) -> NDArray[np.float64]:
+    """Make the head the teacher's pupil, or a logistic regression of its own features where there is no teacher.
+
+    Returns the probabilities (len(pictures), classes) of the teacher, or of that regression.
+    """
+    pooled = nn.Sequential(net.tail, net.head.pool, net.head.flatten)
+    chances = dict(zip(features.training, recipe.view_chances, strict=True))
+    if not recipe.teacher:  # of the two views without a random part
+        chances = {name: 0.5 for name in ("plain", "mirrored")}
+    x = np.concatenate([apply_to_view(pooled, features, name, pictures) for name in chances])
+    of_views = np.concatenate([weights * chance for chance in chances.values()])
+    if not recipe.teacher:
+        y = np.tile(labels[pictures], len(chances))
+        rows, biases = logistic_regression(x, y, of_views, recipe.strength)
+        logits = (x @ rows.T + biases).reshape(len(chances), len(pictures), -1)
+        write_into_head(net.head, rows, biases)
+        answers: NDArray[np.float64] = softmax(logits).mean(0)
+        return answers
+    if features.teacher is None:
+        raise ValueError("The recipe has a teacher, but these features come without what it sees.")
+    seen = features.teacher[pictures].astype(np.float64)
+    rows, biases = logistic_regression(seen, labels[pictures], weights, recipe.strength)
+    taught = seen @ rows.T + biases
+    write_into_head(net.head, *ridge_regression(x, np.tile(taught, (len(chances), 1)), of_views, recipe.ridge))
+    return softmax(taught)
 
 
 def apply_to_view(

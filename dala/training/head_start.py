@@ -1,8 +1,8 @@
-"""The convex start of the head: it first computes a logistic regression, exactly, and is fine-tuned from there.
+"""The convex start of the head: it first computes a linear classifier, exactly, and is fine-tuned from there.
 
 Fine-tuning from a random head distorts pretrained features (Kumar et al., ICLR 2022: linear probe, then fine-tune).
-With eight benign patients that costs more than it gives, so the head's layers begin as a group-balanced logistic
-regression of the pooled features, written in their own activations.
+With eight benign patients that costs more than it gives, so the head's layers begin as a group-balanced linear
+function of the pooled features, a logistic regression or a teacher's pupil, written in their own activations.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from dala.nets.dala_resnet50 import DualActivatedHead
 from dala.nets.staged import Head, LinearHead
@@ -33,6 +33,21 @@ def logistic_regression(
         rows, biases = np.concatenate([-rows, rows]) / 2, np.concatenate([-biases, biases]) / 2
     rows = rows / deviation
     return rows, biases - rows @ mean
+
+
+def ridge_regression(
+    x: NDArray[np.float64], logits: NDArray[np.float64], weights: NDArray[np.float64], strength: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights (classes, features) and biases (classes,) that reproduce `logits` (N, classes) from raw features.
+
+    x: (N, features), standardised inside; weights: (N,) of the pictures; strength: scikit-learn's alpha, large
+    is strong.
+    """
+    mean, deviation = x.mean(0), x.std(0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    model = Ridge(alpha=strength).fit((x - mean) / deviation, logits, sample_weight=weights)
+    rows = model.coef_ / deviation
+    return rows, model.intercept_ - rows @ mean
 
 
 def write_into_head(head: Head, rows: NDArray[np.float64], biases: NDArray[np.float64]) -> None:

@@ -46,7 +46,16 @@ COMMAND = "python -m dala crossvalidate mini_ddsm --data ROOT"
 FRAMED = Augmentation(
     crop=0.8, aspect=1.25, stain=0.0, stain_mix=0.0, gain=0.0, gamma=0.15, grey=0.0, blur=0.0, symmetries=False
 )
-RECIPE = Recipe(enlarged=320, epochs=2.0, trust=0.0, strength=1e-3, geometric_views=2, geometric=FRAMED)
+RECIPE = Recipe(
+    enlarged=320,
+    epochs=2.0,
+    teacher=0,
+    trust=0.0,
+    strength=1e-3,
+    geometric_views=2,
+    stained_views=0,
+    geometric=FRAMED,
+)
 PROBE_SIDE = 224  # of the probes of whole and masked films
 PROBE_STRENGTH = 1e-3
 HALO = 5  # pixels by which the breast is masked out more widely than it was found

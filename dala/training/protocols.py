@@ -22,13 +22,21 @@ from dala.data.splits import Fold, grouped_folds, image_folds
 from dala.nets.calibration import softmax
 from dala.nets.imagenet import Backbone
 from dala.training.evaluate import colour_statistics, frozen_features, linear_probe, write_json
-from dala.training.fit import TrunkFeatures, apply_to_view, fit, trunk_features
+from dala.training.fit import apply_to_view, fit, trunk_features
 from dala.training.metrics import binary_scores, with_intervals
 from dala.training.recipe import SIZE, Recipe
 
 # Fine-tuning as the literature does it: labels alone, ten times the rate, several epochs. It learns slides by heart,
 # which pays exactly where pictures of a slide stand on both sides.
-MEMORISING = {"trust": 0.0, "rate": 1e-4, "head_rate": 3e-4, "epochs": 4.0, "geometric_views": 0}
+MEMORISING = {
+    "teacher": 0,
+    "trust": 0.0,
+    "rate": 1e-4,
+    "head_rate": 3e-4,
+    "epochs": 4.0,
+    "geometric_views": 0,
+    "stained_views": 0,
+}
 FOLD_FILES = tuple(f"dsfold{number}.txt" for number in range(1, 6))
 PROTOCOLS = {
     "by_image": "pictures dealt out one by one, blind to the patient: for comparison with literature that split so",
@@ -103,7 +111,7 @@ def compare_protocols(
     frozen, statistics = frozen_features(features, backbone), colour_statistics(pixels)
 
     def network(how: Recipe, name: str) -> Callable[[int, Fold], Answers]:
-        views = TrunkFeatures(features.views, how.training_views)
+        views = replace(features, training=how.training_views)
 
         def answer(number: int, fold: Fold) -> Answers:
             done = folder / f"protocols-{how.fingerprint}-{name}-{number}.npy"

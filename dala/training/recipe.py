@@ -32,16 +32,19 @@ class Recipe:
     batch: int = 32
     rate: float = 1e-5  # layer4
     head_rate: float = 1e-4  # attention and head
-    strength: float = 3e-4  # C of the logistic regression that the head begins as; small is strong
+    strength: float = 3e-4  # C of the teacher's logistic regression, or of the head's own without a teacher
+    teacher: int = 448  # side at which the teacher sees the picture; 0: no teacher (see dala.training.teacher)
+    ridge: float = 1e3  # alpha of the ridge regression by which the head begins as the teacher's pupil
     decay: float = 0.05  # AdamW
     dropout: float = 0.5
-    trust: float = 0.9  # share of the head start's own answer in the target; the rest is the label
+    trust: float = 0.9  # share of the teacher's (or the head start's own) answer in the target; the rest is the label
     average: float = 0.98  # exponential moving average of the weights; the average is what is kept
     warm_up: float = 0.1  # share of the steps; then half a cosine down to zero
     norm_batches: int = 10  # batches from which layer4's BatchNorm statistics are estimated anew, then frozen
-    # Views of each picture, drawn equally often: plain, mirrored, and these.
+    # Views of each picture: plain, mirrored, and these. The stained ones have their share, the others the rest.
     geometric_views: int = 2
-    stained_views: int = 0
+    stained_views: int = 1
+    stained_share: float = 0.05
     geometric: Augmentation = GEOMETRIC
     stained: Augmentation = STAINED
 
@@ -50,6 +53,16 @@ class Recipe:
         """Names of the views that training draws from."""
         geometric = [f"geometric{k}" for k in range(self.geometric_views)]
         return ("plain", "mirrored", *geometric, *(f"stained{k}" for k in range(self.stained_views)))
+
+    @property
+    def view_chances(self) -> tuple[float, ...]:
+        """How often training draws each of `training_views`; their sum is 1."""
+        names = self.training_views
+        share = self.stained_share if self.stained_views else 0.0
+        others = len(names) - self.stained_views
+        return tuple(
+            share / self.stained_views if name.startswith("stained") else (1 - share) / others for name in names
+        )
 
     @property
     def fingerprint(self) -> str:

@@ -59,4 +59,4 @@ def backbone() -> Backbone:
 @pytest.fixture(scope="session")
 def recipe() -> Recipe:
     """The shipped recipe, shrunk to what a test can carry."""
-    return Recipe(enlarged=32, epochs=3, batch=8, norm_batches=2, geometric_views=1, stained_views=1)
+    return Recipe(enlarged=32, epochs=3, batch=8, norm_batches=2, teacher=48, geometric_views=1, stained_views=1)

@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from safetensors.torch import load_file, save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from dala.data import breakhis
 from dala.data.pixels import load_pixels
+from dala.data.splits import group_weights
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.training import fit as training
@@ -66,8 +70,9 @@ def test_trunk_features_are_the_trunks(
 def test_it_learns_logs_and_freezes_the_trunk(
     dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, tmp_path: Path, recipe: Recipe
 ) -> None:
-    # On labels alone the loss falls; where the start's own answer is the target it has little to fall.
-    eager = dataclasses.replace(recipe, trust=0.0, rate=1e-4, head_rate=3e-4, dropout=0.0)
+    # On labels alone and from a start that knows next to nothing the loss falls; else it has little to fall.
+    blank = dataclasses.replace(recipe, teacher=0, strength=1e-7)
+    eager = dataclasses.replace(blank, trust=0.0, rate=1e-4, head_rate=3e-4, dropout=0.0)
     net = run(dataset, features, backbone, eager, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 14))  # 33 pictures in batches of 8, 3 epochs
@@ -112,6 +117,66 @@ def test_same_seed_same_result_also_after_a_kill(
     assert same(straight, resumed)
 
 
+def test_the_teacher_sees_layer2_at_its_own_scale(
+    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe
+) -> None:
+    net = torchvision.models.resnet50().eval()
+    net.load_state_dict(backbone.state, strict=False)
+    x = training.network_input(torch.from_numpy(load_pixels(dataset.records)[4:5]), recipe.teacher)
+    with torch.no_grad():
+        stem = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+        expected = net.layer2(net.layer1(stem)).mean((2, 3))[0]
+    assert features.teacher is not None and features.teacher.shape == (33, 512)
+    found = torch.from_numpy(features.teacher[4])
+    assert (found - expected).norm() / expected.norm() < 0.02  # bfloat16
+
+
+def test_the_head_begins_with_the_teachers_answers(
+    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe, tmp_path: Path
+) -> None:
+    # Hardly any ridge, more features than pictures and no step worth the name: the pupil repeats the teacher, whose
+    # answers scikit-learn gives.
+    net = run(dataset, features, backbone, dataclasses.replace(recipe, ridge=1e-3, rate=0, head_rate=0), tmp_path)
+    pupil = apply_to_view(torch.nn.Sequential(net.layer4, net.head), features, "plain", np.arange(33))
+    weights = group_weights(dataset.labels, dataset.groups)
+    assert features.teacher is not None
+    z = StandardScaler().fit_transform(features.teacher.astype(np.float64))
+    teacher = LogisticRegression(C=recipe.strength, max_iter=2000).fit(z, dataset.labels, weights * 33 / weights.sum())
+    expected = teacher.decision_function(z)
+    assert np.abs(pupil[:, 1] - pupil[:, 0] - expected).max() < 0.1 * expected.std()
+
+
+def test_a_teacher_needs_its_features(
+    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="without what it sees"):
+        run(dataset, dataclasses.replace(features, teacher=None), backbone, recipe, tmp_path)
+
+
+def test_without_a_teacher_the_head_begins_as_its_own_regression(
+    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe, tmp_path: Path
+) -> None:
+    alone = dataclasses.replace(recipe, teacher=0, rate=0, head_rate=0)
+    net = run(dataset, dataclasses.replace(features, teacher=None), backbone, alone, tmp_path)
+    pooled = torch.nn.Sequential(net.layer4, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    x = np.concatenate([apply_to_view(pooled, features, name, np.arange(33)) for name in ("plain", "mirrored")])
+    weights = np.tile(group_weights(dataset.labels, dataset.groups), 2)
+    scaler = StandardScaler().fit(x)
+    model = LogisticRegression(C=alone.strength, max_iter=2000).fit(
+        scaler.transform(x), np.tile(dataset.labels, 2), weights * 33 / weights.sum()
+    )
+    expected = model.decision_function(scaler.transform(x[:33]))
+    found = apply_to_view(torch.nn.Sequential(net.layer4, net.head), features, "plain", np.arange(33))
+    assert np.abs(found[:, 1] - found[:, 0] - expected).max() < 0.1 * expected.std()
+
+
+def test_views_are_drawn_by_their_shares() -> None:
+    recipe = Recipe(geometric_views=2, stained_views=2, stained_share=0.1)
+    assert recipe.training_views == ("plain", "mirrored", "geometric0", "geometric1", "stained0", "stained1")
+    np.testing.assert_allclose(recipe.view_chances, [0.225] * 4 + [0.05] * 2)
+    np.testing.assert_allclose(Recipe(geometric_views=2, stained_views=0).view_chances, [0.25] * 4)
+
+
 # What each of two processes runs under torchrun.
 SHARE = """
 import sys
@@ -120,6 +185,7 @@ import numpy as np, torch
 from safetensors.torch import save_file
 from dala.data import breakhis
 from dala.data.pixels import load_pixels
+from dala.data.splits import group_weights
 from dala.nets.imagenet import load_backbone
 from dala.training.fit import fit, trunk_features
 from dala.training.recipe import Recipe

@@ -1,4 +1,4 @@
-"""The head starts as exactly the logistic regression that scikit-learn fits."""
+"""The head starts as exactly the linear function that scikit-learn fits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dala.nets.dala_resnet50 import DualActivatedHead
 from dala.training import head_start
-from dala.training.head_start import logistic_regression, write_into_head
+from dala.training.head_start import logistic_regression, ridge_regression, write_into_head
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -27,6 +27,17 @@ def test_head_equals_scikit_learn(classes: int, monkeypatch: pytest.MonkeyPatch)
     with torch.no_grad():
         logits = head(torch.tensor(x, dtype=torch.float32)[:, :, None, None])
     np.testing.assert_allclose(torch.softmax(logits, 1), expected.predict_proba(scaler.transform(x)), atol=1e-5)
+
+
+def test_ridge_regression_by_hand() -> None:
+    # One feature, standardised to -1, 1, -1, 1, and targets 0, 4, 0, 4: centred -2, 2, -2, 2. The slope of a ridge is
+    # sum(w z t) / (sum(w z z) + alpha) = 8 / (4 + 4) = 1; with weights of 2 it is 16 / (8 + 4) = 4 / 3.
+    x = np.array([[3.0], [5.0], [3.0], [5.0]])
+    logits = np.array([[0.0, 0.0], [4.0, -4.0], [0.0, 0.0], [4.0, -4.0]])
+    for weight, slope in ((1.0, 1.0), (2.0, 4 / 3)):
+        rows, biases = ridge_regression(x, logits, np.full(4, weight), 4.0)
+        np.testing.assert_allclose(rows, [[slope], [-slope]])
+        np.testing.assert_allclose(biases, [2 - 4 * slope, -2 + 4 * slope])
 
 
 def test_the_random_rest_is_small_but_there() -> None:
