@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
 from dala.data import DataError
 from dala.data.breakhis import parse_name
@@ -397,6 +398,11 @@ def colour_limit(maximum: float) -> float:
     st.session_state.setdefault("limit", next(above, COLOUR_LIMITS[-1]))
     return st.select_slider("Last colour (raw map units)", COLOUR_LIMITS, key="limit", format_func="{:g}".format)
 
+
+# Until app.py has run once, Streamlit takes this folder for its older kind of app and runs a page without the frame.
+if PagesManager.uses_pages_directory:
+    PagesManager.uses_pages_directory = False
+    st.rerun()
 
 try:
     model = shared_model()

@@ -33,6 +33,14 @@ class HasPath(Protocol):
     def path(self) -> Path: ...
 
 
+class Pictures(Protocol):
+    """Pictures of a data set, an array or read when asked for: `[i:j]` is (j - i, side, side, 3) uint8."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: slice, /) -> NDArray[np.uint8]: ...
+
+
 def read_rgb(path: Path) -> Image.Image:
     """Decode one picture completely as 8-bit RGB at its own size; transparency is dropped, not blended.
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from dala.data.augment import random_views
+from dala.data.pixels import Pictures
 from dala.data.splits import group_weights
 from dala.nets.calibration import softmax
 from dala.nets.dala_resnet50 import DALAResNet50
@@ -43,14 +44,6 @@ CHUNK = 16
 CHECKPOINT_STEPS = 20
 
 Network = TypeVar("Network", bound=StagedNetwork)
-
-
-class Pictures(Protocol):
-    """Pictures of a data set, an array or read when asked for: `[i:j]` is (j - i, side, side, 3) uint8."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, chosen: slice, /) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +89,18 @@ def trunk_features(
     found = views_through(net.trunk, pixels, recipe, (*recipe.training_views, "stain_shift"), folder, seed)
     if not recipe.teacher:
         return found
+    return with_teacher(found, net.trunk, pixels, recipe, folder)
+
+
+def with_teacher(
+    features: TrunkFeatures, trunk: nn.Module, pictures: Pictures, recipe: Recipe, folder: Path
+) -> TrunkFeatures:
+    """The same features with what the teacher sees, computed or found in `folder`."""
     path = folder / f"teacher-{recipe.teacher}.npy"
     if _rank() == 0:
-        middle_features(net.trunk, pixels, recipe.teacher, path, device_of())
+        middle_features(trunk, recipe.teacher_stages, pictures, recipe.teacher, path, device_of())
     _barrier()
-    return replace(found, teacher=np.load(path))
+    return replace(features, teacher=np.load(path))
 
 
 def views_through(
@@ -196,23 +196,26 @@ def fine_tune(
     chances /= chances.sum()
     size = min(recipe.batch, len(pictures))
 
-    def draw(step: int, p: NDArray[np.float64] | None) -> tuple[list[str], NDArray[np.int64]]:
-        """Views and pictures of a step: no picture twice in a batch, each with its chance, or all evenly."""
+    def draw(
+        step: int, views: list[str], of_views: list[float] | None, of_pictures: NDArray[np.float64] | None
+    ) -> tuple[list[str], NDArray[np.int64]]:
+        """Views and pictures of a step, with their chances, or evenly; no picture twice in a batch."""
         random = np.random.default_rng((seed, step))
-        chosen = random.choice(pictures, size, replace=False, p=p)
-        return list(random.choice(features.training, size, p=recipe.view_chances)), chosen
+        chosen = random.choice(pictures, size, replace=False, p=of_pictures)
+        return [views[k] for k in random.choice(len(views), size, p=of_views)], chosen
 
     # BatchNorm with care: ImageNet's statistics do not fit stained tissue, a small batch's own are noise. So the tail's
     # are estimated anew over many batches of the training pictures, drawn evenly (balanced by group, the few benign
     # slides set the scale for all), and then stay as they are.
-    evenly = (draw(-step - 1 + 2**31, None) for step in range(recipe.norm_batches))
+    start_views, start_chances = list(recipe.start_views), list(recipe.start_views.values())
+    evenly = (draw(2**31 - step - 1, start_views, start_chances, None) for step in range(recipe.norm_batches))
     _estimate_norms(net.tail, (features.batch(*drawn, device) for drawn in evenly), device)
 
     # The head begins as a classifier, and is fine-tuned from there.
     answers = _start_head(net, features, labels, pictures, chances * len(pictures), recipe)
 
-    # What is learnt from there on is mostly to give every view of a picture that answer, and only a little to fit the
-    # labels: with a few benign patients, fitting labels learns the slides by heart.
+    # What is learnt from there on is to give every view of a picture that answer, and as far as the recipe trusts it
+    # less than wholly, to fit the labels: with a few benign patients, fitting labels learns the slides by heart.
     targets = np.zeros((len(labels), answers.shape[1]), np.float32)
     targets[pictures] = recipe.trust * answers + (1 - recipe.trust) * np.eye(answers.shape[1])[labels[pictures]]
 
@@ -240,7 +243,7 @@ def fine_tune(
         factor = min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * factor
-        names, chosen = draw(step, chances)
+        names, chosen = draw(step, list(features.training), None, chances)
         names, chosen = names[rank::world], chosen[rank::world]
         target = torch.from_numpy(targets[chosen]).to(device)
         torch.manual_seed((seed * 1_000_003 + step) * 64 + rank)  # dropout
@@ -291,18 +294,15 @@ def _start_head(
     Returns the probabilities (len(pictures), classes) of the teacher, or of that regression.
     """
     pooled = nn.Sequential(net.tail, net.head.pool, net.head.flatten)
-    chances = dict(zip(features.training, recipe.view_chances, strict=True))
-    if not recipe.teacher:  # of the two views without a random part
-        chances = {name: 0.5 for name in ("plain", "mirrored")}
+    chances = recipe.start_views
     x = np.concatenate([apply_to_view(pooled, features, name, pictures) for name in chances])
     of_views = np.concatenate([weights * chance for chance in chances.values()])
     if not recipe.teacher:
         y = np.tile(labels[pictures], len(chances))
         rows, biases = logistic_regression(x, y, of_views, recipe.strength)
-        logits = (x @ rows.T + biases).reshape(len(chances), len(pictures), -1)
         write_into_head(net.head, rows, biases)
-        answers: NDArray[np.float64] = softmax(logits).mean(0)
-        return answers
+        answers: NDArray[np.float64] = softmax((x @ rows.T + biases).reshape(len(chances), len(pictures), -1))
+        return np.average(answers, axis=0, weights=list(chances.values()))
     if features.teacher is None:
         raise ValueError("The recipe has a teacher, but these features come without what it sees.")
     seen = features.teacher[pictures].astype(np.float64)

@@ -36,7 +36,16 @@ from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.runtime import Model, network_input
 from dala.training.evaluate import Progress, frozen_features, known_groups, served_probabilities
-from dala.training.fit import CHUNK, TrunkFeatures, apply_to_view, device_of, fit, reduced_precision, views_through
+from dala.training.fit import (
+    CHUNK,
+    TrunkFeatures,
+    apply_to_view,
+    device_of,
+    fit,
+    reduced_precision,
+    views_through,
+    with_teacher,
+)
 from dala.training.head_start import logistic_regression
 from dala.training.metrics import multiclass_scores, with_intervals
 from dala.training.recipe import Recipe
@@ -48,10 +57,10 @@ FRAMED = Augmentation(
 )
 RECIPE = Recipe(
     enlarged=320,
-    epochs=2.0,
-    teacher=0,
-    trust=0.0,
-    strength=1e-3,
+    epochs=1.0,
+    teacher=320,
+    teacher_stages=("layer2", "layer3"),
+    strength=1e-2,
     geometric_views=2,
     stained_views=0,
     geometric=FRAMED,
@@ -131,7 +140,8 @@ def measured(records: Sequence[Record], measure: Callable[[Pixels], Floats]) -> 
 
 
 def trunk_views(dataset: Dataset, look: str, backbone: Backbone, recipe: Recipe, folder: Path) -> TrunkFeatures:
-    """The trunk's output for the recipe's training views under a look, from `folder` where it has been computed before.
+    """The trunk's output for the recipe's training views under a look, and what the teacher sees, from `folder` where
+    that has been computed before.
 
     Takes 0.8 MB of disk a picture and view at 320 pixels.
     """
@@ -140,7 +150,8 @@ def trunk_views(dataset: Dataset, look: str, backbone: Backbone, recipe: Recipe,
     framing = recipe.geometric
     place = folder / f"{look.replace(' ', '-')}-{recipe.enlarged}-{framing.crop}-{framing.aspect}-{framing.gamma}"
     tiles = Tiles(dataset.records, LOOKS[look], recipe.enlarged)
-    return views_through(net.trunk, tiles, recipe, recipe.training_views, place)
+    found = views_through(net.trunk, tiles, recipe, recipe.training_views, place)
+    return with_teacher(found, net.trunk, tiles, recipe, place) if recipe.teacher else found
 
 
 def pooled_features(dataset: Dataset, look: str, backbone: Backbone, folder: Path) -> Floats:

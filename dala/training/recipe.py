@@ -34,17 +34,18 @@ class Recipe:
     head_rate: float = 1e-4  # attention and head
     strength: float = 3e-4  # C of the teacher's logistic regression, or of the head's own without a teacher
     teacher: int = 448  # side at which the teacher sees the picture; 0: no teacher (see dala.training.teacher)
+    teacher_stages: tuple[str, ...] = ("layer2",)  # what of the trunk it sees
     ridge: float = 1e3  # alpha of the ridge regression by which the head begins as the teacher's pupil
     decay: float = 0.05  # AdamW
     dropout: float = 0.5
-    trust: float = 0.9  # share of the teacher's (or the head start's own) answer in the target; the rest is the label
+    trust: float = 1.0  # share of the teacher's (or the head start's own) answer in the target; the rest is the label
     average: float = 0.98  # exponential moving average of the weights; the average is what is kept
     warm_up: float = 0.1  # share of the steps; then half a cosine down to zero
     norm_batches: int = 10  # batches from which layer4's BatchNorm statistics are estimated anew, then frozen
-    # Views of each picture: plain, mirrored, and these. The stained ones have their share, the others the rest.
+    # Views of each picture, drawn equally often in fine-tuning: plain, mirrored, and these.
     geometric_views: int = 2
     stained_views: int = 1
-    stained_share: float = 0.05
+    stained_share: float = 0.03  # weight of the stained views in the head's start; plain and mirrored have the rest
     geometric: Augmentation = GEOMETRIC
     stained: Augmentation = STAINED
 
@@ -55,14 +56,11 @@ class Recipe:
         return ("plain", "mirrored", *geometric, *(f"stained{k}" for k in range(self.stained_views)))
 
     @property
-    def view_chances(self) -> tuple[float, ...]:
-        """How often training draws each of `training_views`; their sum is 1."""
-        names = self.training_views
+    def start_views(self) -> dict[str, float]:
+        """The views that the head's start is fitted on and the norms are estimated on, with weights that sum to 1."""
         share = self.stained_share if self.stained_views else 0.0
-        others = len(names) - self.stained_views
-        return tuple(
-            share / self.stained_views if name.startswith("stained") else (1 - share) / others for name in names
-        )
+        stained = {f"stained{k}": share / self.stained_views for k in range(self.stained_views)}
+        return {"plain": (1 - share) / 2, "mirrored": (1 - share) / 2, **stained}
 
     @property
     def fingerprint(self) -> str:

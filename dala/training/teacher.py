@@ -9,6 +9,7 @@ as a ridge regression of the teacher's logits on the network's own features, and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +18,37 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
+from dala.data.pixels import Pictures
 from dala.nets.runtime import network_input
+
+CHUNK = 16
 
 
 def middle_features(
-    trunk: nn.Module, pixels: NDArray[np.uint8], side: int, path: Path, device: torch.device
+    trunk: nn.Module, stages: Sequence[str], pictures: Pictures, side: int, path: Path, device: torch.device
 ) -> NDArray[np.float32]:
-    """Compute, or find at `path`, the trunk's output without its last stage, averaged over the picture.
+    """Compute, or find at `path`, the outputs of these stages of the trunk, averaged over the picture, side by side.
 
-    Of a ResNet50 (stem to layer3) that is layer2's output, (N, 512) float32. pixels: (N, H, W, 3) uint8.
+    Of a ResNet50's layer2 that is (N, 512) float32, of layer3 (N, 1024).
     """
     if path.is_file():
         found: NDArray[np.float32] = np.load(path)
         return found
-    middle = nn.Sequential(*list(trunk.children())[:-1]).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    parts = []
+    trunk = trunk.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    rows = []
     with torch.no_grad():
-        for start in tqdm(range(0, len(pixels), 16), desc="what the teacher sees", unit="batch"):
-            x = network_input(torch.from_numpy(pixels[start : start + 16]), side).to(device)
+        for start in tqdm(range(0, len(pictures), CHUNK), desc="what the teacher sees", unit="batch"):
+            x = network_input(pictures[start : start + CHUNK], side).to(device)
+            means = []
             with torch.autocast(device.type, torch.bfloat16):
-                parts.append(middle(x).float().mean((2, 3)).cpu())
-    features = torch.cat(parts).numpy()
+                for name, stage in trunk.named_children():
+                    x = stage(x)
+                    if name in stages:
+                        means.append(x.float().mean((2, 3)).cpu())
+                    if len(means) == len(stages):
+                        break
+            rows.append(torch.cat(means, 1))
+    features = torch.cat(rows).numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}.partial.npy")
     np.save(partial, features)

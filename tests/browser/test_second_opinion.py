@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 
 import cv2
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from dala.explain.render import encode_png
 from dala.phantoms import PHANTOMS, draw
 from tests.browser.conftest import Served, Visit
 
+NOTICE = "For research and teaching only, not for diagnosis."
 PANELS = {"patch": "Patch", "gradcam": "Grad-CAM towards", "dt": "DT Grad-CAM: above the threshold"}
 
 
@@ -68,6 +69,18 @@ def fetched(image: Locator) -> bytes:
 
 def record(page: Page) -> dict[str, Any]:
     return json.loads(downloaded(page, "Numbers (JSON)"))
+
+
+# Must stay the first test of this file: afterwards app.py has run in the served process.
+def test_a_server_that_is_asked_for_this_page_first_shows_its_frame_too(chromium: Browser, app: Served) -> None:
+    page = chromium.new_page()
+    try:
+        page.goto(f"{app.url}/second_opinion")
+        expect(page.get_by_test_id("stFileUploader")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(NOTICE)).to_be_visible()
+        expect(page.get_by_role("link", name="Evidence")).to_be_visible()
+    finally:
+        page.close()
 
 
 def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(

@@ -156,8 +156,9 @@ def test_a_teacher_needs_its_features(
 def test_without_a_teacher_the_head_begins_as_its_own_regression(
     dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe, tmp_path: Path
 ) -> None:
-    alone = dataclasses.replace(recipe, teacher=0, rate=0, head_rate=0)
-    net = run(dataset, dataclasses.replace(features, teacher=None), backbone, alone, tmp_path)
+    alone = dataclasses.replace(recipe, teacher=0, stained_views=0, rate=0, head_rate=0)
+    views = dataclasses.replace(features, teacher=None, training=alone.training_views)
+    net = run(dataset, views, backbone, alone, tmp_path)
     pooled = torch.nn.Sequential(net.layer4, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     x = np.concatenate([apply_to_view(pooled, features, name, np.arange(33)) for name in ("plain", "mirrored")])
     weights = np.tile(group_weights(dataset.labels, dataset.groups), 2)
@@ -170,16 +171,16 @@ def test_without_a_teacher_the_head_begins_as_its_own_regression(
     assert np.abs(found[:, 1] - found[:, 0] - expected).max() < 0.1 * expected.std()
 
 
-def test_views_are_drawn_by_their_shares() -> None:
+def test_the_start_weighs_its_views() -> None:
     recipe = Recipe(geometric_views=2, stained_views=2, stained_share=0.1)
     assert recipe.training_views == ("plain", "mirrored", "geometric0", "geometric1", "stained0", "stained1")
-    np.testing.assert_allclose(recipe.view_chances, [0.225] * 4 + [0.05] * 2)
-    np.testing.assert_allclose(Recipe(geometric_views=2, stained_views=0).view_chances, [0.25] * 4)
+    assert recipe.start_views == pytest.approx({"plain": 0.45, "mirrored": 0.45, "stained0": 0.05, "stained1": 0.05})
+    assert Recipe(stained_views=0).start_views == {"plain": 0.5, "mirrored": 0.5}
 
 
 # What each of two processes runs under torchrun.
 SHARE = """
-import sys
+import json, sys
 from pathlib import Path
 import numpy as np, torch
 from safetensors.torch import save_file
@@ -189,10 +190,10 @@ from dala.data.splits import group_weights
 from dala.nets.imagenet import load_backbone
 from dala.training.fit import fit, trunk_features
 from dala.training.recipe import Recipe
-tree, backbone, features, out = map(Path, sys.argv[1:])
+tree, backbone, features, out = map(Path, sys.argv[1:5])
 torch.set_num_threads(1)
 torch.distributed.init_process_group("gloo")
-recipe = Recipe(enlarged=32, epochs=1, batch=8, norm_batches=2, geometric_views=1, stained_views=1, dropout=0.0)
+recipe = Recipe(**json.loads(sys.argv[5]))
 dataset, start = breakhis.load(tree, 200), load_backbone(backbone)
 views = trunk_features(load_pixels(dataset.records), start, recipe, features)
 net = fit(views, dataset.labels, dataset.groups, np.arange(33), start, recipe, 3, out / "both")
@@ -205,7 +206,8 @@ def test_two_processes_do_one_run(
     tree: Path, dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, tmp_path: Path
 ) -> None:
     """Without dropout the averaged gradients of two half batches are those of the whole batch."""
-    recipe = Recipe(enlarged=32, epochs=1, batch=8, norm_batches=2, geometric_views=1, stained_views=1, dropout=0.0)
+    small = {"enlarged": 32, "epochs": 1, "batch": 8, "norm_batches": 2, "teacher": 48, "geometric_views": 1}
+    recipe = Recipe(**small, dropout=0.0)
     arguments = (features, dataset.labels, dataset.groups, np.arange(33), backbone, recipe, 3)
     alone = fit(*arguments, tmp_path / "alone").state_dict()
     save_file(backbone.state, tmp_path / "start.safetensors")
@@ -213,7 +215,7 @@ def test_two_processes_do_one_run(
     files = [str(tmp_path / name) for name in ("share.py", "start.safetensors", "features")]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, files[0], str(tree), *files[1:], str(tmp_path)],
+        [*command, files[0], str(tree), *files[1:], str(tmp_path), json.dumps(small | {"dropout": 0.0})],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
