@@ -43,6 +43,7 @@ MODELS = {
     "dala_resnet50": "DALAResNet50",
     "linear_probe": "Linear probe",
     "colour_only": "Colour alone",
+    "teacher": "Its teacher alone",
     "dala_resnet50_stain_shift": "Stain changed",
 }
 SPLITS = {
@@ -53,10 +54,11 @@ SPLITS = {
 }
 MEMORISING = "dala_resnet50_memorising"
 LEAKY, HONEST = "by_image", "by_group"
-NETWORK, PROBE, COLOUR = "dala_resnet50", "linear_probe", "colour_only"
+NETWORK, PROBE, COLOUR, TEACHER = "dala_resnet50", "linear_probe", "colour_only", "teacher"
 DECISIVE = f"{DEFAULT_ALPHA:.2f}"
 FILM_MODELS = {
     "dala_resnet50": "DALAResNet50, breast alone",
+    "teacher": "Its teacher alone, breast alone",
     "linear_probe": "Linear probe, breast alone",
     "grey_levels": "Three grey levels, whole film",
     "masked_out_probe": "Linear probe, breast masked out",
@@ -335,7 +337,8 @@ def headline_sentence(record: Record) -> str:
         f"On patients it has not seen ({patients_of(record['data'])}) it reaches an AUC of "
         f"**{figure(scores[NETWORK]['auc'])}** and a balanced accuracy of "
         f"**{figure(scores[NETWORK]['balanced_accuracy'])}**. A linear probe reaches an AUC of "
-        f"{figure(scores[PROBE]['auc'])}, colour alone {figure(scores[COLOUR]['auc'])}."
+        f"{figure(scores[PROBE]['auc'])}, colour alone {figure(scores[COLOUR]['auc'])}; its own teacher, a classifier "
+        f"half-way up the network, {figure(scores[TEACHER]['auc'])}."
     )
 
 

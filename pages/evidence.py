@@ -17,9 +17,9 @@ from dala.evidence import EvidenceError, Line, Patient, Point, Row, Source
 from dala.nets.weights import available
 
 # Okabe and Ito's colours, darkened where a white ground needs it; each has its own dash and marker too.
-COLOURS = ("#1f7fbf", "#c87a00", "#009e73", "#b9689a")
-DASHES = ("solid", "dash", "dot", "dashdot")
-MARKERS = ("circle", "triangle-up", "square", "diamond")
+COLOURS = ("#1f7fbf", "#c87a00", "#009e73", "#b9689a", "#8c6d1f")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+MARKERS = ("circle", "triangle-up", "square", "diamond", "cross")
 GREY = "#868e96"
 INK = GRAY_90  # a mark that the browser replaces by the theme's dark or light ink; the theme's own labels are too pale
 TEXT_AND_SOURCE = (7, 3)

@@ -5,9 +5,8 @@ python -m dala ablation breakhis --data ROOT
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,7 @@ def ablation(
         "command": f"python -m dala ablation breakhis --data ROOT --folds {folds} --repeats {repeats}",
         "data": described(dataset),
         "imagenet": backbone.source,
-        "recipe": json.loads(json.dumps(asdict(recipe))),
+        "recipe": recipe.record,
         "explained": {
             "correct": "share of a patient's pictures called right at 0.5, mean over the patients: variant minus other",
             "brier": "squared error of a patient's pictures, mean over the patients: variant minus other",

@@ -24,7 +24,7 @@ import datetime
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -202,7 +202,7 @@ def cross_validate(
         "command": COMMAND,
         "data": described(dataset, tiles),
         "imagenet": backbone.source,
-        "recipe": asdict(recipe),
+        "recipe": recipe.record,
         "scores": {name: scores_of(labels, p, groups) for name, p in predictions.items()},
         "explained": EXPLAINED,
         "confusion": {
@@ -310,7 +310,7 @@ def metrics_of(path: Path, recipe: Recipe, dataset: Dataset, imagenet: str) -> d
         record = json.loads(path.read_text(encoding="utf-8"))
         data = record.get("data", {})
         if (
-            record.get("recipe") == json.loads(json.dumps(asdict(recipe)))
+            record.get("recipe") == recipe.record
             and record.get("imagenet") == imagenet
             and (data.get("pictures"), data.get("groups")) == (len(dataset.records), len(set(dataset.groups)))
         ):
@@ -365,7 +365,7 @@ def card_fields(
             "groups": sorted({str(group) for group in dataset.groups}),
             "magnification": scale,
         },
-        "recipe": {"seed": seed, **asdict(recipe)},
+        "recipe": {"seed": seed, **recipe.record},
         "split": f"the weights are trained on all groups; metrics are of the same recipe in cross-validation, "
         f"{dataset.grouping}",
         "metrics": metrics,

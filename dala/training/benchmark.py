@@ -130,7 +130,7 @@ def benchmark(
         "protocol": COMPARED,
         "command": "python -m dala benchmark breakhis --data ROOT --networks all",
         "data": described(dataset),
-        "recipe": json.loads(json.dumps(asdict(recipe))),
+        "recipe": recipe.record,
         "explained": {
             "initialisation": "what the network started from",
             "gflops": "billions of multiply-adds of one picture at `cost.side`, which papers call GFLOPs",

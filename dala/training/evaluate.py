@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,8 @@ def cross_validate(
     features = trunk_features(pixels, backbone, recipe, folder)
     shape = (repeats, len(labels))
     network, shifted = np.zeros(shape), np.zeros(shape)
-    probe, colour = np.zeros(shape), np.zeros(shape)
+    probe, colour, teacher = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    seen_by_teacher = None if features.teacher is None else features.teacher.astype(np.float64)
     frozen = frozen_features(features, backbone)
     statistics = colour_statistics(pixels)
     for repeat in range(repeats):
@@ -67,12 +67,16 @@ def cross_validate(
                 network[repeat, test], shifted[repeat, test] = kept["plain"], kept["stain_shift"]
             probe[repeat, test] = linear_probe(frozen, labels, groups, training, test)
             colour[repeat, test] = linear_probe(statistics, labels, groups, training, test)
+            if seen_by_teacher is not None:
+                teacher[repeat, test] = linear_probe(seen_by_teacher, labels, groups, training, test, recipe.strength)
     predictions = {
         "dala_resnet50": network,
         "dala_resnet50_stain_shift": shifted,
         "linear_probe": probe,
         "colour_only": colour,
     }
+    if seen_by_teacher is not None:
+        predictions["teacher"] = teacher
     scores = {name: with_intervals(labels, probabilities, groups) for name, probabilities in predictions.items()}
     return {
         "protocol": f"grouped cross-validation by accession number, {folds} folds, {repeats} repeats, predictions "
@@ -80,13 +84,15 @@ def cross_validate(
         "command": "python -m dala crossvalidate breakhis --data ROOT",
         "data": described(dataset),
         "imagenet": backbone.source,
-        "recipe": asdict(recipe),
+        "recipe": recipe.record,
         "scores": scores,
         "explained": {
             "dala_resnet50": "the recipe, plain view, threshold 0.5",
             "dala_resnet50_stain_shift": "the same networks on pictures with a strong random stain and colour change",
             "linear_probe": "logistic regression on pooled frozen ImageNet features of the same input",
             "colour_only": "logistic regression on mean and standard deviation of R, G and B",
+            "teacher": "the recipe's teacher alone: logistic regression on frozen ImageNet features of "
+            f"{' and '.join(recipe.teacher_stages)}, the picture at {recipe.teacher} pixels",
         },
         "by_group": by_group(labels, groups, network),
         "predictions": {

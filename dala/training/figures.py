@@ -14,6 +14,7 @@ COLUMNS = {
     "dala_resnet50": "DALAResNet50",
     "linear_probe": "linear probe",
     "colour_only": "colour alone",
+    "teacher": "its teacher",
     "dala_resnet50_stain_shift": "DALAResNet50, strong stain change",
 }
 ROWS = {

@@ -11,7 +11,7 @@ at a breast. Films were scanned in batches, and a batch holds cases of mostly on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -198,6 +198,9 @@ def cross_validate(
         MASKED_OUT: pooled["masked out"][here],
         "whole_film_probe": pooled["whole film"][here],
     }
+    strengths = dict.fromkeys(frozen, PROBE_STRENGTH)
+    if features.teacher is not None:
+        frozen["teacher"], strengths["teacher"] = features.teacher.astype(np.float64), recipe.strength
     background = measured(dataset.records, background_levels)
     probabilities = {name: np.zeros((repeats, len(labels))) for name in (NETWORK, *frozen, "background_trees")}
     probabilities[WHOLE_FILM] = np.zeros((1, len(labels)))
@@ -214,11 +217,20 @@ def cross_validate(
                     dataset, film, fold, backbone, film_recipe, seed, own / f"whole-film-{place}"
                 )
             for name, x in frozen.items():
-                probabilities[name][repeat, test] = probe(x, labels, groups, training, test)[:, 1]
+                probabilities[name][repeat, test] = probe(x, labels, groups, training, test, strengths[name])[:, 1]
             trees = ExtraTreesClassifier(300, min_samples_leaf=3, random_state=seed)
             trees.fit(background[training], labels[training], group_weights(labels[training], groups[training]))
             probabilities["background_trees"][repeat, test] = trees.predict_proba(background[test])[:, 1]
-    order = (NETWORK, "linear_probe", "grey_levels", MASKED_OUT, "background_trees", "whole_film_probe", WHOLE_FILM)
+    order = (
+        NETWORK,
+        *(["teacher"] if "teacher" in frozen else []),
+        "linear_probe",
+        "grey_levels",
+        MASKED_OUT,
+        "background_trees",
+        "whole_film_probe",
+        WHOLE_FILM,
+    )
     probabilities = {name: probabilities[name] for name in order}
     scores = scores_of(probabilities, labels, groups)
     by_letter = {
@@ -236,12 +248,14 @@ def cross_validate(
         "command": COMMAND,
         "data": described(dataset),
         "imagenet": backbone.source,
-        "recipe": asdict(recipe),
+        "recipe": recipe.record,
         "scores": scores,
         "scores_by_letter": by_letter,
         "scores_by_case": scores_of(*of_cases(probabilities, labels, groups)),
         "explained": {
             NETWORK: "the recipe on the breast alone, threshold 0.5: what is shipped",
+            "teacher": "the recipe's teacher alone: logistic regression on frozen ImageNet features of "
+            f"{' and '.join(recipe.teacher_stages)} of the breast alone",
             "linear_probe": "logistic regression on pooled frozen ImageNet features of the breast alone",
             "grey_levels": "logistic regression on mean, standard deviation and median of the whole film's grey levels",
             MASKED_OUT: "logistic regression on frozen features of the film with its breast masked out: a site effect",
@@ -343,10 +357,11 @@ def probe(
     groups: NDArray[np.str_],
     training: NDArray[np.intp],
     test: NDArray[np.intp],
+    strength: float = PROBE_STRENGTH,
 ) -> Floats:
     """Class probabilities (len(test), classes) by group-balanced logistic regression on standardised features."""
     weights = group_weights(labels[training], groups[training])
-    rows, biases = logistic_regression(x[training], labels[training], weights, PROBE_STRENGTH)
+    rows, biases = logistic_regression(x[training], labels[training], weights, strength)
     answer: Floats = softmax(x[test] @ rows.T + biases)
     return answer
 

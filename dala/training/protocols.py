@@ -130,7 +130,7 @@ def compare_protocols(
         "protocol": "one model a fold, scored on the fold's test pictures; threshold 0.5; 95 % intervals: bootstrap "
         "over accession groups in every column, so that they can be compared (too narrow where groups leak)",
         "command": "python -m dala protocols breakhis --data ROOT",
-        "recipe": asdict(recipe),
+        "recipe": recipe.record,
         "memorising_recipe": asdict(replace(recipe, **MEMORISING)),  # type: ignore[arg-type]
         "imagenet": backbone.source,
         "data": {"pictures": len(labels), "groups": len(set(groups)), "slides": len(set(slides))},
@@ -190,7 +190,7 @@ def by_group_predictions(path: Path, recipe: Recipe, dataset: breakhis.Dataset) 
     if not path.is_file():
         raise DataError(f"{path.name} is missing; `python -m dala crossvalidate breakhis` writes it.")
     record = json.loads(path.read_text(encoding="utf-8"))
-    if record["recipe"] != json.loads(json.dumps(asdict(recipe))):
+    if record["recipe"] != recipe.record:
         raise DataError(f"{path.name} is of another recipe; run `python -m dala crossvalidate breakhis` again.")
     if record["files"] != [one.name for one in dataset.records]:
         raise DataError(f"{path.name} is about other pictures than this tree holds.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from dala.data.augment import Augmentation
 
@@ -30,9 +31,9 @@ class Recipe:
     enlarged: int = 320  # side at which the network sees the squeezed picture
     epochs: float = 1.0
     batch: int = 32
-    rate: float = 1e-5  # layer4
-    head_rate: float = 1e-4  # attention and head
-    strength: float = 3e-4  # C of the teacher's logistic regression, or of the head's own without a teacher
+    rate: float = 1e-6  # layer4
+    head_rate: float = 3e-6  # attention and head; Adam steps by the rate, and on 2048 inputs every step shifts logits
+    strength: float = 1e-4  # C of the teacher's logistic regression, or of the head's own without a teacher
     teacher: int = 448  # side at which the teacher sees the picture; 0: no teacher (see dala.training.teacher)
     teacher_stages: tuple[str, ...] = ("layer2",)  # what of the trunk it sees
     ridge: float = 1e3  # alpha of the ridge regression by which the head begins as the teacher's pupil
@@ -63,6 +64,12 @@ class Recipe:
         return {"plain": (1 - share) / 2, "mirrored": (1 - share) / 2, **stained}
 
     @property
+    def record(self) -> dict[str, Any]:
+        """Every choice, as a JSON file holds it."""
+        choices: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return choices
+
+    @property
     def fingerprint(self) -> str:
         """Eight letters that change with any choice, so that no run resumes from another recipe's files."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+        return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()[:8]

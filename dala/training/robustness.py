@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,7 @@ def robustness(
         "command": f"python -m dala robustness breakhis --data ROOT --originals DIR --each {each}",
         "data": described(dataset) | {"pictures": len(chosen)},
         "imagenet": backbone.source,
-        "recipe": asdict(recipe),
+        "recipe": recipe.record,
         "models": list(MODELS),
         "unchanged": {model: scored(labels, plain[model], plain[model], groups) for model in MODELS},
         "changes": {},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def metrics_of(path: Path, recipe: Recipe, dataset: breakhis.Dataset, imagenet: 
     """The card's metrics from a cross-validation JSON of the same recipe, ImageNet start and number of pictures."""
     if path.is_file():
         record = json.loads(path.read_text(encoding="utf-8"))
-        same = record["recipe"] == json.loads(json.dumps(asdict(recipe)))
+        same = record["recipe"] == recipe.record
         if same and record["data"]["pictures"] == len(dataset.records) and record["imagenet"] == imagenet:
             return {
                 "protocol": record["protocol"],
@@ -84,7 +83,8 @@ def metrics_of(path: Path, recipe: Recipe, dataset: breakhis.Dataset, imagenet: 
                 "values": record["scores"]["dala_resnet50"],
                 "comparison": {
                     other: record["scores"][other]
-                    for other in ("dala_resnet50_stain_shift", "linear_probe", "colour_only")
+                    for other in ("dala_resnet50_stain_shift", "linear_probe", "colour_only", "teacher")
+                    if other in record["scores"]
                 },
             }
     return {
@@ -135,7 +135,7 @@ def card_fields(
             "groups": sorted({str(group) for group in dataset.groups}),
             "magnification": f"{magnification}X",
         },
-        "recipe": {"seed": seed, **asdict(recipe)},
+        "recipe": {"seed": seed, **recipe.record},
         "split": "the shipped weights are trained on all groups; metrics are of the same recipe in cross-validation by "
         "accession group (year and leading digits of the slide number)",
         "metrics": metrics,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ def record_of(path: Path, recipe: Recipe, dataset: Dataset, imagenet: str) -> di
     if not path.is_file():
         return None
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    same = record["recipe"] == json.loads(json.dumps(asdict(recipe)))
+    same = record["recipe"] == recipe.record
     same = same and record["data"]["pictures"] == len(dataset.records) and record["imagenet"] == imagenet
     return record if same else None
 
@@ -118,7 +117,7 @@ def card_fields(
             "groups": sorted({str(group) for group in dataset.groups}),
             "magnification": "whole film",
         },
-        "recipe": {"seed": seed, **asdict(recipe)},
+        "recipe": {"seed": seed, **recipe.record},
         "split": "the shipped weights are trained on all cases; metrics are of the same recipe in cross-validation by "
         "case",
         "metrics": metrics_of(record),

@@ -54,7 +54,13 @@ def test_cross_validation_is_grouped_and_resumes(
         outside = set(dataset.groups[np.setdiff1d(np.arange(33), training)])
         assert inside.isdisjoint(outside)
         assert outside
-    assert set(record["scores"]) == {"dala_resnet50", "dala_resnet50_stain_shift", "linear_probe", "colour_only"}
+    assert set(record["scores"]) == {
+        "dala_resnet50",
+        "dala_resnet50_stain_shift",
+        "linear_probe",
+        "colour_only",
+        "teacher",
+    }
     assert record["scores"]["colour_only"]["auc"]["value"] == 1.0  # the drawn classes differ in brightness
     assert record["data"] == {
         "name": "BreakHis", "magnifications": [200], "pictures": 33, "benign": 12, "malignant": 21, "groups": 11,

@@ -26,7 +26,7 @@ def test_markdown_by_hand(tmp_path: Path) -> None:
     full = {"value": 0.9, "low": 0.8, "high": 1.0}
     metrics = ["auc", "balanced_accuracy", "accuracy", "sensitivity", "specificity", "f1", "gmean", "iba", "brier"]
     scores = dict.fromkeys(metrics, full) | {"brier": interval, "iba": {"value": None, "low": None, "high": None}}
-    names = ["dala_resnet50", "linear_probe", "colour_only", "dala_resnet50_stain_shift"]
+    names = ["dala_resnet50", "linear_probe", "colour_only", "teacher", "dala_resnet50_stain_shift"]
     data = {"magnifications": [200], "pictures": 3, "benign": 1, "malignant": 2, "groups": 2, "benign_groups": 1}
     record = {
         "data": data,
@@ -37,6 +37,6 @@ def test_markdown_by_hand(tmp_path: Path) -> None:
     }
     text = markdown(record)
     assert "3 pictures (1 benign, 2 malignant) of 2 accession groups (1 benign). Protocol: P." in text
-    assert "| AUC | " + " | ".join(["0.900 (0.800 to 1.000)"] * 4) + " |" in text
-    assert "| Brier | " + " | ".join(["0.500"] * 4) + " |" in text
-    assert "| IBA | " + " | ".join(["undefined"] * 4) + " |" in text
+    assert "| AUC | " + " | ".join(["0.900 (0.800 to 1.000)"] * 5) + " |" in text
+    assert "| Brier | " + " | ".join(["0.500"] * 5) + " |" in text
+    assert "| IBA | " + " | ".join(["undefined"] * 5) + " |" in text
