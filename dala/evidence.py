@@ -68,6 +68,7 @@ FILM_MODELS = {
 }
 FILM_BASELINES = ("dala_resnet50", "linear_probe", "grey_levels", "masked_out_probe")
 CUT = 0.5  # from this probability on a picture is called malignant, in every table here
+HARMLESS = 0.01  # a loss of AUC below it is called hardly any
 CLEAR = 0.05  # a corrected p value below it is called a clear difference
 SMALL_P = 0.001
 NO_BREAK, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
@@ -711,6 +712,23 @@ def _auc_line(name: str, rows: list[Record]) -> Line:
     levels = [row for row in rows if None not in (row["auc"][key] for key in ("value", "low", "high"))]
     axes = [tuple(row["auc"][key] for row in levels) for key in ("value", "low", "high")]
     return Line(name, tuple(row["level"] for row in levels), *axes)
+
+
+def robustness_sentence(record: Record) -> str:
+    """The change that costs most, and those that hardly cost anything, in a sentence."""
+    whole = record["unchanged"][NETWORK]["auc"]
+    worst = {}
+    for name, change in record["changes"].items():
+        rows = [row for row in change["levels"] if row["auc"]["value"] is not None]
+        worst[name] = min(rows, key=lambda row: row["auc"]["value"])
+    name = min(worst, key=lambda one: worst[one]["auc"]["value"])
+    row, unit = worst[name], record["changes"][name]["unit"]
+    harmless = [one for one, found in worst.items() if found["auc"]["value"] >= whole["value"] - HARMLESS]
+    said = (
+        f"Of {len(worst)} kinds of change of the picture, **{name}** costs most: at {row['level']:g} {unit} the AUC is "
+        f"**{figure(row['auc'])}** instead of {figure(whole)}."
+    )
+    return f"{said} Hardly any at the strengths tried: {', '.join(harmless)}." if harmless else said
 
 
 def robustness_words(record: Record, name: str) -> tuple[str, str]:

@@ -377,7 +377,10 @@ def robustness(source: Source) -> None:
         add_line(figure, line, number, band=number == 0)
         figure.update_traces(mode="lines+markers", selector={"name": line.name})
     chart(figure, "robustness", f"AUC over the strength of the change {chosen}, with a 95 % band")
-    st.markdown("A level line does not care; where it falls, the model leans on what was changed.")
+    st.markdown(
+        f"{source.take(evidence.robustness_sentence)} A level line does not care; where it falls, the model leans on "
+        "what was changed."
+    )
     numbers("Every change and strength", source.take(evidence.robustness_table))
     originals = source.take(evidence.originals_table)
     if originals:
@@ -502,6 +505,7 @@ IN_SHORT = (
     ("headline", evidence.headline_sentence),
     ("calibration", evidence.sets_sentence),
     ("gate", evidence.gate_sentence),
+    ("robustness", evidence.robustness_sentence),
 )
 
 

@@ -411,6 +411,14 @@ def test_changes_are_drawn_the_costliest_first() -> None:
             "blur": {"unit": "px", "about": "Gaussian", "levels": [level(0.5, 0.875), level(2, 0.5)]},
         },
     }
+    record["unchanged"] = {"dala_resnet50": {"auc": interval(0.855, 0.8, 0.9)}}
+    assert plain(evidence.robustness_sentence(record)) == (
+        "Of 2 kinds of change of the picture, **blur** costs most: at 2 px the AUC is **0.500 (0.400 to 0.600)** "
+        "instead of 0.855 (0.800 to 0.900)."
+    )
+    record["changes"]["turned"] = {"unit": "degrees", "about": "", "levels": [level(90, 0.85)]}
+    assert evidence.robustness_sentence(record).endswith("Hardly any at the strengths tried: turned.")
+    del record["changes"]["turned"]
     lines = evidence.robustness_lines(record)
     assert [(line.name, line.x, line.y) for line in lines] == [
         ("blur", (0.5, 2), (0.875, 0.5)),
