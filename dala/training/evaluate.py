@@ -87,7 +87,7 @@ def cross_validate(
         "recipe": recipe.record,
         "scores": scores,
         "explained": {
-            "dala_resnet50": "the recipe, plain view, threshold 0.5",
+            "dala_resnet50": "the recipe, plain view, threshold 0.5, before calibration",
             "dala_resnet50_stain_shift": "the same networks on pictures with a strong random stain and colour change",
             "linear_probe": "logistic regression on pooled frozen ImageNet features of the same input",
             "colour_only": "logistic regression on mean and standard deviation of R, G and B",
