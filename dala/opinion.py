@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,11 @@ def second_opinion(source: bytes | str | Path, model: Model, name: str | None = 
 
     Raises `dala.intake.image.IntakeError` (one sentence) for anything that is not a picture this tool can read.
     """
-    patch = read_image(source, name)
+    return opinion_of(read_image(source, name), model)
+
+
+def opinion_of(patch: Patch, model: Model) -> Opinion:
+    """The same for a picture that has been read."""
     prediction = predict(patch, model)
     gate = judge(prediction.seen, prediction.pooled, model.card.modality, model.familiarity)
     return Opinion(patch, display_picture(patch), gate, prediction, evidence_maps(prediction), model)
@@ -183,15 +188,25 @@ def gate_record(gate: Gate) -> dict[str, object]:
     }
 
 
-def refusal_record(source: str | Path, error: IntakeError, model: Model) -> dict[str, object]:
-    """The same record for a file that was refused: why, and no prediction."""
-    try:
-        with Path(source).open("rb") as file:
-            identity = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        identity = None
+def refusal_record(
+    source: bytes | str | Path | None, error: IntakeError, model: Model, name: str | None = None
+) -> dict[str, object]:
+    """The same record for a file that was refused: why, and no prediction. `source` None: not even its bytes are known.
+
+    `name` replaces the file's own.
+    """
+    identity = None
+    if isinstance(source, bytes):
+        identity = hashlib.sha256(source).hexdigest()
+    elif source is not None:
+        path = Path(source)
+        name = path.name if name is None else name
+        # A pipe would block, and a device never end.
+        if path.is_file():
+            with suppress(OSError), path.open("rb") as file:
+                identity = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "file": Path(source).name,
+        "file": name or "",
         "sha256": identity,
         "status": "refused",
         "reason": str(error),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from dala import batch
 from dala.cli import main
 from dala.explain.gradcam import SignedMap
 from dala.explain.threshold import threshold
@@ -120,6 +124,68 @@ def test_predict_says_not_sure(
     assert line.startswith(f"{picture}{said}{record['prediction']} (")
     assert record["set"] == (["benign", "malignant"] if least == 0 else [record["prediction"]])
     assert record["not_sure"] is (least == 0)
+
+
+def test_predict_takes_folders_and_archives(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, archive = tmp_path / "case", tmp_path / "more.zip"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "one.png").write_bytes(picture.read_bytes())
+    (folder / "two.png").write_text("no picture")
+    (folder / "notes.txt").write_text("not listed")
+    with zipfile.ZipFile(archive, "w") as out:
+        out.write(picture, "inner/three.png")
+    assert main(["predict", str(folder), str(archive), "--json"]) == 1
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(record["file"], record["status"]) for record in records] == [
+        ("two.png", "refused"),
+        ("deep/one.png", "ok"),
+        (f"{archive}/inner/three.png", "ok"),
+    ]
+    assert main(["predict", str(archive)]) == 0
+    assert capsys.readouterr().out.startswith(f"{archive}/inner/three.png: ")
+
+
+def test_predict_writes_a_table(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, out = tmp_path / "text.png", tmp_path / "out.csv"
+    text.write_text("no picture")
+    assert main(["predict", str(picture), str(text), "--csv", str(out)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "2/2" in printed.err
+    with out.open(newline="") as file:
+        good, refused = csv.DictReader(file)
+    answer = "not sure" if good["not_sure"] == "true" else good["prediction"]
+    assert f"2 pictures: 1 {answer}, 1 refused. Written to {out}." in printed.err
+    assert (good["file"], good["status"], refused["file"], refused["status"]) == (
+        str(picture),
+        "ok",
+        str(text),
+        "refused",
+    )
+    assert float(good["probability_benign"]) + float(good["probability_malignant"]) == pytest.approx(1, abs=1e-5)
+    assert refused["prediction"] == ""
+    assert main(["predict", str(picture), "--csv", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sha256"] == good["sha256"]
+    assert len(out.read_text().splitlines()) == 2
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_an_interrupted_table_stays_partial(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, left = batch._judge, [None]
+
+    def interrupted(*arguments: Any) -> batch.Result:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return judge(*arguments)
+
+    monkeypatch.setattr(batch, "_judge", interrupted)
+    out = tmp_path / "out.csv"
+    assert main(["predict", str(picture), str(picture), "--csv", str(out)]) == 130
+    assert not out.exists()
+    assert len((tmp_path / "out.csv.partial").read_text().splitlines()) == 2, "what was finished is kept"
 
 
 def test_explain_writes_what_it_says(picture: Path, tmp_path: Path) -> None:

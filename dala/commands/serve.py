@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dala.commands import DEFAULT_WEIGHTS, Command
+from dala.commands import DEFAULT_WEIGHTS, Command, progress
+
+if TYPE_CHECKING:
+    from dala.nets.runtime import Model
 
 OUTSIDE = "outside the model's competence"
 ANYWAY = "also show what the model says of a picture outside its competence, marked so"
@@ -17,7 +22,8 @@ ANYWAY = "also show what the model says of a picture outside its competence, mar
 def add(command: Command) -> None:
     """Add predict, explain and doctor."""
     sub = command("predict", _predict, "one JSON line a file: benign, malignant or not sure, with probabilities")
-    sub.add_argument("files", nargs="+", metavar="FILE")
+    sub.add_argument("paths", nargs="+", metavar="PATH", help="a picture, a folder of them or a ZIP")
+    sub.add_argument("--csv", type=Path, default=None, metavar="OUT", help="write a table, with a progress bar")
     sub.add_argument("--json", action="store_true", help="JSON lines instead of a readable table")
     sub.add_argument("--weights", default=DEFAULT_WEIGHTS, metavar="NAME")
     sub.add_argument("--anyway", action="store_true", help=ANYWAY)
@@ -35,21 +41,59 @@ def add(command: Command) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from dala.intake.image import IntakeError
+    from dala.batch import judge_all, members
     from dala.nets.runtime import load_model
-    from dala.opinion import prediction_record, refusal_record, second_opinion
 
     model = load_model(options.weights)
+    if options.csv is not None:
+        return _predict_table(options, model)
     refused = False
-    for file in options.files:
-        try:
-            record = prediction_record(second_opinion(Path(file), model), options.anyway)
-        except IntakeError as error:
-            record = refusal_record(file, error, model)
+    for result in judge_all(members(options.paths), model, options.anyway):
+        record = result.record
         refused |= record["prediction"] is None
-        record["file"] = file
-        print(json.dumps(record, ensure_ascii=False) if options.json else f"{file}: {_in_words(record)}", flush=True)
+        _print(record, options.json)
     return 1 if refused else 0
+
+
+def _predict_table(options: argparse.Namespace, model: Model) -> int:
+    """The rows go into OUT.partial as they come, which becomes OUT when it is complete."""
+    from dala.batch import Record, judge_all, members, write_csv
+
+    items = list(members(options.paths))
+    update = progress("predict")
+    answers: Counter[str] = Counter()
+
+    def records() -> Iterator[Record]:
+        for done, result in enumerate(judge_all(items, model, options.anyway), start=1):
+            record = result.record
+            answers[_answer(record)] += 1
+            answers["without a verdict"] += record["prediction"] is None
+            if options.json:
+                _print(record, True)
+            yield record
+            update(done, len(items))
+
+    partial = options.csv.with_name(f"{options.csv.name}.partial")
+    # A name that is no text in any encoding must not end the run.
+    with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        write_csv(records(), model.card.classes, file)
+    partial.replace(options.csv)
+    unjudged = answers.pop("without a verdict")
+    counted = ", ".join(f"{number} {answer}" for answer, number in sorted(answers.items()))
+    print(f"{len(items)} pictures: {counted}. Written to {options.csv}.", file=sys.stderr)
+    return 1 if unjudged else 0
+
+
+def _print(record: dict[str, Any], as_json: bool) -> None:
+    line = json.dumps(record, ensure_ascii=False) if as_json else f"{record['file']}: {_in_words(record)}"
+    print(line, flush=True)
+
+
+def _answer(record: dict[str, Any]) -> str:
+    """The one word under which a summary counts it."""
+    if record["status"] != "ok":
+        return "outside" if record["status"] == "outside" else "refused"
+    return "not sure" if record["not_sure"] else str(record["prediction"])
 
 
 def _in_words(record: dict[str, Any]) -> str:
