@@ -11,6 +11,7 @@ st.set_page_config(page_title="DALA second opinion", layout="wide", menu_items={
 page = st.navigation(
     [
         st.Page("pages/second_opinion.py", title="Second opinion", default=True),
+        st.Page("pages/batch.py", title="Batch"),
         st.Page("pages/evidence.py", title="Evidence"),
     ],
     position="top",

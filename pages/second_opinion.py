@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,27 +17,21 @@ from dala.data.breakhis import parse_name
 from dala.explain.render import COLOUR_MAPS, encode_png
 from dala.explain.threshold import RULES
 from dala.intake.image import MAXIMUM_BYTES, IntakeError
-from dala.nets.runtime import Model, Prediction, load_model
+from dala.nets.runtime import Model, Prediction
 from dala.nets.weights import WeightsError
 from dala.opinion import Opinion, explain, explanation_record, second_opinion
 from dala.phantoms import PHANTOMS, Phantom, draw
+from pages._shared import HANDED, NOT_SURE, OUTSIDE, SHAPES, plain, shared_model
 
 UPLOAD_TYPES = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp"]
-OUTSIDE = "Outside the model's competence"
+LARGEST_MB = 64  # a camera field of 2048 x 1536 pixels, uncompressed at 16 bit, takes 19
 SAMPLES_AT_MOST = 200
 CLOSE_TO_EVEN = 0.65
-SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that colour is never the only sign
-NOT_SURE = "◆ Not sure"
 COLOUR_LIMITS = [float(f"{digit}e{power}") for power in range(-5, 3) for digit in (1, 2, 5)]
 BAR_WIDTH, THUMBNAIL_WIDTH, REFUSED_WIDTH = 110, 172, 420
 AREA, EVIDENCE = "Area (% of the picture)", "Evidence (% of the positive)"
 ERROR = "expected_calibration_error"
 NONE, DRAWN, FILE = "none", "drawn:", "file:"
-
-
-@st.cache_resource(show_spinner="Loading the model …")
-def shared_model() -> Model:
-    return load_model()
 
 
 @st.cache_resource(show_spinner=False)
@@ -56,11 +49,6 @@ def phantom_png(name: str) -> bytes:
 @st.cache_resource(show_spinner="The model looks at the picture …", max_entries=8)
 def opinion_of(data: bytes, name: str, _model: Model) -> Opinion:
     return second_opinion(data, _model, name)
-
-
-def plain(text: str) -> str:
-    """Text with every Markdown sign escaped: a file's name may hold anything, even the address of a picture."""
-    return re.sub(r"([\\`*_{}\[\]()<>#~|$:!])", r"\\\1", text)
 
 
 def percent(probability: float) -> str:
@@ -99,10 +87,16 @@ def drawn_title(key: str) -> str:
 # Whichever was chosen last is shown: a new upload puts the example back, an example empties the uploader.
 def forget_example() -> None:
     st.session_state["example"] = NONE
+    forget_handed()
 
 
 def forget_upload() -> None:
     st.session_state["uploads"] = st.session_state.get("uploads", 0) + 1
+    forget_handed()
+
+
+def forget_handed() -> None:
+    st.session_state.pop(HANDED, None)
 
 
 def choose_example(key: str) -> None:
@@ -117,6 +111,7 @@ def choose_picture() -> tuple[bytes, str, str | None] | None:
     upload = upload_column.file_uploader(
         "Drop an H&E breast patch here to get a second opinion, or choose an example.",
         type=UPLOAD_TYPES,
+        max_upload_size=LARGEST_MB,
         key=f"upload-{st.session_state.get('uploads', 0)}",
         on_change=forget_example,
     )
@@ -136,6 +131,12 @@ def choose_picture() -> tuple[bytes, str, str | None] | None:
     if example.startswith(DRAWN):
         name = example.removeprefix(DRAWN)
         return phantom_png(name), f"{name}.png", phantom(name).description
+    if example == NONE and HANDED in st.session_state:
+        name, data = st.session_state[HANDED]
+        row = st.container(horizontal=True, vertical_alignment="center")
+        row.markdown(f"From the batch: **{plain(name)}**", width="content")
+        row.button("Put it away", on_click=forget_handed, type="tertiary")
+        return data, name, None
     if example.startswith(FILE):
         # The file may have changed since it was last chosen, so its bytes are read again and are the cache's key.
         path = files[example.removeprefix(FILE)]

@@ -1,0 +1,287 @@
+"""Batch: many patches or a ZIP at once; answers as they come, a table to sort and filter, and exports."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from pathlib import PureWindowsPath
+from typing import Any, cast
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.pages_manager import PagesManager
+
+from dala.batch import (
+    MAXIMUM_OVERLAYS,
+    PICTURE_SUFFIXES,
+    Item,
+    Record,
+    Result,
+    Run,
+    Upload,
+    members,
+    overlays,
+    to_csv,
+    to_json,
+)
+from dala.data import DataError
+from dala.data.breakhis import parse_name
+from dala.intake.image import IntakeError
+from dala.nets.runtime import Model
+from dala.nets.weights import WeightsError
+from pages._shared import HANDED, NOT_SURE, OUTSIDE, SHAPES, plain, shared_model
+
+RUN, OVERLAYS = "batch", "batch-overlays"
+LARGEST_MB = 256  # a ZIP of several hundred camera fields
+SLICE_SECONDS, PAUSE_SECONDS = 1.0, 0.1
+SHOWN_MEANWHILE, SHOWN_AT_MOST = 20, 2000
+ALL, REFUSED = "All", "✕ Refused"
+OUTSIDE_SHORT = "◇ Outside"
+ROW_HEIGHT, TABLE_HEIGHT, PREVIEW_WIDTH = 72, 560, 96
+
+
+def start(items: list[Item], model: Model) -> None:
+    stop()
+    st.session_state[RUN] = Run(items, model)
+    st.session_state.pop(OVERLAYS, None)
+    st.session_state.pop("batch-filter", None)
+
+
+def stop() -> None:
+    if RUN in st.session_state:
+        st.session_state[RUN].cancel()
+
+
+def choose(model: Model, working: bool) -> None:
+    """The uploader and the button that starts."""
+    files = st.file_uploader(
+        "Drop many H&E breast patches or one ZIP of them here, then start.",
+        type=[*sorted(suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES), "zip"],
+        accept_multiple_files=True,
+        max_upload_size=LARGEST_MB,
+        key="batch-upload",
+    )
+    items = list(members(Upload(file.name, file) for file in files))
+    what = f"Judge {counted(len(items))}" if items else "Judge the pictures"
+    st.button(what, type="primary", disabled=working or not items, on_click=start, args=(items, model))
+
+
+def counted(pictures: int) -> str:
+    return f"{pictures} picture{'' if pictures == 1 else 's'}"
+
+
+def in_time(seconds: float) -> str:
+    """A duration for someone who waits, rounded up."""
+    if seconds < 60:
+        return f"{int(seconds) + 1} s"
+    return f"{int(seconds // 60) + 1} min"
+
+
+def answer(record: Record, positive: str) -> str:
+    """The one sign and word under which a picture is listed and filtered."""
+    if record["status"] == "refused":
+        return REFUSED
+    if record["status"] == "outside":
+        return OUTSIDE_SHORT
+    return NOT_SURE if record["not_sure"] else called(record["prediction"], positive)
+
+
+def called(name: str, positive: str) -> str:
+    return f"{SHAPES[name == positive]} {name.capitalize()}"
+
+
+def table_row(result: Result, positive: str) -> dict[str, Any]:
+    record = result.record
+    shares, gate = record["probabilities"] or {}, record["gate"] or {}
+    picture = "data:image/jpeg;base64," + base64.b64encode(result.thumbnail).decode() if result.thumbnail else None
+    return {
+        "Patch": picture,
+        "File": record["file"],
+        "Answer": answer(record, positive),
+        f"P({positive}), %": certain_of_nothing(100 * shares[positive]) if positive in shares else None,
+        "Distance": gate.get("distance"),
+        "Why no verdict": record["reason"] or "",
+    }
+
+
+def certain_of_nothing(percent: float) -> float:
+    """Never 0 or 100: rounding must not make a model certain."""
+    return min(max(percent, 0.1), 99.9)
+
+
+def table(results: list[Result], positive: str, key: str, choosable: bool) -> list[int]:
+    """The table; the numbers of the rows that were chosen."""
+    event = st.dataframe(
+        [table_row(result, positive) for result in results],
+        column_config={
+            "Patch": st.column_config.ImageColumn(width=110),
+            "File": st.column_config.TextColumn(width="medium"),
+            "Answer": st.column_config.TextColumn(width=130),
+            f"P({positive}), %": st.column_config.NumberColumn(
+                format="%.1f", width=120, help="Calibrated where the weights are; shown from 0.1 to 99.9."
+            ),
+            "Distance": st.column_config.NumberColumn(
+                format="%.2f",
+                width=90,
+                help="From the pictures that the model learnt from, whose own is about 1.",
+            ),
+            "Why no verdict": st.column_config.TextColumn(width="large"),
+        },
+        hide_index=True,
+        row_height=ROW_HEIGHT,
+        height=min(TABLE_HEIGHT, ROW_HEIGHT * len(results) + 40),
+        key=key,
+        placeholder="-",
+        on_select="rerun" if choosable else "ignore",
+        selection_mode="single-row",
+    )
+    return list(cast(Any, event).selection.rows) if choosable else []
+
+
+def show_run(run: Run, model: Model, working: bool) -> None:
+    """Progress while there is work, then the table. A fragment: nothing here starts the run over.
+
+    `working` is how the page drew it; when the work has ended, the page is drawn again, without the browser's asking.
+    """
+    if working:
+        bar = st.progress(0.0)
+        show_progress(bar, run)
+        st.button("Cancel", on_click=run.cancel)
+        run.advance(SLICE_SECONDS)
+        if run.done:
+            st.rerun()
+        show_progress(bar, run)
+    elif run.cancelled:
+        st.warning(f"Cancelled: {len(run.results)} of {counted(len(run.items))} were judged.")
+    if not run.results:
+        return
+    positive = model.card.fields["positive"]
+    known = sum(is_known(result.record, model) for result in run.results)
+    if known:
+        st.warning(
+            f"By their names {known} of these pictures are of accession groups on which the model was trained: that it "
+            "is right there would prove nothing."
+        )
+    if working:
+        table(run.results[-SHOWN_MEANWHILE:][::-1], positive, "batch-meanwhile", choosable=False)
+        if len(run.results) > SHOWN_MEANWHILE:
+            st.caption(f"The newest {SHOWN_MEANWHILE} of {len(run.results)}; all of them when the batch is done.")
+    else:
+        show_answers(run, model, positive)
+
+
+def show_progress(bar: DeltaGenerator, run: Run) -> None:
+    left = run.seconds_left
+    done, total = len(run.results), len(run.items)
+    about = "" if left is None else f"; about {in_time(left)} left"
+    bar.progress(done / total, text=f"{done} of {counted(total)}{about}")
+
+
+def is_known(record: Record, model: Model) -> bool:
+    """Whether a BreakHis file name tells of an accession group that the model has learnt from."""
+    try:
+        return parse_name(PureWindowsPath(record["file"]).name).accession in model.card.training_groups
+    except DataError:
+        return False
+
+
+def show_answers(run: Run, model: Model, positive: str) -> None:
+    answers = [answer(result.record, positive) for result in run.results]
+    numbers = Counter(answers) | Counter({ALL: len(answers)})
+    kinds = [ALL, *(called(name, positive) for name in model.card.classes), NOT_SURE, OUTSIDE_SHORT, REFUSED]
+    kind = st.pills(
+        "Show",
+        [kind for kind in kinds if numbers[kind]],
+        default=ALL,
+        required=True,
+        format_func=lambda kind: f"{kind} {numbers[kind]}",
+        key="batch-filter",
+    )
+    chosen = [place for place, one in enumerate(answers) if kind in (ALL, one)]
+    shown = chosen[:SHOWN_AT_MOST]
+    # A key of its own for each filter: a row that was chosen in one is another picture in the next.
+    rows = table([run.results[place] for place in shown], positive, f"batch-table-{kind}", choosable=True)
+    if len(shown) < len(chosen):
+        st.caption(f"The first {SHOWN_AT_MOST} of {len(chosen)}; CSV and JSON have all.")
+    if rows and rows[0] < len(shown):
+        show_chosen(run, shown[rows[0]], positive)
+    else:
+        st.caption("Choose a row by its box to open the picture with its heat maps. A click on a heading sorts.")
+    show_downloads(run, model)
+
+
+def show_chosen(run: Run, place: int, positive: str) -> None:
+    """The chosen picture with the way to its heat maps in the first page."""
+    result, item = run.results[place], run.items[place]
+    row = st.container(horizontal=True, vertical_alignment="center", border=True)
+    if result.thumbnail:
+        row.image(result.thumbnail, width=PREVIEW_WIDTH)
+    reason = result.record["reason"]
+    said = f"{OUTSIDE}. {plain(reason)}" if result.record["status"] == "outside" else plain(reason or "")
+    row.markdown(f"**{plain(item.name)}**  \n{said or answer(result.record, positive)}", width="stretch")
+    if result.record["status"] != "refused" and row.button("Open in Second opinion", type="primary"):
+        try:
+            data = item.load()
+        except IntakeError as error:
+            st.error(plain(str(error)))
+            return
+        st.session_state[HANDED] = (item.name, data)
+        st.switch_page("pages/second_opinion.py")
+
+
+def show_downloads(run: Run, model: Model) -> None:
+    records = [result.record for result in run.results]
+    row = st.container(horizontal=True)
+    # The files are made when they are asked for, not at every redrawing.
+    row.download_button(
+        "All as CSV", lambda: to_csv(records, run.classes), "batch.csv", "text/csv", on_click="ignore", width="content"
+    )
+    row.download_button(
+        "All as JSON", lambda: to_json(records), "batch.json", "application/json", on_click="ignore", width="content"
+    )
+    judged = [record for record in records if record["prediction"] is not None]
+    if not judged:
+        return
+    if OVERLAYS in st.session_state:
+        row.download_button(
+            "Overlays (ZIP)",
+            st.session_state[OVERLAYS],
+            "overlays.zip",
+            "application/zip",
+            on_click="ignore",
+            width="content",
+            type="primary",
+        )
+    elif row.button(
+        "Make overlays",
+        help="A ZIP with the DT Grad-CAM of each picture that has a verdict, towards its prediction. The network looks "
+        f"at each of them again; at most the first {MAXIMUM_OVERLAYS}.",
+    ):
+        bar = st.progress(0.0, text="Overlays …")
+        st.session_state[OVERLAYS] = overlays(
+            list(zip(run.items, records, strict=False)),
+            model,
+            lambda done, total: cast(None, bar.progress(done / total, text=f"Overlays: {done} of {total}")),
+        )
+        st.rerun()
+    if len(judged) > MAXIMUM_OVERLAYS:
+        st.caption(f"Overlays are made of the first {MAXIMUM_OVERLAYS} pictures with a verdict.")
+
+
+# Until app.py has run once, Streamlit takes this folder for its older kind of app and runs a page without the frame.
+if PagesManager.uses_pages_directory:
+    PagesManager.uses_pages_directory = False
+    st.rerun()
+
+try:
+    model = shared_model()
+except WeightsError as error:
+    st.error(plain(str(error)))
+    st.stop()
+
+run: Run | None = st.session_state.get(RUN)
+working = run is not None and not run.done
+choose(model, working)
+if run is not None:
+    # The browser asks for the next slice as long as there is work.
+    st.fragment(show_run, run_every=PAUSE_SECONDS if working else None)(run, model, working)

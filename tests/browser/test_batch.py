@@ -1,0 +1,73 @@
+"""The batch in a real browser: a ZIP is judged slice by slice, a row opens in the first page, files come down."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from dala.explain.render import encode_png
+from dala.phantoms import PHANTOMS, draw
+from tests.browser.conftest import Visit
+
+
+def settle(page: Page) -> None:
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+    page.wait_for_load_state("networkidle")
+
+
+def opened(visit: Callable[..., Visit], path: Path, pictures: int) -> Visit:
+    visited = visit()
+    visited.page.get_by_role("link", name="Batch").click()
+    button = visited.page.get_by_role("button", name="Judge the pictures")
+    expect(button).to_be_disabled(timeout=60_000)
+    settle(visited.page)
+    visited.page.locator("input[type=file]").set_input_files(path)
+    visited.page.get_by_role("button", name=f"Judge {pictures} pictures").click()
+    return visited
+
+
+def test_from_a_zip_to_the_heat_map_of_one(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    path = tmp_path / "case.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", encode_png(draw(PHANTOMS[2], seed=5).pixels))
+        archive.writestr("b.png", b"no picture")
+    visited = opened(visit, path, 2)
+    page = visited.page
+    download = page.get_by_role("button", name="All as CSV")
+    expect(download).to_be_visible(timeout=60_000)
+    settle(page)
+    with page.expect_download() as file:
+        download.click()
+    rows = list(csv.DictReader(io.StringIO(Path(file.value.path()).read_bytes().decode(), newline="")))
+    assert [(row["file"], row["status"]) for row in rows] == [
+        ("case.zip/a.png", "outside"),  # a drawing, as the gate sees
+        ("case.zip/b.png", "refused"),
+    ]
+    table = page.get_by_test_id("stDataFrame").bounding_box()
+    assert table is not None
+    page.mouse.click(table["x"] + 16, table["y"] + 36 + 36)  # the box of the first row; the table is a canvas
+    page.get_by_role("button", name="Open in Second opinion").click()
+    expect(page.get_by_text("From the batch: case.zip/a.png")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Show me anyway")).to_be_visible(timeout=60_000)
+    page.get_by_role("link", name="Batch").click()
+    expect(download).to_be_visible(timeout=60_000)  # the results are still there
+    assert visited.complaints == []
+
+
+def test_cancel_stops_and_keeps(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    path = tmp_path / "many.zip"
+    picture = encode_png(draw(PHANTOMS[0]).pixels)
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(60):
+            archive.writestr(f"{number}.png", picture)
+    page = opened(visit, path, 60).page
+    expect(page.get_by_text("left")).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("of 60 pictures were judged.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("button", name="All as CSV")).to_be_visible(timeout=60_000)
+    settle(page)

@@ -1,0 +1,172 @@
+"""The batch page through Streamlit's own test harness: upload, slices, cancel, filter, choose, hand over, exports."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from dala.batch import Run
+from dala.explain.render import encode_png
+from dala.nets import runtime, weights
+from dala.phantoms import PHANTOMS, draw
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "batch.py"
+PICTURE = encode_png(draw(PHANTOMS[0]).pixels)
+GREY = encode_png(np.repeat(draw(PHANTOMS[0]).pixels[..., :1], 3, axis=2))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_familiarity() -> Iterator[None]:
+    """These pictures are drawn, and the gate knows drawings from tissue: without its statistics they pass."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "load_familiarity", lambda *_: None)
+        yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def page() -> AppTest:
+    at = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    assert not at.exception
+    return at
+
+
+def zipped(entries: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def uploaded(page: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    page.file_uploader[0].set_value([(name, data, "application/octet-stream") for name, data in files])
+    return page.run()
+
+
+def button(page: AppTest, label: str) -> Any:
+    return next(one for one in page.button if one.label.startswith(label))
+
+
+def run_of(page: AppTest) -> Run:
+    return page.session_state["batch"]
+
+
+def finished(page: AppTest) -> AppTest:
+    """The harness has no browser that would ask for the next slice; every rerun is one."""
+    for _ in range(50):
+        if run_of(page).done:
+            return page.run()
+        page.run()
+    pytest.fail("the batch did not come to an end")
+
+
+def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
+    assert page.file_uploader[0].label == "Drop many H&E breast patches or one ZIP of them here, then start."
+    assert button(page, "Judge the pictures").disabled
+    assert not page.dataframe
+
+
+def test_a_batch_from_upload_to_table(page: AppTest) -> None:
+    uploaded(page, ("a.png", PICTURE), ("mix.zip", zipped({"b.png": GREY, "c.png": b"none"})))
+    button(page, "Judge 3 pictures").click().run()
+    finished(page)
+    assert not page.exception
+    run = run_of(page)
+    table = page.dataframe[0].value
+    assert table["File"].tolist() == ["a.png", "mix.zip/b.png", "mix.zip/c.png"]
+    first = run.results[0].record
+    said = {"benign": "● Benign", "malignant": "▲ Malignant"}[first["prediction"]]
+    answers = ["◆ Not sure" if first["not_sure"] else said, "◇ Outside", "✕ Refused"]
+    assert table["Answer"].tolist() == answers
+    assert table["P(malignant), %"][0] == pytest.approx(100 * first["probabilities"]["malignant"])
+    assert table["P(malignant), %"].isna().tolist() == [False, True, True]
+    assert table["Patch"][0].startswith("data:image/jpeg;base64,")
+    assert table["Patch"].isna().tolist() == [False, False, True]
+    assert table["Why no verdict"][1].startswith("The picture is grey")
+    assert table["Why no verdict"][2].startswith("'c.png' is not a picture")
+    assert [one.label for one in page.get("download_button")] == ["All as CSV", "All as JSON"]
+
+    # A rerun does not start over, and a filter shows its own.
+    page.run()
+    assert run_of(page) is run
+    assert len(run.results) == 3
+    for kind, name in zip(answers, table["File"], strict=True):
+        page.get("button_group")[0].set_value(kind).run()
+        assert page.dataframe[0].value["File"].tolist() == [name]
+
+    # The files may go, the results stay; overlays are made of what has a verdict.
+    button(page, "Make overlays").click().run()
+    with zipfile.ZipFile(io.BytesIO(page.session_state["batch-overlays"])) as archive:
+        assert archive.namelist() == [f"0001-a-{first['prediction']}-dt.png", "index.csv"]
+    assert "Overlays (ZIP)" in [one.label for one in page.get("download_button")]
+    uploaded(page, ("d.png", PICTURE))
+    assert run_of(page) is run
+    button(page, "Judge 1 picture").click().run()
+    assert run_of(page) is not run
+    assert "batch-overlays" not in page.session_state
+
+
+def test_cancelled_it_keeps_what_it_has(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Run, "advance", lambda self, seconds, advance=Run.advance: advance(self, 0.0))
+    uploaded(page, ("many.zip", zipped({f"{n}.png": b"none" for n in range(60)})))
+    button(page, "Judge 60 pictures").click().run()
+    assert button(page, "Judge 60 pictures").disabled
+    assert page.get("progress")[0].proto.text.startswith("1 of 60 pictures; about ")
+    page.run()
+    assert page.dataframe[0].value["File"].tolist() == ["many.zip/1.png", "many.zip/0.png"], "the newest first"
+    button(page, "Cancel").click().run()
+    page.run()
+    kept = len(run_of(page).results)
+    assert 2 <= kept < 60
+    assert page.warning[0].value == f"Cancelled: {kept} of 60 pictures were judged."
+    assert len(page.dataframe[0].value) == kept
+    assert not button(page, "Judge 60 pictures").disabled
+
+
+def test_pictures_of_known_patients_are_said(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = sorted(weights.read_card("breakhis")[0].training_groups)[0]
+    name = f"SOB_B_A-{group}-200-001.png"
+    uploaded(page, ("a.zip", zipped({name: b"none", "b.png": b"none"})))
+    button(page, "Judge").click().run()
+    finished(page)
+    assert page.warning[0].value.startswith("By their names 1 of these pictures")
+
+
+def test_the_first_page_opens_what_is_handed_over() -> None:
+    first = AppTest.from_file(str(PAGE.with_name("second_opinion.py")), default_timeout=60)
+    first.session_state["handed"] = ("many.zip/a*b.png", PICTURE)
+    first.run()
+    assert not first.exception
+    assert first.header[0].value
+    assert "From the batch: **many.zip/a\\*b.png**" in [one.value for one in first.markdown]
+    button(first, "Put it away").click().run()
+    assert not first.header
+    assert "handed" not in first.session_state
+
+
+def test_an_upload_takes_the_place_of_what_was_handed_over() -> None:
+    first = AppTest.from_file(str(PAGE.with_name("second_opinion.py")), default_timeout=60)
+    first.session_state["handed"] = ("a.png", PICTURE)
+    first.run()
+    first.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
+    assert not any("From the batch" in one.value for one in first.markdown)
+    first.selectbox(key="example").set_value("none").run()
+    assert not first.header
+
+
+def test_missing_weights_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    st.cache_resource.clear()
+    read_card = weights.read_card
+    monkeypatch.setattr(weights, "read_card", lambda name, folder: read_card(name, tmp_path))
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    assert "There is no model card" in page.error[0].value
+    assert not page.exception
