@@ -103,8 +103,8 @@ def test_cross_validation_finds_the_drawn_site_effect_and_nothing_in_the_breast(
         assert scores[name]["auc"]["value"] > 0.9, name
     assert 0.1 < scores["linear_probe"]["auc"]["value"] < 0.9
     assert list(scores) == [
-        "dala_resnet50", "linear_probe", "grey_levels", "masked_out_probe", "background_trees", "whole_film_probe",
-        "whole_film_dala_resnet50",
+        "dala_resnet50", "teacher", "linear_probe", "grey_levels", "masked_out_probe", "background_trees",
+        "whole_film_probe", "whole_film_dala_resnet50",
     ]  # fmt: skip
     assert set(record["explained"]) == set(scores)
     assert set(record["scores_by_letter"]) == {"B", "C"}
