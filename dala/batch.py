@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 
 from dala.explain.render import encode_png
-from dala.intake.image import MAXIMUM_BYTES, IntakeError, Patch, read_image
+from dala.intake.image import MAXIMUM_BYTES, PICTURE_SUFFIXES, IntakeError, Patch, read_image
 from dala.nets.runtime import Model
 from dala.opinion import (
     NOTICE,
@@ -39,7 +39,6 @@ from dala.opinion import (
     second_opinion,
 )
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 ARCHIVE_SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
 
 MAXIMUM_ENTRIES = 20_000

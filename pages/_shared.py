@@ -1,13 +1,17 @@
-"""What several pages have in common: the one model that serves all users, and names that are safe to show."""
+"""What several pages have in common: their frame, the one model that serves all users, and names safe to show."""
 
 from __future__ import annotations
 
 import re
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
+from dala.data import DataError
+from dala.data.breakhis import parse_name
 from dala.nets import runtime
 from dala.nets.runtime import Model
+from dala.nets.weights import WeightsError
 
 OUTSIDE = "Outside the model's competence"
 SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that colour is never the only sign
@@ -19,6 +23,34 @@ HANDED = "handed"  # in the session: name and bytes of a picture that another pa
 @st.cache_resource(show_spinner="Loading the model …")
 def shared_model() -> Model:
     return runtime.load_model()
+
+
+def require_frame() -> None:
+    """Start over with the frame of app.py around the page, unless it is there.
+
+    Until app.py has run once, Streamlit takes this folder for its older kind of app and runs a page without the frame.
+    """
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False
+        st.rerun()
+
+
+def model_or_stop() -> Model:
+    """The model, or the sentence why there is none, and no page."""
+    try:
+        return shared_model()
+    except WeightsError as error:
+        st.error(plain(str(error)))
+        st.stop()
+
+
+def known_group(name: str, model: Model) -> str | None:
+    """The accession group that a BreakHis file name tells, if the model has learnt from pictures of that group."""
+    try:
+        group = parse_name(name).accession
+    except DataError:
+        return None
+    return group if group in model.card.training_groups else None
 
 
 def plain(text: str) -> str:

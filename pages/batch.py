@@ -9,11 +9,9 @@ from typing import Any, cast
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.runtime.pages_manager import PagesManager
 
 from dala.batch import (
     MAXIMUM_OVERLAYS,
-    PICTURE_SUFFIXES,
     Item,
     Record,
     Result,
@@ -24,12 +22,18 @@ from dala.batch import (
     to_csv,
     to_json,
 )
-from dala.data import DataError
-from dala.data.breakhis import parse_name
-from dala.intake.image import IntakeError
+from dala.intake.image import PICTURE_SUFFIXES, IntakeError
 from dala.nets.runtime import Model
-from dala.nets.weights import WeightsError
-from pages._shared import HANDED, NOT_SURE, OUTSIDE, SHAPES, plain, shared_model
+from pages._shared import (
+    HANDED,
+    NOT_SURE,
+    OUTSIDE,
+    SHAPES,
+    known_group,
+    model_or_stop,
+    plain,
+    require_frame,
+)
 
 RUN, OVERLAYS = "batch", "batch-overlays"
 LARGEST_MB = 256  # a ZIP of several hundred camera fields
@@ -56,7 +60,7 @@ def choose(model: Model, working: bool) -> None:
     """The uploader and the button that starts."""
     files = st.file_uploader(
         "Drop many H&E breast patches or one ZIP of them here, then start.",
-        type=[*sorted(suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES), "zip"],
+        type=[*(suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES), "zip"],
         accept_multiple_files=True,
         max_upload_size=LARGEST_MB,
         key="batch-upload",
@@ -93,9 +97,8 @@ def called(name: str, positive: str) -> str:
 def table_row(result: Result, positive: str) -> dict[str, Any]:
     record = result.record
     shares, gate = record["probabilities"] or {}, record["gate"] or {}
-    picture = "data:image/jpeg;base64," + base64.b64encode(result.thumbnail).decode() if result.thumbnail else None
     return {
-        "Patch": picture,
+        "Patch": data_url(result.thumbnail),
         "File": record["file"],
         "Answer": answer(record, positive),
         f"P({positive}), %": certain_of_nothing(100 * shares[positive]) if positive in shares else None,
@@ -104,12 +107,17 @@ def table_row(result: Result, positive: str) -> dict[str, Any]:
     }
 
 
+def data_url(jpeg: bytes) -> str | None:
+    """The picture itself as an address: a served one can be gone, with the page that showed it, when it is asked for."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode() if jpeg else None
+
+
 def certain_of_nothing(percent: float) -> float:
     """Never 0 or 100: rounding must not make a model certain."""
     return min(max(percent, 0.1), 99.9)
 
 
-def table(results: list[Result], positive: str, key: str, choosable: bool) -> list[int]:
+def table(results: list[Result], positive: str, key: str | None, choosable: bool) -> list[int]:
     """The table; the numbers of the rows that were chosen."""
     event = st.dataframe(
         [table_row(result, positive) for result in results],
@@ -143,31 +151,44 @@ def show_run(run: Run, model: Model, working: bool) -> None:
 
     `working` is how the page drew it; when the work has ended, the page is drawn again, without the browser's asking.
     """
-    if working:
-        bar = st.progress(0.0)
-        show_progress(bar, run)
-        st.button("Cancel", on_click=run.cancel)
-        run.advance(SLICE_SECONDS)
-        if run.done:
-            st.rerun()
-        show_progress(bar, run)
-    elif run.cancelled:
-        st.warning(f"Cancelled: {len(run.results)} of {counted(len(run.items))} were judged.")
+    if not working:
+        if run.cancelled:
+            st.warning(f"Cancelled: {len(run.results)} of {counted(len(run.items))} were judged.")
+        if run.results:
+            warn_of_known(run, model)
+            show_answers(run, model, model.card.fields["positive"])
+        return
+    bar = st.progress(0.0)
+    st.button("Cancel", on_click=run.cancel)
+    newest = st.empty()
+    # Drawn before the slice too: what has not been drawn yet is grey on the screen.
+    show_meanwhile(run, model, bar, newest)
+    run.advance(SLICE_SECONDS)
+    if run.done:
+        st.rerun()
+    show_meanwhile(run, model, bar, newest)
+
+
+def show_meanwhile(run: Run, model: Model, bar: DeltaGenerator, newest: DeltaGenerator) -> None:
+    """How far the run is, and its newest answers."""
+    show_progress(bar, run)
     if not run.results:
         return
-    positive = model.card.fields["positive"]
-    known = sum(is_known(result.record, model) for result in run.results)
+    with newest.container():
+        warn_of_known(run, model)
+        table(run.results[-SHOWN_MEANWHILE:][::-1], model.card.fields["positive"], None, choosable=False)
+        if len(run.results) > SHOWN_MEANWHILE:
+            st.caption(f"The newest {SHOWN_MEANWHILE} of {len(run.results)}; all of them when the batch is done.")
+
+
+def warn_of_known(run: Run, model: Model) -> None:
+    names = (PureWindowsPath(result.record["file"]).name for result in run.results)
+    known = sum(known_group(name, model) is not None for name in names)
     if known:
         st.warning(
             f"By their names {known} of these pictures are of accession groups on which the model was trained: that it "
             "is right there would prove nothing."
         )
-    if working:
-        table(run.results[-SHOWN_MEANWHILE:][::-1], positive, "batch-meanwhile", choosable=False)
-        if len(run.results) > SHOWN_MEANWHILE:
-            st.caption(f"The newest {SHOWN_MEANWHILE} of {len(run.results)}; all of them when the batch is done.")
-    else:
-        show_answers(run, model, positive)
 
 
 def show_progress(bar: DeltaGenerator, run: Run) -> None:
@@ -175,14 +196,6 @@ def show_progress(bar: DeltaGenerator, run: Run) -> None:
     done, total = len(run.results), len(run.items)
     about = "" if left is None else f"; about {in_time(left)} left"
     bar.progress(done / total, text=f"{done} of {counted(total)}{about}")
-
-
-def is_known(record: Record, model: Model) -> bool:
-    """Whether a BreakHis file name tells of an accession group that the model has learnt from."""
-    try:
-        return parse_name(PureWindowsPath(record["file"]).name).accession in model.card.training_groups
-    except DataError:
-        return False
 
 
 def show_answers(run: Run, model: Model, positive: str) -> None:
@@ -214,8 +227,8 @@ def show_chosen(run: Run, place: int, positive: str) -> None:
     """The chosen picture with the way to its heat maps in the first page."""
     result, item = run.results[place], run.items[place]
     row = st.container(horizontal=True, vertical_alignment="center", border=True)
-    if result.thumbnail:
-        row.image(result.thumbnail, width=PREVIEW_WIDTH)
+    if preview := data_url(result.thumbnail):
+        row.image(preview, width=PREVIEW_WIDTH)
     reason = result.record["reason"]
     said = f"{OUTSIDE}. {plain(reason)}" if result.record["status"] == "outside" else plain(reason or "")
     row.markdown(f"**{plain(item.name)}**  \n{said or answer(result.record, positive)}", width="stretch")
@@ -268,16 +281,8 @@ def show_downloads(run: Run, model: Model) -> None:
         st.caption(f"Overlays are made of the first {MAXIMUM_OVERLAYS} pictures with a verdict.")
 
 
-# Until app.py has run once, Streamlit takes this folder for its older kind of app and runs a page without the frame.
-if PagesManager.uses_pages_directory:
-    PagesManager.uses_pages_directory = False
-    st.rerun()
-
-try:
-    model = shared_model()
-except WeightsError as error:
-    st.error(plain(str(error)))
-    st.stop()
+require_frame()
+model = model_or_stop()
 
 run: Run | None = st.session_state.get(RUN)
 working = run is not None and not run.done

@@ -10,11 +10,11 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit.elements.lib.streamlit_plotly_theme import GRAY_90
-from streamlit.runtime.pages_manager import PagesManager
 
 from dala import evidence
 from dala.evidence import EvidenceError, Line, Patient, Point, Row, Source
 from dala.nets.weights import available
+from pages._shared import require_frame
 
 # Okabe and Ito's colours, darkened where a white ground needs it; each has its own dash and marker too.
 COLOURS = ("#1f7fbf", "#c87a00", "#009e73", "#b9689a", "#8c6d1f")
@@ -528,10 +528,7 @@ def in_short() -> None:
         st.markdown("\n".join(lines))
 
 
-# Until app.py has run once, Streamlit takes this folder for its older kind of app and runs a page without the frame.
-if PagesManager.uses_pages_directory:
-    PagesManager.uses_pages_directory = False
-    st.rerun()
+require_frame()
 
 st.header("Evidence", anchor=False)
 in_short()

@@ -10,20 +10,25 @@ from itertools import islice
 from pathlib import Path
 
 import streamlit as st
-from streamlit.runtime.pages_manager import PagesManager
 
-from dala.data import DataError
-from dala.data.breakhis import parse_name
 from dala.explain.render import COLOUR_MAPS, encode_png
 from dala.explain.threshold import RULES
-from dala.intake.image import MAXIMUM_BYTES, IntakeError
+from dala.intake.image import MAXIMUM_BYTES, PICTURE_SUFFIXES, IntakeError
 from dala.nets.runtime import Model, Prediction
-from dala.nets.weights import WeightsError
 from dala.opinion import Opinion, explain, explanation_record, second_opinion
 from dala.phantoms import PHANTOMS, Phantom, draw
-from pages._shared import HANDED, NOT_SURE, OUTSIDE, SHAPES, plain, shared_model
+from pages._shared import (
+    HANDED,
+    NOT_SURE,
+    OUTSIDE,
+    SHAPES,
+    known_group,
+    model_or_stop,
+    plain,
+    require_frame,
+)
 
-UPLOAD_TYPES = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp"]
+UPLOAD_TYPES = [suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES]
 LARGEST_MB = 64  # a camera field of 2048 x 1536 pixels, uncompressed at 16 bit, takes 19
 SAMPLES_AT_MOST = 200
 CLOSE_TO_EVEN = 0.65
@@ -222,7 +227,7 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
             st.caption(sets_in_words(prediction), help=worth_of_sets(opinion.model))
         if drawn is not None:
             st.warning(drawn if opinion.gate.inside else f"{drawn} {OUTSIDE}, as every drawing should be.")
-        group = training_group(opinion)
+        group = known_group(opinion.patch.name, opinion.model)
         if group is not None:
             st.warning(
                 f"By its name this picture is of accession group {group}, on which the model was trained: that it is "
@@ -276,15 +281,6 @@ def share(measured: dict[str, dict[str, float | None]], name: str) -> str:
         return "an undefined share"
     interval = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
     return f"{100 * value:.1f} %{interval}"
-
-
-def training_group(opinion: Opinion) -> str | None:
-    """The accession group that a BreakHis file name tells, if the model has learnt from pictures of that group."""
-    try:
-        group = parse_name(opinion.patch.name).accession
-    except DataError:
-        return None
-    return group if group in opinion.model.card.training_groups else None
 
 
 def headline(model: Model) -> tuple[str, str]:
@@ -400,16 +396,8 @@ def colour_limit(maximum: float) -> float:
     return st.select_slider("Last colour (raw map units)", COLOUR_LIMITS, key="limit", format_func="{:g}".format)
 
 
-# Until app.py has run once, Streamlit takes this folder for its older kind of app and runs a page without the frame.
-if PagesManager.uses_pages_directory:
-    PagesManager.uses_pages_directory = False
-    st.rerun()
-
-try:
-    model = shared_model()
-except WeightsError as error:
-    st.error(plain(str(error)))
-    st.stop()
+require_frame()
+model = model_or_stop()
 
 try:
     chosen = choose_picture()

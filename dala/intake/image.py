@@ -31,7 +31,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 # The greediest decoder, WebP, holds 16 bytes a pixel for a moment: 0.8 GB here, which the served app can afford.
 MAXIMUM_PIXELS = 48_000_000
-MAXIMUM_BYTES = 200 * 2**20  # what Streamlit accepts for an upload
+MAXIMUM_BYTES = 200 * 2**20  # of one picture; the pages let less through
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")  # what is looked for in folders
 MINIMUM_SIDE = 32  # one cell of the 32-fold reduced feature grid
 
 ACCEPTED = "PNG, JPEG, TIFF, BMP and WebP"
