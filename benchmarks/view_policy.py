@@ -22,10 +22,10 @@ from dala.data import breakhis
 from dala.data.pixels import load_pixels
 from dala.data.splits import grouped_folds
 from dala.nets.runtime import cut, network_input
+from dala.training.evaluate import kept_networks
 from dala.training.fit import reduced_precision
 from dala.training.metrics import binary_scores
 from dala.training.recipe import SIZE, Recipe
-from dala.training.robustness import kept_networks
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     for group in np.unique(dataset.groups):
         chosen[np.flatnonzero(dataset.groups == group)[:: arguments.every]] = True
     variants: dict[str, np.ndarray] = {}
-    networks = kept_networks(folder)
+    networks = kept_networks(folder, 5)
     for number, (_, test) in enumerate(grouped_folds(dataset.labels, dataset.groups, 5, seed=0)):
         net = networks[number]
 

@@ -108,7 +108,7 @@ def table_row(result: Result, positive: str) -> dict[str, Any]:
 
 
 def data_url(jpeg: bytes) -> str | None:
-    """The picture itself as an address: a served one can be gone, with the page that showed it, when it is asked for."""
+    """The picture as an address: a served one can be gone, with the page that showed it, when it is asked for."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode() if jpeg else None
 
 

@@ -20,7 +20,7 @@ from dala.nets.baselines import SEResNet50
 from dala.nets.dala_resnet50 import DALAResNet50, ResNet50
 from dala.nets.imagenet import Backbone
 from dala.training.benchmark import folds_of, held_out, network_folder
-from dala.training.evaluate import described, write_json
+from dala.training.evaluate import described, divided, write_json
 from dala.training.fit import trunk_features
 from dala.training.metrics import with_intervals
 from dala.training.paired import compare, holm
@@ -76,7 +76,7 @@ def ablation(
     splits = folds_of(dataset, folds, repeats)
     predictions: dict[str, NDArray[np.float64]] = {}
     record: dict[str, Any] = {
-        "protocol": f"grouped cross-validation by accession number, {folds} folds, {repeats} repeats, the same folds, "
+        "protocol": f"grouped cross-validation by accession number, {divided(folds, repeats)}, the same folds, "
         "seeds, ImageNet start and recipe for every variant; scores averaged over repeats; 95 % intervals: bootstrap "
         "over accession groups; p: random sign flips of the accession groups' differences, two-sided; the recipe "
         "starts every variant as the pupil of the same teacher and fine-tunes gently, which leaves the parts little "

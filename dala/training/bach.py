@@ -38,7 +38,7 @@ from torch import nn
 from dala.data import DataError
 from dala.data.bach import CLASSES, MICRONS_PER_PIXEL, Dataset, Record
 from dala.data.pixels import Progress, in_order, read_rgb
-from dala.data.splits import group_weights, grouped_folds
+from dala.data.splits import grouped_folds
 from dala.intake.image import IntakeError, read_image
 from dala.nets.calibration import softmax
 from dala.nets.fields import adjacent_boxes, crossing_boxes, field_grid
@@ -46,15 +46,21 @@ from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from dala.nets.runtime import Model, network_input
 from dala.nets.weights import Card, save_weights
 from dala.training.calibrate import NOT_CALIBRATED
-from dala.training.evaluate import colour_statistics, frozen_features, known_groups
+from dala.training.evaluate import (
+    PROBE_STRENGTH,
+    colour_statistics,
+    divided,
+    fitted_probe,
+    frozen_features,
+    known_groups,
+)
 from dala.training.fit import TrunkFeatures, apply_to_view, fit, trunk_features
-from dala.training.head_start import logistic_regression
 from dala.training.metrics import multiclass_intervals
 from dala.training.recipe import SIZE, Recipe
 from dala.training.ship import IMAGENET_SOURCES
 
 FIELD = (700, 460)  # width and height in pixels of the field of view that a tile comes near to
-PROBE_STRENGTH, COLOUR_STRENGTH = 1e-3, 1.0  # scikit-learn's C for 2,048 features and for 6
+COLOUR_STRENGTH = 1.0  # C of the probe of 6 statistics
 COLOUR_CHUNK = 256
 COMMAND = "python -m dala crossvalidate bach --data ROOT"
 EXPLAINED = {
@@ -196,7 +202,7 @@ def cross_validate(
         },
     }
     return {
-        "protocol": f"cross-validation, {dataset.grouping}; {folds} folds, {repeats} repeats, all tiles of a picture "
+        "protocol": f"cross-validation, {dataset.grouping}; {divided(folds, repeats)}, all tiles of a picture "
         "on one side, predictions pooled within a repeat and scores averaged over the repeats; 95 % intervals: "
         "bootstrap over the groups; the recipe is the one chosen on BreakHis",
         "command": COMMAND,
@@ -248,8 +254,7 @@ def probed(
     strength: float,
 ) -> Floats:
     """Logits (len(test), classes) by group-balanced logistic regression on standardised features."""
-    weights = group_weights(labels[training], groups[training])
-    rows, biases = logistic_regression(x[training], labels[training], weights, strength)
+    rows, biases = fitted_probe(x, labels, groups, training, strength)
     return x[test] @ rows.T + biases
 
 

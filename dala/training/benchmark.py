@@ -31,7 +31,7 @@ from dala.nets.calibration import softmax
 from dala.nets.imagenet import Backbone, BackboneError, load_backbone
 from dala.nets.registry import ENTRIES, NETWORKS, Entry, cost_of
 from dala.nets.staged import StagedNetwork
-from dala.training.evaluate import described, write_json
+from dala.training.evaluate import described, divided, write_json
 from dala.training.fit import TrunkFeatures, apply_to_view, fine_tune, trunk_features, views_through
 from dala.training.metrics import with_intervals
 from dala.training.recipe import SIZE, Recipe
@@ -200,7 +200,7 @@ def row_of(
     return {
         "title": entry.title,
         "budget": budget if full else CHECK,
-        "protocol": f"grouped cross-validation by accession number, {folds} folds, {repeats} repeats"
+        "protocol": f"grouped cross-validation by accession number, {divided(folds, repeats)}"
         if full
         else f"{CHECK}: random start, {used.enlarged} pixels, trained on the first of {folds} grouped folds, tested "
         f"on its {int(tested.sum())} pictures of {len(set(groups))} accession groups",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from dala.training.gate_pictures import blur, jpeg, restain, scaled
+from dala.data.augment import HED
 
 Pixels = NDArray[np.uint8]
 FRAME = (700, 460)  # width and height of BreakHis's field; its 224 x 224 edition is squeezed
@@ -26,6 +29,44 @@ class Change:
     levels: tuple[float, ...]
     neutral: float | None
     apply: Callable[[Pixels, float, np.random.Generator], Pixels]
+
+
+def jpeg(pixels: Pixels, quality: int) -> Pixels:
+    """The picture after a round through JPEG."""
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return np.array(Image.open(file))
+
+
+def blur(pixels: Pixels, sigma: float) -> Pixels:
+    """Gaussian blur, sigma in pixels."""
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8)
+
+
+def noise(pixels: Pixels, random: np.random.Generator, level: float) -> Pixels:
+    """Independent Gaussian noise of a standard deviation in grey levels."""
+    return np.clip(pixels + random.normal(0, level, pixels.shape), 0, 255).astype(np.uint8)
+
+
+def scaled(pixels: Pixels, factor: Any) -> Pixels:
+    """Grey levels times a factor (or one a channel), clipped as a camera does."""
+    return np.clip(pixels * factor, 0, 255).astype(np.uint8)
+
+
+def restain(pixels: Pixels, amounts: NDArray[np.float64]) -> Pixels:
+    """Amounts of haematoxylin, eosin and residual multiplied in optical density (Ruifrok & Johnston 2001)."""
+    dyes = density(pixels) @ np.linalg.inv(HED.numpy())
+    return from_density((dyes * amounts) @ HED.numpy())
+
+
+def density(pixels: Pixels) -> NDArray[np.float64]:
+    """Optical density of each channel, 0 for white, by the natural logarithm (Beer and Lambert)."""
+    return -np.log(np.maximum(pixels, 1) / 255.0)
+
+
+def from_density(density: NDArray[np.float64]) -> Pixels:
+    """The picture of an optical density."""
+    return np.clip(255 * np.exp(-density), 0, 255).astype(np.uint8)
 
 
 def hue(pixels: Pixels, degrees: float) -> Pixels:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dala.data import DataError, breakhis, mini_ddsm
@@ -26,6 +27,8 @@ from dala.training.metrics import with_intervals
 from dala.training.recipe import SIZE, Recipe
 
 Progress = Callable[[int, int], None]
+
+PROBE_STRENGTH = 1e-3  # C of the linear probes
 
 
 def cross_validate(
@@ -61,7 +64,7 @@ def cross_validate(
                 }
                 if repeat == 0:  # the networks of one division serve every later question about new patients
                     state = {name: value.contiguous() for name, value in net.state_dict().items()}
-                    save_file(state, folder / f"fold-{repeat}-{number}" / "network.safetensors")
+                    save_file(state, network_of_fold(folder, number))
                 np.savez(done, plain=seen["plain"], stain_shift=seen["stain_shift"])
             with np.load(done) as kept:
                 network[repeat, test], shifted[repeat, test] = kept["plain"], kept["stain_shift"]
@@ -79,7 +82,7 @@ def cross_validate(
         predictions["teacher"] = teacher
     scores = {name: with_intervals(labels, probabilities, groups) for name, probabilities in predictions.items()}
     return {
-        "protocol": f"grouped cross-validation by accession number, {folds} folds, {repeats} repeats, predictions "
+        "protocol": f"grouped cross-validation by accession number, {divided(folds, repeats)}, predictions "
         "pooled within a repeat and scores averaged over the repeats; 95 % intervals: bootstrap over accession groups",
         "command": "python -m dala crossvalidate breakhis --data ROOT",
         "data": described(dataset),
@@ -102,6 +105,11 @@ def cross_validate(
             "probabilities": {name: values.round(6).tolist() for name, values in predictions.items()},
         },
     }
+
+
+def divided(folds: int, repeats: int) -> str:
+    """How often a cross-validation divided the pictures, in words."""
+    return f"{folds} folds, {repeats} repeat{'' if repeats == 1 else 's'}"
 
 
 def described(dataset: breakhis.Dataset) -> dict[str, Any]:
@@ -132,13 +140,34 @@ def by_group(labels: NDArray[np.int64], groups: NDArray[np.str_], probabilities:
     return table
 
 
-def frozen_features(features: TrunkFeatures, backbone: Backbone) -> NDArray[np.float64]:
-    """Pooled features (N, 2048) of the plain view from the last ImageNet block as it comes, without attention."""
+def kept_networks(folder: Path, folds: int) -> tuple[DALAResNet50, ...]:
+    """The networks of the first repeat's folds, as `cross_validate` left them; DataError where one is missing."""
+    networks = []
+    for number in range(folds):
+        path = network_of_fold(folder, number)
+        if not path.is_file():
+            raise DataError("The folds' networks are missing; `python -m dala crossvalidate breakhis` keeps them.")
+        net = DALAResNet50()
+        net.load_state_dict(load_file(path))
+        networks.append(net.eval().requires_grad_(False).to(memory_format=torch.channels_last))
+    return tuple(networks)
+
+
+def network_of_fold(folder: Path, number: int) -> Path:
+    """Where the network of a fold of the first repeat is kept."""
+    return folder / f"fold-0-{number}" / "network.safetensors"
+
+
+def last_block(backbone: Backbone) -> nn.Module:
+    """From the trunk's output to pooled features (N, 2048): the last ImageNet block as it comes, without attention."""
     net = DALAResNet50()
     net.load_imagenet(backbone)
-    net.eval()
-    pooled = nn.Sequential(net.layer4.get_submodule("blocks"), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return apply_to_view(pooled, features, "plain", np.arange(len(features.views["plain"])))
+    return nn.Sequential(net.layer4.get_submodule("blocks"), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+
+
+def frozen_features(features: TrunkFeatures, backbone: Backbone) -> NDArray[np.float64]:
+    """Pooled features (N, 2048) of the plain view by `last_block`."""
+    return apply_to_view(last_block(backbone), features, "plain", np.arange(len(features.views["plain"])))
 
 
 def colour_statistics(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -153,14 +182,24 @@ def linear_probe(
     groups: NDArray[np.str_],
     training: NDArray[np.int64],
     test: NDArray[np.int64],
-    strength: float = 1e-3,
+    strength: float = PROBE_STRENGTH,
 ) -> NDArray[np.float64]:
-    """Probability of malignant for the test pictures by group-balanced logistic regression on standardised features."""
-    weights = group_weights(labels[training], groups[training])
-    rows, biases = logistic_regression(x[training], labels[training], weights, strength)
-    logits = x[test] @ rows.T + biases
-    answer: NDArray[np.float64] = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+    """Probability of malignant for the test pictures by `fitted_probe`."""
+    rows, biases = fitted_probe(x, labels, groups, training, strength)
+    answer: NDArray[np.float64] = softmax(x[test] @ rows.T + biases)[:, 1]
     return answer
+
+
+def fitted_probe(
+    x: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.str_],
+    training: NDArray[np.int64],
+    strength: float = PROBE_STRENGTH,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Group-balanced logistic regression on standardised features; weights and biases as `logistic_regression` has."""
+    weights = group_weights(labels[training], groups[training])
+    return logistic_regression(x[training], labels[training], weights, strength)
 
 
 def evaluate(dataset: breakhis.Dataset, model: Model, progress: Progress | None = None) -> dict[str, Any]:

@@ -34,8 +34,9 @@ from dala.nets.familiarity import (
 )
 from dala.nets.runtime import Model, load_model, look, network_input
 from dala.nets.weights import read_card
-from dala.training import gate_pictures
-from dala.training.gate_pictures import Item, Kind, all_kinds, jpeg
+from dala.training import changes, gate_pictures
+from dala.training.changes import jpeg
+from dala.training.gate_pictures import Item, Kind, all_kinds
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -87,7 +88,8 @@ def fit_and_measure(
     pixels = load_pixels(dataset.records, model.card.size)
     folder = runs / f"gate-{_made_of(model)}"
     # A change of the code that makes the pictures makes other pictures.
-    made = folder / hashlib.sha256(Path(gate_pictures.__file__).read_bytes()).hexdigest()[:8]
+    code = b"".join(Path(str(module.__file__)).read_bytes() for module in (gate_pictures, changes))
+    made = folder / hashlib.sha256(code).hexdigest()[:8]
     bars = progress or (lambda name: lambda done, total: None)
 
     groups = [str(group) for group in dataset.groups]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from dala.data import DataError, breakhis
 from dala.data.augment import HED
 from dala.data.pixels import read_rgb
 from dala.phantoms import PHANTOMS, draw
+from dala.training.changes import blur, density, from_density, jpeg, noise, restain, scaled
 
 Pixels = NDArray[np.uint8]
 Expected = Literal["accept", "refuse", "report"]
@@ -278,11 +278,11 @@ def _other_stain(patches: list[Item], ship: Any) -> list[Kind]:
 
 
 def _brown(pixels: Pixels, random: np.random.Generator) -> Pixels:
-    dyes = _density(pixels) @ np.linalg.inv(HED.numpy())
+    dyes = density(pixels) @ np.linalg.inv(HED.numpy())
     brown = HED.numpy().copy()
     brown[1] = (0.268, 0.570, 0.776)
     dyes = np.stack([0.6 * dyes[..., 0], random.uniform(0.8, 1.6) * dyes[..., 1], 0 * dyes[..., 2]], 2)
-    return _from_density(np.maximum(dyes, 0) @ brown)
+    return from_density(np.maximum(dyes, 0) @ brown)
 
 
 def _swapped(pixels: Pixels, random: np.random.Generator) -> Pixels:
@@ -399,45 +399,6 @@ def _data_sets(others: Path) -> list[Kind]:
 
 def _of_files(name: str, family: str, files: list[Path], about: str) -> Kind:
     return Kind(name, family, "report", about, lambda: (Item(np.asarray(read_rgb(p)), p.stem) for p in files))
-
-
-# Changes
-
-
-def jpeg(pixels: Pixels, quality: int) -> Pixels:
-    """The picture after a round through JPEG."""
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    return np.array(Image.open(file))
-
-
-def blur(pixels: Pixels, sigma: float) -> Pixels:
-    """Gaussian blur, sigma in pixels."""
-    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8)
-
-
-def noise(pixels: Pixels, random: np.random.Generator, level: float) -> Pixels:
-    """Independent Gaussian noise of a standard deviation in grey levels."""
-    return np.clip(pixels + random.normal(0, level, pixels.shape), 0, 255).astype(np.uint8)
-
-
-def scaled(pixels: Pixels, factor: Any) -> Pixels:
-    """Grey levels times a factor (or one a channel), clipped as a camera does."""
-    return np.clip(pixels * factor, 0, 255).astype(np.uint8)
-
-
-def restain(pixels: Pixels, amounts: NDArray[np.float64]) -> Pixels:
-    """Amounts of haematoxylin, eosin and residual multiplied in optical density (Ruifrok & Johnston 2001)."""
-    dyes = _density(pixels) @ np.linalg.inv(HED.numpy())
-    return _from_density((dyes * amounts) @ HED.numpy())
-
-
-def _density(pixels: Pixels) -> NDArray[np.float64]:
-    return -np.log(np.maximum(pixels, 1) / 255.0)
-
-
-def _from_density(density: NDArray[np.float64]) -> Pixels:
-    return np.clip(255 * np.exp(-density), 0, 255).astype(np.uint8)
 
 
 def _as_rgb(grey: NDArray[Any]) -> Pixels:

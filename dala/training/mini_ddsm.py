@@ -35,7 +35,15 @@ from dala.nets.calibration import softmax
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.runtime import Model, network_input
-from dala.training.evaluate import Progress, frozen_features, known_groups, served_probabilities
+from dala.training.evaluate import (
+    PROBE_STRENGTH,
+    Progress,
+    divided,
+    fitted_probe,
+    frozen_features,
+    known_groups,
+    served_probabilities,
+)
 from dala.training.fit import (
     CHUNK,
     TrunkFeatures,
@@ -46,7 +54,6 @@ from dala.training.fit import (
     views_through,
     with_teacher,
 )
-from dala.training.head_start import logistic_regression
 from dala.training.metrics import multiclass_scores, with_intervals
 from dala.training.recipe import Recipe
 
@@ -66,7 +73,6 @@ RECIPE = Recipe(
     geometric=FRAMED,
 )
 PROBE_SIDE = 224  # of the probes of whole and masked films
-PROBE_STRENGTH = 1e-3
 HALO = 5  # pixels by which the breast is masked out more widely than it was found
 BLANK = 128
 NETWORK, WHOLE_FILM, MASKED_OUT = "dala_resnet50", "whole_film_dala_resnet50", "masked_out_probe"
@@ -242,7 +248,7 @@ def cross_validate(
         for letter in sorted(set(dataset.letters))
     }
     return {
-        "protocol": f"grouped cross-validation by case, {folds} folds, {repeats} repeats (1 of the network on the "
+        "protocol": f"grouped cross-validation by case, {divided(folds, repeats)} (1 of the network on the "
         "whole film), predictions pooled within a repeat and scores averaged over the repeats; 95 % intervals: "
         "bootstrap over cases",
         "command": COMMAND,
@@ -360,8 +366,7 @@ def probe(
     strength: float = PROBE_STRENGTH,
 ) -> Floats:
     """Class probabilities (len(test), classes) by group-balanced logistic regression on standardised features."""
-    weights = group_weights(labels[training], groups[training])
-    rows, biases = logistic_regression(x[training], labels[training], weights, strength)
+    rows, biases = fitted_probe(x, labels, groups, training, strength)
     answer: Floats = softmax(x[test] @ rows.T + biases)
     return answer
 

@@ -15,22 +15,28 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from scipy.stats import bootstrap
 from torch import nn
 
-from dala.data import DataError, breakhis
+from dala.data import breakhis
 from dala.data.pixels import load_pixels
-from dala.data.splits import group_weights, grouped_folds
+from dala.data.splits import grouped_folds
 from dala.nets.calibration import softmax
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.runtime import network_input
 from dala.training import changes as changes_module
 from dala.training.changes import CHANGES, Change
-from dala.training.evaluate import colour_statistics, described, frozen_features, write_json
+from dala.training.evaluate import (
+    colour_statistics,
+    described,
+    fitted_probe,
+    frozen_features,
+    kept_networks,
+    last_block,
+    write_json,
+)
 from dala.training.fit import device_of, reduced_precision, trunk_features
-from dala.training.head_start import logistic_regression
 from dala.training.metrics import Interval, binary_scores, with_intervals
 from dala.training.recipe import SIZE, Recipe
 
@@ -39,7 +45,6 @@ Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
 FOLDS = 5  # those of the first repeat of `crossvalidate`
-PROBE_STRENGTH = 1e-3  # that of `linear_probe`
 MODELS = ("dala_resnet50", "linear_probe", "colour_only")
 CHUNK = 32
 
@@ -51,21 +56,9 @@ class Judges:
     networks: tuple[DALAResNet50, ...]
     probes: tuple[tuple[Floats, Floats], ...]
     colours: tuple[tuple[Floats, Floats], ...]
+    last_block: nn.Module  # ImageNet's own, for the linear probe
     fold_of: dict[str, int]
     enlarged: int
-
-
-def kept_networks(folder: Path, folds: int = FOLDS) -> tuple[DALAResNet50, ...]:
-    """The fold networks of the first repeat, as `crossvalidate` left them; raises DataError where they are missing."""
-    networks = []
-    for number in range(folds):
-        path = folder / f"fold-0-{number}" / "network.safetensors"
-        if not path.is_file():
-            raise DataError("The folds' networks are missing; `python -m dala crossvalidate breakhis` keeps them.")
-        net = DALAResNet50()
-        net.load_state_dict(load_file(path))
-        networks.append(net.eval().requires_grad_(False).to(memory_format=torch.channels_last))
-    return tuple(networks)
 
 
 def judges(dataset: breakhis.Dataset, pixels: Pixels, backbone: Backbone, recipe: Recipe, folder: Path) -> Judges:
@@ -74,36 +67,30 @@ def judges(dataset: breakhis.Dataset, pixels: Pixels, backbone: Backbone, recipe
     splits = grouped_folds(labels, groups, FOLDS, seed=0)
     frozen = frozen_features(trunk_features(pixels, backbone, recipe, folder), backbone)
     statistics = colour_statistics(pixels)
-
-    def fitted(x: Floats, training: NDArray[np.intp]) -> tuple[Floats, Floats]:
-        weights = group_weights(labels[training], groups[training])
-        return logistic_regression(x[training], labels[training], weights, PROBE_STRENGTH)
-
     return Judges(
-        kept_networks(folder),
-        tuple(fitted(frozen, training) for training, _ in splits),
-        tuple(fitted(statistics, training) for training, _ in splits),
+        kept_networks(folder, FOLDS),
+        tuple(fitted_probe(frozen, labels, groups, training) for training, _ in splits),
+        tuple(fitted_probe(statistics, labels, groups, training) for training, _ in splits),
+        last_block(backbone),
         {str(group): number for number, (_, test) in enumerate(splits) for group in groups[test]},
         recipe.enlarged,
     )
 
 
-def judged(pictures: Pixels, groups: NDArray[np.str_], by: Judges, plain_block: nn.Module) -> dict[str, Floats]:
+def judged(pictures: Pixels, groups: NDArray[np.str_], by: Judges) -> dict[str, Floats]:
     """Probability of malignant, (N,), by each of MODELS, of pictures (N, S, S, 3) uint8 of these groups.
 
-    A group that no fold knows is judged by all folds; its probability is their mean. `plain_block` is ImageNet's own
-    layer4, pooled, for the linear probe.
+    A group that no fold knows is judged by all folds; its probability is their mean.
     """
     device, folds = device_of(), range(len(by.networks))
     answers = {name: np.zeros((len(folds), len(pictures))) for name in MODELS}
     asked = np.array([[by.fold_of.get(str(group), fold) == fold for group in groups] for fold in folds])
-    trunk = by.networks[0].trunk.to(device)
-    plain_block.to(device)
+    trunk, last = by.networks[0].trunk.to(device), by.last_block.to(device)
     with torch.no_grad(), reduced_precision(device):
         for start in range(0, len(pictures), CHUNK):
             part = slice(start, start + CHUNK)
             maps = trunk(network_input(pictures[part], by.enlarged).to(device))
-            features = plain_block(maps).double().cpu().numpy()
+            features = last(maps).double().cpu().numpy()
             for fold, net in enumerate(by.networks):
                 mine = np.flatnonzero(asked[fold, part])
                 if len(mine):
@@ -144,7 +131,6 @@ def robustness(
     chosen = sample(dataset.groups, each)
     labels, groups = dataset.labels[chosen], dataset.groups[chosen]
     by = judges(dataset, pixels, backbone, recipe, folder)
-    block = _plain_block(backbone)
     # A change of the code that changes pictures makes other pictures.
     made = hashlib.sha256(Path(changes_module.__file__).read_bytes()).hexdigest()[:8]
     bars = progress or (lambda name: lambda done, total: None)
@@ -153,7 +139,7 @@ def robustness(
         done = folder / f"robustness-{each}-{made}" / f"{name.replace(' ', '_')}.npz"
         if not done.is_file():
             done.parent.mkdir(parents=True, exist_ok=True)
-            found = judged(make(), owners, by, block)
+            found = judged(make(), owners, by)
             partial = done.with_suffix(".partial.npz")
             np.savez(partial, **found)  # type: ignore[arg-type]
             partial.replace(done)
@@ -241,10 +227,3 @@ def _originals(
             row[model] = {"right": right, "auc": binary_scores(labels, answer)["auc"]}
         rows.append(row)
     return rows
-
-
-def _plain_block(backbone: Backbone) -> nn.Module:
-    net = DALAResNet50()
-    net.load_imagenet(backbone)
-    net.eval()
-    return nn.Sequential(net.layer4.get_submodule("blocks"), nn.AdaptiveAvgPool2d(1), nn.Flatten())

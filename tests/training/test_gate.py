@@ -15,8 +15,9 @@ from dala.nets.familiarity import Gaussian, load_familiarity
 from dala.nets.runtime import load_model
 from dala.nets.weights import sha256_of
 from dala.training import gate
+from dala.training.changes import jpeg, restain
 from dala.training.gate import Seen
-from dala.training.gate_pictures import Item, Kind, all_kinds, from_patches, jpeg, restain
+from dala.training.gate_pictures import Item, Kind, all_kinds, from_patches
 from tests.training.conftest import draw_tree
 
 

@@ -15,7 +15,7 @@ from dala.nets.imagenet import Backbone
 from dala.nets.runtime import network_input
 from dala.training import robustness as module
 from dala.training.changes import Change
-from dala.training.evaluate import cross_validate
+from dala.training.evaluate import cross_validate, kept_networks
 from dala.training.recipe import Recipe
 from dala.training.robustness import judged, judges, mean_shift, robustness, sample, scored
 from tests.training.conftest import draw_tree
@@ -46,7 +46,7 @@ def test_unchanged_pictures_get_the_answers_of_the_cross_validation(
 ) -> None:
     pixels = load_pixels(dataset.records)
     by = judges(dataset, pixels, backbone, recipe, folder)
-    found = judged(pixels, dataset.groups, by, module._plain_block(backbone))
+    found = judged(pixels, dataset.groups, by)
     for name, file in (("dala_resnet50", "held_out"), ("linear_probe", "linear_probe"), ("colour_only", "colour_only")):
         np.testing.assert_allclose(found[name], np.load(folder / f"{file}.npy")[0], atol=0.02)  # bfloat16
 
@@ -56,7 +56,7 @@ def test_an_unknown_group_is_judged_by_every_fold(
 ) -> None:
     pixels = load_pixels(dataset.records)
     by = judges(dataset, pixels, backbone, recipe, folder)
-    found = judged(pixels[:2], np.array(["elsewhere", "elsewhere"]), by, module._plain_block(backbone))
+    found = judged(pixels[:2], np.array(["elsewhere", "elsewhere"]), by)
     with torch.no_grad():
         each = [net(network_input(pixels[:2], recipe.enlarged)).softmax(1)[:, 1].numpy() for net in by.networks]
     np.testing.assert_allclose(found["dala_resnet50"], np.mean(each, 0), atol=0.02)
@@ -116,4 +116,4 @@ def test_the_file_holds_what_was_judged_and_a_second_run_judges_nothing(
 
 def test_missing_networks_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="crossvalidate breakhis"):
-        module.kept_networks(tmp_path)
+        kept_networks(tmp_path, 5)
