@@ -86,12 +86,26 @@ def metrics_of(path: Path, recipe: Recipe, dataset: breakhis.Dataset, imagenet: 
                     for other in ("dala_resnet50_stain_shift", "linear_probe", "colour_only", "teacher")
                     if other in record["scores"]
                 },
+                "by_group": record["by_group"],
             }
     return {
         "protocol": "not measured: no cross-validation of this recipe on these pictures was found",
         "command": "python -m dala crossvalidate breakhis --data ROOT",
         "values": {},
     }
+
+
+def mostly_wrong(metrics: dict[str, Any], dataset: breakhis.Dataset) -> list[str]:
+    """A sentence on the accession groups whose pictures were mostly called wrong while held out, if there are any."""
+    subtypes = {record.accession: breakhis.SUBTYPES[record.subtype].name for record in dataset.records}
+    wrong = [
+        f"{group} ({subtypes[group]}, {row['pictures']} pictures)"
+        for group, row in metrics.get("by_group", {}).items()
+        if (row["called_malignant"] > 0.5) != (row["malignant"] > 0)
+    ]
+    if not wrong:
+        return []
+    return [f"Held out, most pictures of these accession groups were called wrong: {', '.join(wrong)}."]
 
 
 def card_fields(
@@ -148,7 +162,7 @@ def card_fields(
         "limits": [
             "Few benign patients: specificity is known only roughly.",
             NOT_CALIBRATED,
-            "Mucinous carcinoma is often called benign, adenosis malignant.",
+            *mostly_wrong(metrics, dataset),
             "Colour alone separates much of this data set; part of the accuracy may be stain and not morphology.",
             "The gate keeps out what is no H&E or unlike the training pictures; some near misses pass, such as other "
             "magnifications (evidence/gate_breakhis.json).",

@@ -412,7 +412,7 @@ def test_training_calibrates_from_the_predictions_beside_its_evidence(
         "probabilities": {"dala_resnet50": sigmoid(draw.normal(2 * dataset.labels - 1.0, 1, (2, 33))).tolist()},
     }
     evidence, out = tmp_path / "cv.json", tmp_path / "tiny.safetensors"
-    evidence.write_text(json.dumps({**head, "scores": dict.fromkeys(names, figure)}))
+    evidence.write_text(json.dumps({**head, "scores": dict.fromkeys(names, figure), "by_group": {}}))
     (tmp_path / "cv_predictions.json").write_text(json.dumps({**head, **predictions}))
     card = ship.train_breakhis(tree, 200, "auto", tmp_path / "runs", evidence, 0, out)
     assert card is not None

