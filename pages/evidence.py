@@ -391,7 +391,7 @@ def robustness(source: Source) -> None:
 def ablation(source: Source) -> None:
     points = source.take(evidence.comparison_points)
     if points:
-        interval_chart(points, "Difference in AUC", "ablation", zero=True)
+        interval_chart(points, "Difference in AUC", source.file.name, zero=True)
     st.markdown(
         "Right of the dotted line the first network is better; an interval that crosses it shows no difference. "
         + source.take(evidence.parts_verdict)
@@ -486,6 +486,12 @@ SECTIONS = (
         robustness,
     ),
     Section("ablation", "What its parts are worth", "Do the attention and the dual-activated head help?", ablation),
+    Section(
+        "ablation_by_labels",
+        "Its parts, trained on labels",
+        "The shipped recipe leaves the parts little to do. Do they help where labels alone train them?",
+        ablation,
+    ),
     Section("benchmark", "Other networks", "Would another network do better on the same folds?", benchmark),
     Section(
         "mini_ddsm",
