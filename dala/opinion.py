@@ -77,8 +77,7 @@ def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:
 
     For two classes these are exact mirrors of each other. Only the head is differentiated.
     """
-    count = len(prediction.classes)
-    targets = (torch.eye(count) * count - 1) / (count - 1)
+    targets = margins(len(prediction.classes))
     maps = signed_maps(prediction.head, prediction.activations, targets) / len(prediction.views)
     first = prediction.views[0]
     if first.mirrored:
@@ -87,6 +86,11 @@ def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:
         name: SignedMap(stitch(one, prediction.grid).numpy(), name, first.part)
         for name, one in zip(prediction.classes, maps, strict=True)
     }
+
+
+def margins(classes: int) -> torch.Tensor:
+    """The targets of the maps, (classes, classes): each class's logit minus the mean of the other logits."""
+    return (torch.eye(classes) * classes - 1) / (classes - 1)
 
 
 def display_picture(patch: Patch) -> np.ndarray:

@@ -178,6 +178,19 @@ def normalised(x: Tensor) -> Tensor:
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
+def probabilities_of(pictures: np.ndarray, model: Model) -> np.ndarray:
+    """Probabilities (N, classes) float64 of pictures as views, (N, V, size, size, 3) uint8, by the rule of `predict`.
+
+    All of them in one pass, so the caller bounds N times V.
+    """
+    count, views = pictures.shape[:2]
+    with torch.no_grad():
+        x = network_input(pictures.reshape(-1, *pictures.shape[2:]), model.card.enlarged)
+        logits = model.net(x).to(torch.float64).reshape(count, views, -1).mean(1).numpy()
+    calibration = model.card.calibration
+    return softmax(logits) if calibration is None else calibration.probabilities(logits)
+
+
 def predict(patch: Patch, model: Model) -> Prediction:
     """One forward pass over the views of a patch; any number of threads may call it with the same model."""
     start = time.perf_counter()
