@@ -6,7 +6,7 @@ Both run the network many more times than the opinion did, and are asked for onl
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -39,6 +39,11 @@ class SteadyMap:
         """Share of the cells with positive evidence that are not unstable, 0..1; 0 if there are none."""
         positive = self.mean.values > 0
         return float((positive & ~self.unstable).sum() / positive.sum()) if positive.any() else 0.0
+
+
+def steadied(opinion: Opinion, maps: dict[str, SteadyMap]) -> Opinion:
+    """The same opinion with its maps replaced by the steadier ones that `steady` made of it."""
+    return replace(opinion, maps={name: one.mean for name, one in maps.items()}, steadied=True)
 
 
 def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress | None = None) -> EffectCurve:

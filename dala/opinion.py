@@ -40,6 +40,7 @@ class Opinion:
     prediction: Prediction
     maps: dict[str, SignedMap]
     model: Model
+    steadied: bool = False  # whether the maps are those of `dala.inquiry.steady`
 
     @property
     def seen(self) -> str:
@@ -265,8 +266,9 @@ def explanation_record(opinion: Opinion, explanation: Explanation) -> dict[str, 
     return {
         **prediction_record(opinion, anyway=True),
         "target": explanation.target,
-        "method": "signed Grad-CAM of the margin at the attended layer4 output; dynamic threshold on the bilinearly "
-        "enlarged map",
+        "method": "signed Grad-CAM of the margin at the attended layer4 output"
+        + (", mean over eight symmetries and four half-stride shifts" if opinion.steadied else "")
+        + "; dynamic threshold on the bilinearly enlarged map",
         "map": {
             "height": raw.values.shape[0],
             "width": raw.values.shape[1],

@@ -24,6 +24,7 @@ from pages._shared import (
     SHAPES,
     known_group,
     model_or_stop,
+    percent,
     plain,
     require_frame,
 )
@@ -54,11 +55,6 @@ def phantom_png(name: str) -> bytes:
 @st.cache_resource(show_spinner="The model looks at the picture …", max_entries=8)
 def opinion_of(data: bytes, name: str, _model: Model) -> Opinion:
     return second_opinion(data, _model, name)
-
-
-def percent(probability: float) -> str:
-    """Never 100 %: rounding must not make a model certain."""
-    return "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
 
 
 def samples() -> dict[str, Path]:
