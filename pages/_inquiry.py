@@ -68,7 +68,8 @@ def show_steadiness(opinion: Opinion, explanation: Explanation, colour_map: str)
     height, width = opinion.picture.shape[:2]
     size = (width, height)
     spread = np.asarray(cv2.resize(found.spread, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-    hatched = cv2.resize(found.unstable.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+    doubtful = found.unstable & (found.mean.values > 0)
+    hatched = cv2.resize(doubtful.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
     kept = explanation.regions.mask
     picture, words = st.columns([1, 2], gap="medium")
     drawn = spread_overlay(opinion.picture, spread, hatched, explanation.panels.limit, colour_map)
@@ -77,8 +78,8 @@ def show_steadiness(opinion: Opinion, explanation: Explanation, colour_map: str)
     )
     shaky = 100 * (hatched & kept).sum() / max(1, kept.sum())
     words.markdown(
-        f"**How steady is the map?** Of the cells that speak for {explanation.target}, {percent(found.agreement)} do so "
-        f"in at least seven of the picture's eight flips and quarter turns. Of the marked area, {shaky:.0f} % is "
+        f"**How steady is the map?** Of the cells that speak for {explanation.target}, {percent(found.agreement)} do "
+        f"so in at least seven of the picture's eight flips and quarter turns. Of the marked area, {shaky:.0f} % is "
         "unstable: hatched, because there the sign depends on which way round the picture lies, and tissue has no way "
         "round."
     )
@@ -87,7 +88,7 @@ def show_steadiness(opinion: Opinion, explanation: Explanation, colour_map: str)
 @st.fragment
 def show_effect(opinion: Opinion, explanation: Explanation) -> None:
     """The effect curve, measured when the person asks for it."""
-    st.subheader("Does the model need what is marked?", anchor=False)
+    st.markdown("**Does the model need what is marked?**")
     target = explanation.target
     if not opinion.maps[target].has_evidence:
         st.markdown(f"Nothing speaks for {target}, so there is no part to show or to take away.")
@@ -137,13 +138,16 @@ def chart(curve: EffectCurve, current: float) -> go.Figure:
             hovertemplate="%{x:.1f} % of the picture (threshold %{customdata:.3g}): %{y:.2f}"
             "<extra>%{fullData.name}</extra>",
         )
-    figure.add_hline(curve.whole, line={"color": "grey", "width": 1}, annotation_text="whole picture",
-                     annotation_position="top left")  # fmt: skip
-    figure.add_hline(curve.nothing, line={"color": "grey", "width": 1, "dash": "dot"},
-                     annotation_text="replacement alone", annotation_position="bottom left")  # fmt: skip
+    ends = [0, 100 * float(curve.kept_area[-1])]
+    for name, level, dash in (("whole picture", curve.whole, "solid"), ("replacement alone", curve.nothing, "dot")):
+        line = {"color": "grey", "width": 1.5, "dash": dash}
+        figure.add_scatter(x=ends, y=[level, level], name=name, mode="lines", line=line, hoverinfo="name+y")
     if current > 0:
-        figure.add_vline(100 * current, line={"color": "grey", "width": 1.5}, annotation_text="your threshold",
-                         annotation_position="top right")  # fmt: skip
+        figure.add_vline(
+            100 * current,
+            line={"color": "grey", "width": 1.5},
+            annotation={"text": "your threshold", "yref": "paper", "y": 1.08, "yanchor": "top", "showarrow": False},
+        )
     if curve.suggested is not None:
         figure.add_scatter(
             x=[100 * curve.kept_area[curve.suggested]],
@@ -156,7 +160,7 @@ def chart(curve: EffectCurve, current: float) -> go.Figure:
     figure.update_layout(
         height=CHART_HEIGHT,
         margin={"l": 0, "r": 0, "t": 24, "b": 0},
-        legend={"orientation": "h", "y": -0.3},
+        legend={"orientation": "h", "y": -0.25, "yanchor": "top"},
         xaxis={"title": "marked area (% of the picture)", "rangemode": "tozero", "fixedrange": True},
         yaxis={"title": f"probability of {curve.target}", "range": [-0.02, 1.05], "fixedrange": True},
     )

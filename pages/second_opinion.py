@@ -17,6 +17,7 @@ from dala.intake.image import MAXIMUM_BYTES, PICTURE_SUFFIXES, IntakeError
 from dala.nets.runtime import Model, Prediction
 from dala.opinion import Opinion, explain, explanation_record, second_opinion
 from dala.phantoms import PHANTOMS, Phantom, draw
+from pages._inquiry import show_effect, show_steadiness, steadied_if_wanted
 from pages._shared import (
     HANDED,
     NOT_SURE,
@@ -299,6 +300,7 @@ def headline(model: Model) -> tuple[str, str]:
 def show_explanation(opinion: Opinion) -> None:
     """Controls, the three panels and the regions. A fragment: moving a slider redraws this and runs no network."""
     picture = opinion.patch.sha256[:12]
+    opinion = steadied_if_wanted(opinion)
     first, second, third, fourth = st.columns([3, 3, 4, 2], vertical_alignment="bottom")
     target = first.segmented_control(
         "Evidence towards",
@@ -368,6 +370,7 @@ def show_explanation(opinion: Opinion) -> None:
             column_config={column: st.column_config.NumberColumn(format="%.1f") for column in (AREA, EVIDENCE)},
             hide_index=True,
         )
+    show_steadiness(opinion, explanation, colour_map)
     rows, columns = opinion.maps[target].values.shape
     st.caption(
         f"Coloured where the evidence for {target} is positive. The map has {rows} x {columns} cells, enlarged "
@@ -383,6 +386,7 @@ def show_explanation(opinion: Opinion) -> None:
     ]
     for column, (label, content, file, kind) in zip(st.columns(len(downloads)), downloads, strict=True):
         column.download_button(label, content, file, kind, on_click="ignore", width="stretch")
+    show_effect(opinion, explanation)
 
 
 def colour_limit(maximum: float) -> float:

@@ -163,11 +163,11 @@ def spread_overlay(
     as the strongest evidence has that colour. The hatch is drawn in dark and light, to be seen on any tissue.
     """
     result = _blend(picture, spread, spread > 0, limit, colour_map, 0.6)
-    step = max(6, min(picture.shape[:2]) // 40)
+    width = max(1, min(picture.shape[:2]) // 200)
     rows, columns = np.indices(unstable.shape)
-    diagonal = (rows + columns) % step
-    result[unstable & (diagonal < step // 3)] = LIGHT
-    result[unstable & (diagonal >= step // 3) & (diagonal < 2 * step // 3)] = DARK
+    line = (rows + columns) // width % 7
+    result[unstable & (line == 0)] = LIGHT
+    result[unstable & (line == 1)] = DARK
     return result
 
 
