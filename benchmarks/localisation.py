@@ -172,20 +172,37 @@ def rules(fields: list[np.ndarray], masks: list[np.ndarray], parents: np.ndarray
     table = {}
     for rule, parameters in PARAMETERS.items():
 
-        def score(parameter: float, rule: str = rule) -> np.ndarray:
-            return np.array(
-                [overlap(threshold(f, rule, float(parameter)).mask, m) for f, m in zip(fields, masks, strict=True)]
-            )
+        def masks_at(parameter: float, rule: str = rule) -> list[np.ndarray]:
+            return [threshold(field, rule, float(parameter)).mask for field in fields]
 
-        default = score(RULES[rule].default)
-        grid = [score(p) for p in parameters]
-        best = int(np.argmax([one[chosen_on].mean() for one in grid]))
+        def ious(kept: list[np.ndarray]) -> np.ndarray:
+            return np.array([overlap(one, mask) for one, mask in zip(kept, masks, strict=True)])
+
+        def pure(kept: list[np.ndarray]) -> np.ndarray:
+            """Share of what is kept that lies in the mask; NaN where nothing is kept."""
+            return np.array([mask[one].mean() if one.any() else np.nan for one, mask in zip(kept, masks, strict=True)])
+
+        default = masks_at(RULES[rule].default)
+        grid = [masks_at(parameter) for parameter in parameters]
+        scores = [ious(kept) for kept in grid]
+        best = int(np.argmax([one[chosen_on].mean() for one in scores]))
+        some = ~np.isnan(pure(default))
         table[rule] = {
             "default": RULES[rule].default,
-            "iou_at_default": interval(default.tolist(), parents),
+            "iou_at_default": interval(ious(default).tolist(), parents),
+            "precision_at_default": interval(pure(default)[some].tolist(), parents[some]),
+            "kept_at_default": float(np.mean([one.mean() for one in default])),
             "chosen": round(float(parameters[best]), 3),
-            "iou_at_chosen": interval(grid[best][~chosen_on].tolist(), parents[~chosen_on]),
-            "curve": [[round(float(p), 3), float(one.mean())] for p, one in zip(parameters, grid, strict=True)],
+            "iou_at_chosen": interval(scores[best][~chosen_on].tolist(), parents[~chosen_on]),
+            "curve": [
+                {
+                    "parameter": round(float(parameter), 3),
+                    "iou": float(one.mean()),
+                    "precision": float(np.nanmean(pure(kept))),
+                    "kept": float(np.mean([part.mean() for part in kept])),
+                }
+                for parameter, one, kept in zip(parameters, scores, grid, strict=True)
+            ],
         }
     return table
 

@@ -166,7 +166,7 @@ def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, objec
         "gate": gate_record(gate),
     }
     if gate.reason is not None and not anyway:
-        return record | no_verdict(opinion.model) | {"ms": round(prediction.milliseconds, 1)}
+        return record | no_verdict(opinion.model) | ran_on(prediction)
     decisive = prediction.default_set
     return {
         **record,
@@ -179,8 +179,13 @@ def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, objec
         "not_sure": None if decisive is None else decisive.not_sure,
         "sets": {f"{one.alpha:.2f}": list(one.classes) for one in prediction.sets},
         "weights": opinion.model.name,
-        "ms": round(prediction.milliseconds, 1),
+        **ran_on(prediction),
     }
+
+
+def ran_on(prediction: Prediction) -> dict[str, object]:
+    """What computed a prediction, and how long that took in milliseconds."""
+    return {"engine": prediction.engine, "ms": round(prediction.milliseconds, 1)}
 
 
 def gate_record(gate: Gate) -> dict[str, object]:
@@ -230,6 +235,7 @@ def no_verdict(model: Model) -> dict[str, object]:
         "not_sure": None,
         "sets": {},
         "weights": model.name,
+        "engine": None,
         "ms": None,
     }
 
