@@ -213,7 +213,9 @@ def test_colours_are_those_of_the_exports(page: Page) -> None:
 def test_numbers_are_written_as_python_writes_them(page: Page) -> None:
     rng = np.random.default_rng(8)
     values = [0.0, 1.0, 0.5, 6.25, 6.75, 12.5, 13.5, 99.95, 0.05, 1e-5, 123456.0, 999.6, 0.00099996, 9.995e-5, 2.675]
-    values += [float(value) for value in 10.0 ** rng.uniform(-9, 7, 300)] + [int(n) / 16 for n in rng.integers(0, 1600, 99)]
+    values += [float(value) for value in 10.0 ** rng.uniform(-9, 7, 300)] + [
+        int(n) / 16 for n in rng.integers(0, 1600, 99)
+    ]
     written = page.evaluate("v => v.map(x => [rules.general(x), rules.rounded(x, 1), rules.rounded(x, 0)])", values)
     assert written == [[f"{value:.3g}", f"{value:.1f}", f"{value:.0f}"] for value in values]
 
