@@ -102,7 +102,8 @@ def parse(record: object, opinion: Opinion) -> Settings | None:
         )
     except (TypeError, KeyError):
         return None
-    return told if right else None
+    # JavaScript writes 1.0 as 1, which Streamlit's slider would not take for a float.
+    return replace(told, parameter=float(told.parameter), opacity=float(told.opacity)) if right else None
 
 
 def show(opinion: Opinion, settings: Settings) -> Settings:

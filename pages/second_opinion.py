@@ -311,10 +311,11 @@ def show_explanation(opinion: Opinion) -> None:
         "Plain view",
         key=_viewer.PLAIN,
         bind="query-params",
-        help="Pictures drawn by the server and Streamlit's own sliders, for a browser in which the viewer does not run. "
-        "The address of the page remembers it.",
+        help="Pictures drawn by the server and Streamlit's own sliders, for a browser in which the viewer does not "
+        "run. The address of the page remembers it.",
     )
     if not plain_view:
+        st.session_state.pop(_viewer.FAILURE, None)
         try:
             with place:
                 settings = _viewer.show(opinion, settings)
@@ -322,7 +323,7 @@ def show_explanation(opinion: Opinion) -> None:
             place.info(f"The viewer is not available here, so this is the plain view. {plain(str(error))}")
             plain_view = True
     elif _viewer.FAILURE in st.session_state:
-        said = plain(st.session_state.pop(_viewer.FAILURE))
+        said = plain(st.session_state[_viewer.FAILURE])
         place.info(f"The viewer could not run in this browser, so this is the plain view. It said: {said}")
     if plain_view:
         _viewer.leave()
@@ -392,8 +393,8 @@ def readings(regions: Regions) -> dict[str, str]:
 def in_words(settings: Settings, regions: Regions) -> str:
     """One line: the setting and what came of it."""
     rule = RULES[settings.rule]
-    numbers = ", ".join(f"{name.lower()} {value}" for name, value in readings(regions).items())
-    return f"towards {settings.target}, {rule.label}, {rule.parameter} = {settings.parameter:g}: {numbers}."
+    numbers = ", ".join(f"{name.lower()}: {value}" for name, value in readings(regions).items())
+    return f"towards {settings.target}, {rule.label}, {rule.parameter} = {settings.parameter:g}; {numbers}."
 
 
 def plain_controls(place: DeltaGenerator, opinion: Opinion, settings: Settings) -> Settings:

@@ -9,7 +9,7 @@ const NARROW = 640; // CSS pixels
 const LARGEST_PIXEL = 8; // CSS pixels that a pixel of the patch may fill
 const PIXELS_SEEN_FROM = 3; // magnification from which pixels are shown as squares
 const DARK = "#18181b";
-const PANES = [["all", "Side by side"], ["patch", "Patch"], ["gradcam", "Grad-CAM"], ["dt", "DT Grad-CAM"]];
+const PANES = [["all", "All three"], ["patch", "Patch"], ["gradcam", "Grad-CAM"], ["dt", "DT Grad-CAM"]];
 const KINDS = ["patch", "gradcam", "dt"];
 
 const viewers = new WeakMap();
@@ -295,7 +295,7 @@ class Viewer {
     write(".value-area", `${rounded(100 * result.keptArea, 1)} %`);
     write(".value-evidence", `${rounded(100 * result.keptEvidence, 0)} %`);
     write(".value-regions", String(result.regions.length));
-    write(".name-regions", result.dropped ? `Regions (${result.dropped} tiny dropped)` : "Regions");
+    write(".dropped", result.dropped ? ` (${result.dropped} tiny dropped)` : "");
     write(".reason", result.reason ?? "");
     this.drawBar();
   }

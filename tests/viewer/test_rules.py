@@ -1,4 +1,4 @@
-"""The browser's rules against Python's, on the same maps: thresholds, masks, regions and sums are equal to the last bit."""
+"""The browser's rules against Python's on the same maps: thresholds, masks, regions and sums, equal to the last bit."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_outlines_go_once_around_every_region_and_every_hole(page: Page) -> None
     # Where the field crosses the limit between two pixels, the line does too.
     (line,) = lines(np.array([[0.25, 1.0]], np.float32))
     assert min(line[:, 0]) == pytest.approx(0.5 + (0.5 - 0.25) / 0.75)
-    # As many lines as OpenCV finds, on noise that was smoothed a little. Its outer lines and holes are 8- and 4-connected too.
+    # As many lines as OpenCV finds, whose outer lines are 8-connected and whose holes are 4-connected too.
     rng = np.random.default_rng(9)
     for _ in range(10):
         noise = np.asarray(cv2.GaussianBlur(rng.standard_normal((60, 80)).astype(np.float32), (0, 0), 1.5))
