@@ -42,6 +42,7 @@ class Viewer {
       }),
     );
     this.layers = { gradcam: document.createElement("canvas"), dt: document.createElement("canvas") };
+    this.ground = document.createElement("canvas"); // the tissue under the present view, the same for all panes
     this.dirty = new Set();
     this.lens = { on: false, kind: null, x: 0, y: 0 };
     this.shown = null;
@@ -115,6 +116,7 @@ class Viewer {
     probe.fillRect(0, 0, 1, 1);
     const [red, green, blue] = probe.getImageData(0, 0, 1, 1).data;
     this.root.style.colorScheme = red + green + blue < 384 ? "dark" : "light";
+    this.font = style.fontFamily;
     if (this.settings) this.touch();
   }
 
@@ -193,7 +195,8 @@ class Viewer {
   /** A change of the settings; `part` is what must be computed anew, `done` sends it to the server. */
   set(change, part, done = false) {
     Object.assign(this.settings, change);
-    this.fill();
+    if (done) this.fill();
+    else this.fillSliders();
     this.touch(part);
     clearTimeout(this.sending);
     if (!done) return;
@@ -209,17 +212,13 @@ class Viewer {
   fill() {
     const { find, settings } = this;
     const rule = this.rule(settings.rule);
-    const decimals = (String(rule.step).split(".")[1] ?? "").length;
     find(`[name=target][value="${CSS.escape(settings.target)}"]`).checked = true;
     find(".rule").value = settings.rule;
     Object.assign(find(".parameter"), { min: rule.minimum, max: rule.maximum, step: rule.step });
-    find(".parameter").value = settings.parameter;
     find(".parameter-name").textContent = `Dynamic threshold: ${rule.parameter} (${rule.unit})`;
-    find(".parameter-value").textContent = settings.parameter.toFixed(decimals);
+    this.fillSliders();
     find(".parameter").setAttribute("aria-label", find(".parameter-name").textContent);
     find(".help").textContent = rule.help;
-    find(".opacity").value = settings.opacity;
-    find(".opacity-value").textContent = settings.opacity.toFixed(2);
     find(".colour-map").value = settings.colour_map;
     find(".fixed").value = settings.fixed ? "fixed" : "";
     find(".limits").hidden = !settings.fixed;
@@ -229,6 +228,17 @@ class Viewer {
     this.panes.dt.caption.textContent = "DT Grad-CAM: above the threshold";
     for (const { pane, caption } of Object.values(this.panes)) {
       pane.setAttribute("aria-label", `${caption.textContent}. Arrows move, plus and minus zoom, 0 fits, L is the lens.`);
+    }
+  }
+
+  fillSliders() {
+    const { find, settings } = this;
+    const decimals = (String(this.rule(settings.rule).step).split(".")[1] ?? "").length;
+    for (const [name, digits] of [["parameter", decimals], ["opacity", 2]]) {
+      const slider = find(`.${name}`);
+      slider.value = settings[name];
+      slider.style.setProperty("--filled", `${(100 * (settings[name] - slider.min)) / (slider.max - slider.min)}%`);
+      find(`.${name}-value`).textContent = settings[name].toFixed(digits);
     }
   }
 
@@ -255,6 +265,7 @@ class Viewer {
       const bytes = new Uint8Array(this.colours.buffer);
       for (let i = 0; i < 256; i++) bytes.set([...table.subarray(3 * i, 3 * i + 3), 255], 4 * i);
       this.paint("gradcam", (i) => field.values[i] > 0);
+      this.drawBar();
     }
     if (fresh || dirty.has("threshold")) {
       this.result = threshold(field, settings.rule, settings.parameter, header.minimum_area);
@@ -270,8 +281,9 @@ class Viewer {
       this.paint("dt", (i) => mask[i]);
       this.read();
     }
-    // The other two pictures do not depend on the threshold.
+    // The tissue and the other two pictures do not depend on the threshold.
     const onlyThreshold = dirty.size === 1 && dirty.has("threshold");
+    if (!onlyThreshold) this.drawGround();
     for (const kind of onlyThreshold ? ["dt"] : KINDS) this.draw(kind);
     dirty.clear();
   }
@@ -297,7 +309,12 @@ class Viewer {
     write(".value-regions", String(result.regions.length));
     write(".dropped", result.dropped ? ` (${result.dropped} tiny dropped)` : "");
     write(".reason", result.reason ?? "");
-    this.drawBar();
+    if (!this.field.hasEvidence) return;
+    const place = Math.min(1, result.threshold / this.limit);
+    const mark = find(".mark");
+    mark.style.left = `${100 * place}%`;
+    mark.firstElementChild.textContent = result.threshold > this.limit ? "threshold: off the bar" : "threshold";
+    mark.style.setProperty("--shift", `${-100 * Math.min(1, Math.max(0, (place - 0.06) / 0.88))}%`);
   }
 
   summary() {
@@ -308,11 +325,11 @@ class Viewer {
 
   drawBar() {
     const { find, field, limit, settings } = this;
-    const [ramp, mark] = [find(".ramp"), find(".mark")];
+    const ramp = find(".ramp");
     const words = field.hasEvidence ? `last colour: ${settings.fixed ? "fixed scale" : "maximum of this picture"}`
       : "no positive evidence: nothing is coloured";
     find(".ticks").replaceChildren();
-    mark.hidden = !field.hasEvidence;
+    find(".mark").hidden = !field.hasEvidence;
     ramp.firstElementChild.hidden = !field.hasEvidence;
     find(".bar-title").textContent = `Grad-CAM, raw, towards ${settings.target}; ${words}`;
     if (!field.hasEvidence) return;
@@ -321,10 +338,6 @@ class Viewer {
     new Uint32Array(colours.data.buffer).set(this.colours);
     ink.putImageData(colours, 0, 0);
 
-    const place = Math.min(1, this.result.threshold / limit);
-    mark.style.left = `${100 * place}%`;
-    mark.firstElementChild.textContent = this.result.threshold > limit ? "threshold: off the bar" : "threshold";
-    mark.style.setProperty("--shift", `${-100 * Math.min(1, Math.max(0, (place - 0.06) / 0.88))}%`);
     const { exponent, values } = ticks(limit, 5);
     find(".bar-title").textContent += exponent ? `; x 1e${exponent}` : "";
     values.forEach(([value, text], index) => {
@@ -548,18 +561,34 @@ class Viewer {
     canvas.dataset.view = [zoom, x, y].map((value) => value.toFixed(4)).join(" ");
   }
 
-  /** One of the three pictures, as it lies under the present view. */
-  content(kind, ink, canvas) {
-    const { view, width, height, result, indices } = this;
-    const ratio = window.devicePixelRatio;
-    const scale = this.scale * ratio;
-    const [left, top] = [canvas.width / 2 - view.x * scale, canvas.height / 2 - view.y * scale];
+  /** How the picture lies on a canvas under the present view: device pixels for each of its own, left and top edge. */
+  place(canvas) {
+    const scale = this.scale * window.devicePixelRatio;
+    return [scale, canvas.width / 2 - this.view.x * scale, canvas.height / 2 - this.view.y * scale];
+  }
+
+  drawGround() {
+    const { ground, width, height } = this;
+    const seen = KINDS.map((kind) => this.panes[kind]).find(({ figure }) => !figure.hidden).canvas;
+    Object.assign(ground, { width: seen.width, height: seen.height });
+    const [scale, left, top] = this.place(ground);
     const source = this.detail && scale > 1 ? this.detail : this.display;
+    const ink = ground.getContext("2d");
     ink.setTransform(scale, 0, 0, scale, left, top);
     ink.imageSmoothingQuality = "high";
     ink.imageSmoothingEnabled = (scale * width) / source.width < PIXELS_SEEN_FROM;
     ink.drawImage(source, 0, 0, width, height);
+  }
+
+  /** One of the three pictures, as it lies under the present view. */
+  content(kind, ink, canvas) {
+    const { result, indices } = this;
+    const ratio = window.devicePixelRatio;
+    ink.setTransform(1, 0, 0, 1, 0, 0);
+    ink.drawImage(this.ground, 0, 0);
     if (kind === "patch" || !indices) return;
+    const [scale, left, top] = this.place(canvas);
+    ink.setTransform(scale, 0, 0, scale, left, top);
     ink.imageSmoothingEnabled = scale < PIXELS_SEEN_FROM;
     ink.globalAlpha = this.settings.opacity;
     ink.drawImage(this.layers[kind], 0, 0);
@@ -567,7 +596,7 @@ class Viewer {
     if (kind !== "dt") return;
     this.stroke(ink, this.lines, ratio / scale);
     ink.setTransform(1, 0, 0, 1, 0, 0);
-    ink.font = `600 ${12 * ratio}px ${getComputedStyle(this.root).fontFamily}`;
+    ink.font = `600 ${12 * ratio}px ${this.font}`;
     ink.textAlign = "center";
     ink.textBaseline = "middle";
     result.regions.forEach((region, index) => {

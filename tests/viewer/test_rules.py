@@ -121,19 +121,19 @@ def smooth(rng: np.random.Generator, height: int, width: int) -> Field:
 def test_random_maps_of_many_sizes(page: Page) -> None:
     rng = np.random.default_rng(0)
     kept = settings = 0
-    for _ in range(240):
-        height, width = (int(side) for side in rng.integers(1, 130, 2))
+    for _ in range(200):
+        height, width = (int(side) for side in rng.integers(1, 100, 2))
         chosen = every_rule(rng, 2)
         kept += compare(page, smooth(rng, height, width), chosen)
         settings += len(chosen)
-    assert settings > 5000
+    assert settings > 4000
     assert kept > settings / 2
 
 
 @pytest.mark.parametrize("shape", [(460, 700), (505, 768), (768, 577)])
 def test_maps_of_the_size_of_the_screen(page: Page, shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(1)
-    assert sum(compare(page, smooth(rng, *shape), every_rule(rng, 2)) for _ in range(3))
+    assert sum(compare(page, smooth(rng, *shape), every_rule(rng, 1)) for _ in range(3))
 
 
 def test_noise_with_thousands_of_parts_that_touch_diagonally(page: Page) -> None:
@@ -146,8 +146,8 @@ def test_noise_with_thousands_of_parts_that_touch_diagonally(page: Page) -> None
 
 def test_ties_are_kept_and_ordered_alike(page: Page) -> None:
     rng = np.random.default_rng(3)
-    for _ in range(60):
-        height, width = (int(side) for side in rng.integers(2, 60, 2))
+    for _ in range(40):
+        height, width = (int(side) for side in rng.integers(2, 50, 2))
         levels = rng.integers(-2, 4, (height, width)).astype(np.float32)
         compare(page, levels, every_rule(rng, 1), float(rng.choice([0.0, MINIMUM_AREA])))
     # Equal squares: area and evidence are the same, so only OpenCV's own order tells them apart.
@@ -177,7 +177,7 @@ def test_degenerate_maps(page: Page, field: Field) -> None:
 
 
 def test_every_step_of_every_slider_on_one_map(page: Page) -> None:
-    field = smooth(np.random.default_rng(5), 92, 140)
+    field = smooth(np.random.default_rng(5), 46, 70)
     compare(
         page,
         field,
