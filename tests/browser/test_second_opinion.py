@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.browser.conftest import Served, Visit
 
 NOTICE = "For research and teaching only, not for diagnosis."
 PANELS = {"patch": "Patch", "gradcam": "Grad-CAM towards", "dt": "DT Grad-CAM: above the threshold"}
+KEPT_AREA = ".viewer .value-area"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,10 @@ def said(page: Page) -> str:
 
 
 def panel(page: Page, name: str) -> Locator:
+    return page.locator(".viewer figure").filter(has_text=re.compile(f"^{PANELS[name]}")).locator("canvas")
+
+
+def plain_panel(page: Page, name: str) -> Locator:
     return page.get_by_test_id("stImage").filter(has_text=PANELS[name]).locator("img").last
 
 
@@ -93,7 +99,7 @@ def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(
     verdict, numbers = said(page), record(page)
     assert numbers["prediction"] in verdict
     before = {name: panel(page, name).screenshot() for name in PANELS}
-    area = page.get_by_test_id("stMetric").filter(has_text="Kept area")
+    area = page.locator(KEPT_AREA)
     shown = area.inner_text()
 
     box = page.get_by_role("slider", name="Dynamic threshold").bounding_box()
@@ -124,7 +130,7 @@ def test_arrow_keys_move_the_slider(visit: Callable[..., Visit], patch: Path) ->
     upload(page, patch)
     wait_for_verdict(page)
     thumb = page.get_by_role("slider", name="Dynamic threshold")
-    area = page.get_by_test_id("stMetric").filter(has_text="Kept area")
+    area = page.locator(KEPT_AREA)
     shown = area.inner_text()
     thumb.focus()
     thumb.press("ArrowRight")
@@ -135,14 +141,17 @@ def test_arrow_keys_move_the_slider(visit: Callable[..., Visit], patch: Path) ->
     assert record(page)["parameter"] == pytest.approx(1.05)
 
 
-def test_downloads_are_the_bytes_on_the_screen(visit: Callable[..., Visit], patch: Path) -> None:
+def test_downloads_are_the_bytes_on_the_screen(visit: Callable[..., Visit], app: Served, patch: Path) -> None:
+    """Of the plain view; what the viewer draws is compared pixel by pixel in test_viewer.py."""
     page = visit().page
+    page.goto(f"{app.url}/?plain=true")
+    settle(page)
     upload(page, patch)
     wait_for_verdict(page)
     for name, button in (("gradcam", "Grad-CAM (PNG)"), ("dt", "DT Grad-CAM (PNG)")):
         content = downloaded(page, button)
         assert content.startswith(b"\x89PNG")
-        assert content == fetched(panel(page, name))
+        assert content == fetched(plain_panel(page, name))
 
 
 def test_the_panels_are_of_one_size_and_seen_without_scrolling(visit: Callable[..., Visit]) -> None:
