@@ -71,6 +71,8 @@ export class Field {
       rows: new Int32Array(height + 1),
       mask: new Uint8Array(width * height),
       kept: new Float64Array(width * height),
+      inside: new Uint8Array((width + 2) * (height + 2)),
+      seen: new Uint8Array((width + 2) * (height + 2)),
     };
   }
 
@@ -267,23 +269,28 @@ const EXITS = [
  */
 export function outlines(field, mask, limit) {
   const { values, width, height } = field;
+  const { inside, seen } = field.scratch; // `seen`: a bit for each edge by which a cell was entered or left
   const wide = width + 2;
-  const inside = new Uint8Array(wide * (height + 2));
+  seen.fill(0);
   for (let y = 0; y < height; y++) inside.set(mask.subarray(y * width, (y + 1) * width), (y + 1) * wide + 1);
   const code = (cell) =>
     inside[cell] | (inside[cell + 1] << 1) | (inside[cell + wide + 1] << 2) | (inside[cell + wide] << 3);
-  const ends = [[0, 1], [1, wide + 1], [wide, wide + 1], [0, wide]];
+  const ends = [0, 1, 1, wide + 1, wide, wide + 1, 0, wide];
   const steps = [-wide, 1, wide, -1];
-  const seen = new Uint8Array(inside.length); // a bit for each edge by which a cell was entered or left
 
   const point = (line, cell, edge) => {
-    let [a, b] = ends[edge].map((offset) => cell + offset);
-    if (!inside[a]) [a, b] = [b, a];
-    const [ax, ay, bx, by] = [(a % wide) - 1, Math.floor(a / wide) - 1, (b % wide) - 1, Math.floor(b / wide) - 1];
+    const first = cell + ends[2 * edge];
+    const second = cell + ends[2 * edge + 1];
+    const a = inside[first] ? first : second; // the pixel within, and the one without
+    const b = inside[first] ? second : first;
+    const ax = (a % wide) - 1;
+    const ay = Math.floor(a / wide) - 1;
+    const bx = (b % wide) - 1;
+    const by = Math.floor(b / wide) - 1;
     let share = 0.5;
     if (bx >= 0 && by >= 0 && bx < width && by < height) {
-      const [va, vb] = [values[ay * width + ax], values[by * width + bx]];
-      share = (va - limit) / (va - vb);
+      const value = values[ay * width + ax];
+      share = (value - limit) / (value - values[by * width + bx]);
     }
     line.push(ax + 0.5 + share * (bx - ax), ay + 0.5 + share * (by - ay));
   };

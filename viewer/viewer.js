@@ -145,6 +145,8 @@ class Viewer {
       const slider = find(`.${name}`);
       this.on(slider, "input", () => this.set({ [name]: Number(slider.value) }, part));
       this.on(slider, "change", () => this.set({ [name]: Number(slider.value) }, part, true));
+      this.on(slider, "keydown", () => (this.typing = true));
+      this.on(slider, "pointerdown", () => (this.typing = false));
     }
     this.on(find(".colour-map"), "change", ({ target }) => this.set({ colour_map: target.value }, "colours", true));
     this.on(find(".fixed"), "change", ({ target }) => {
@@ -205,7 +207,7 @@ class Viewer {
       remembered = { start: this.header.start, settings: { ...this.settings } };
       this.component.setStateValue("settings", { start: this.header.start, ...this.settings });
       this.find(".said").textContent = this.summary();
-    }), 150);
+    }), this.typing ? 150 : 0);
   }
 
   /** Puts the settings into the controls. */

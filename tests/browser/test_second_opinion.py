@@ -20,6 +20,7 @@ from tests.browser.conftest import Served, Visit
 NOTICE = "For research and teaching only, not for diagnosis."
 PANELS = {"patch": "Patch", "gradcam": "Grad-CAM towards", "dt": "DT Grad-CAM: above the threshold"}
 KEPT_AREA = ".viewer .value-area"
+OF_WHAT = "Table and downloads"  # the server's line: which setting they are of
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,9 @@ def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(
     area = page.locator(KEPT_AREA)
     shown = area.inner_text()
 
-    box = page.get_by_role("slider", name="Dynamic threshold").bounding_box()
+    slider = page.get_by_role("slider", name="Dynamic threshold")
+    slider.hover()  # from under the header, where the screenshots may have scrolled it
+    box = slider.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
@@ -110,6 +113,7 @@ def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(
     page.mouse.move(x - 80, y, steps=5)
     page.mouse.up()
     expect(area).not_to_have_text(shown, use_inner_text=True)
+    expect(page.get_by_text(OF_WHAT)).to_contain_text(f"kept area: {area.inner_text()}")
     settle(page)
 
     after = {name: panel(page, name).screenshot() for name in PANELS}
@@ -137,6 +141,7 @@ def test_arrow_keys_move_the_slider(visit: Callable[..., Visit], patch: Path) ->
     expect(thumb).to_have_value("1.05")
     # The browser waits for further keys before it tells the server.
     expect(area).not_to_have_text(shown, use_inner_text=True)
+    expect(page.get_by_text(OF_WHAT)).to_contain_text(f"kept area: {area.inner_text()}")
     settle(page)
     assert record(page)["parameter"] == pytest.approx(1.05)
 
