@@ -160,7 +160,7 @@ def main() -> None:
         f"patient, before calibration; up to {options.each} pictures, drawn at random, of every accession group; gains "
         "are paired with a random order by picture; mean over the groups; 95 % intervals: bootstrap over accession "
         "groups",
-        "command": COMMAND,
+        "command": f"{COMMAND} --each {options.each}",
         "recipe": recipe.record,
         "data": described(dataset) | {"pictures": len(rows)},
         "methods": methods,

@@ -27,9 +27,10 @@ PICTURES = 5
 VERDICT = """old => { const c = [...document.querySelectorAll('[data-testid=stCaptionContainer]')]
     .map(e => e.innerText).find(t => t.includes('Distance from the training'));
     return c && c !== old ? c : false }"""
-PANELS = """old => { const i = [...document.querySelectorAll('[data-testid=stImage]')]
-    .filter(e => e.innerText.includes('DT Grad-CAM')).map(e => e.querySelector('img'))[0];
-    return i && i.src !== old && i.complete ? i.src : false }"""
+# The viewer's numbers are those of the maps that it has drawn in the same frame.
+PANELS = """old => { const v = document.querySelector('[data-testid=stBidiComponentIsolated]')
+    ?.shadowRoot?.querySelector('.viewer dl')?.innerText;
+    return v && v !== old && /[0-9]/.test(v) ? v : false }"""
 
 
 def main() -> None:

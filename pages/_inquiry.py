@@ -85,7 +85,6 @@ def show_steadiness(opinion: Opinion, explanation: Explanation, colour_map: str)
     )
 
 
-@st.fragment
 def show_effect(opinion: Opinion, explanation: Explanation) -> None:
     """The effect curve, measured when the person asks for it."""
     st.markdown("**Does the model need what is marked?**")

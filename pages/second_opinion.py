@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -10,14 +9,17 @@ from itertools import islice
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dala.explain.render import COLOUR_MAPS, encode_png
-from dala.explain.threshold import RULES
+from dala.explain.threshold import RULES, Regions
 from dala.intake.image import MAXIMUM_BYTES, PICTURE_SUFFIXES, IntakeError
 from dala.nets.runtime import Model, Prediction
-from dala.opinion import Opinion, explain, explanation_record, second_opinion
+from dala.opinion import Explanation, Opinion, explain, second_opinion
 from dala.phantoms import PHANTOMS, Phantom, draw
+from pages import _viewer
 from pages._inquiry import show_effect, show_steadiness, steadied_if_wanted
+from pages._report import show_report
 from pages._shared import (
     HANDED,
     NOT_SURE,
@@ -29,13 +31,14 @@ from pages._shared import (
     plain,
     require_frame,
 )
+from pages._viewer import COLOUR_LIMITS, OPACITY, Settings, ViewerError, identity, remember, settings_for
 
 UPLOAD_TYPES = [suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES]
 LARGEST_MB = 64  # a camera field of 2048 x 1536 pixels, uncompressed at 16 bit, takes 19
 SAMPLES_AT_MOST = 200
 CLOSE_TO_EVEN = 0.65
-COLOUR_LIMITS = [float(f"{digit}e{power}") for power in range(-5, 3) for digit in (1, 2, 5)]
 BAR_WIDTH, THUMBNAIL_WIDTH, REFUSED_WIDTH = 110, 172, 420
+DT_CAPTION = "DT Grad-CAM: above the threshold"
 AREA, EVIDENCE = "Area (% of the picture)", "Evidence (% of the positive)"
 ERROR = "expected_calibration_error"
 NONE, DRAWN, FILE = "none", "drawn:", "file:"
@@ -298,66 +301,51 @@ def headline(model: Model) -> tuple[str, str]:
 
 @st.fragment
 def show_explanation(opinion: Opinion) -> None:
-    """Controls, the three panels and the regions. A fragment: moving a slider redraws this and runs no network."""
-    picture = opinion.patch.sha256[:12]
-    opinion = steadied_if_wanted(opinion)
-    first, second, third, fourth = st.columns([3, 3, 4, 2], vertical_alignment="bottom")
-    target = first.segmented_control(
-        "Evidence towards",
-        opinion.prediction.classes,
-        default=opinion.prediction.label,
-        key=f"target-{picture}",
-        required=True,
-        width="stretch",
+    """The viewer, or plain pictures and widgets, then the regions. A fragment: no slider ever runs the network."""
+    place, below = st.container(), st.container()
+    switches = below.container(horizontal=True, gap="large")
+    with switches:
+        opinion = steadied_if_wanted(opinion)
+    settings = settings_for(opinion)
+    plain_view = switches.toggle(
+        "Plain view",
+        key=_viewer.PLAIN,
+        bind="query-params",
+        help="Pictures drawn by the server and Streamlit's own sliders, for a browser in which the viewer does not "
+        "run. The address of the page remembers it.",
     )
-    rule_name = second.selectbox("Threshold rule", list(RULES), format_func=lambda name: RULES[name].label, key="rule")
-    rule = RULES[rule_name]
-    parameter = third.slider(
-        f"Dynamic threshold: {rule.parameter} ({rule.unit})",
-        rule.minimum,
-        rule.maximum,
-        rule.default,
-        rule.step,
-        key=f"parameter-{rule_name}-{picture}",
-        help=rule.help,
+    if not plain_view:
+        st.session_state.pop(_viewer.FAILURE, None)
+        try:
+            with place:
+                settings = _viewer.show(opinion, settings)
+        except ViewerError as error:
+            place.info(f"The viewer is not available here, so this is the plain view. {plain(str(error))}")
+            plain_view = True
+    elif _viewer.FAILURE in st.session_state:
+        said = plain(st.session_state[_viewer.FAILURE])
+        place.info(f"The viewer could not run in this browser, so this is the plain view. It said: {said}")
+    if plain_view:
+        _viewer.leave()
+        settings = plain_controls(place, opinion, settings)
+    remember(opinion, settings)
+
+    target = settings.target
+    explanation = explain(
+        opinion,
+        target,
+        settings.rule,
+        settings.parameter,
+        colour_map=settings.colour_map,
+        opacity=settings.opacity,
+        limit=settings.limit if settings.fixed else None,
     )
-    with fourth.popover("Display", width="stretch"):
-        opacity = st.slider("Opacity", 0.1, 1.0, 0.5, 0.05, key="opacity")
-        colour_map = st.selectbox("Colour map", list(COLOUR_MAPS), key="colour_map")
-        fixed = st.toggle(
-            "Fixed colour scale",
-            key="fixed",
-            help="The same scale for every picture, so that their maps can be compared. Otherwise the last colour is "
-            "this picture's own maximum.",
-        )
-        limit = colour_limit(float(opinion.maps[target].maximum)) if fixed else None
-    explanation = explain(opinion, target, rule_name, parameter, colour_map=colour_map, opacity=opacity, limit=limit)
-    panels, regions = explanation.panels, explanation.regions
-    overlay, dt_overlay, bar = encode_png(panels.gradcam), encode_png(panels.dt), encode_png(panels.bar)
-
-    row = st.container(horizontal=True, gap="small")
-    pictures = row.container(width="stretch")
-    left, middle, right = pictures.columns(3, gap="small")
-    left.image(encode_png(panels.patch), caption="Patch", width="stretch", output_format="PNG")
-    middle.image(overlay, caption=f"Grad-CAM towards {target}", width="stretch", output_format="PNG")
-    right.image(dt_overlay, caption="DT Grad-CAM: above the threshold", width="stretch", output_format="PNG")
-    # A width for the image itself would make Streamlit scale it down on the server.
-    row.container(width=BAR_WIDTH).image(bar, width="stretch", output_format="PNG")
-
-    if regions.reason is not None:
-        pictures.info(regions.reason)
-    dropped = f" ({regions.dropped} tiny dropped)" if regions.dropped else ""
-    numbers = pictures.container(horizontal=True, horizontal_alignment="distribute")
-    for label, value in (
-        ("Threshold", "none" if math.isnan(regions.threshold) else f"{regions.threshold:.3g}"),
-        ("Kept area", f"{100 * regions.kept_area:.1f} %"),
-        ("Share of evidence kept", f"{100 * regions.kept_evidence:.0f} %"),
-        (f"Regions{dropped}", f"{len(regions.regions)}"),
-    ):
-        numbers.metric(label, value, width="content")
+    regions = explanation.regions
+    if plain_view:
+        plain_panes(place, explanation)
 
     if regions.regions:
-        st.dataframe(
+        below.dataframe(
             [
                 {
                     "Region": number,
@@ -370,30 +358,105 @@ def show_explanation(opinion: Opinion) -> None:
             column_config={column: st.column_config.NumberColumn(format="%.1f") for column in (AREA, EVIDENCE)},
             hide_index=True,
         )
-    show_steadiness(opinion, explanation, colour_map)
+    with below:
+        show_steadiness(opinion, explanation, settings.colour_map)
     rows, columns = opinion.maps[target].values.shape
-    st.caption(
+    below.caption(
         f"Coloured where the evidence for {target} is positive. The map has {rows} x {columns} cells, enlarged "
         "bilinearly. It shows what moved this model, not where a lesion is."
     )
-    stem = f"{Path(opinion.patch.name).stem or picture}-{target}"
-    record = json.dumps(explanation_record(opinion, explanation), indent=2, ensure_ascii=False, allow_nan=False)
-    downloads: list[tuple[str, bytes | str, str, str]] = [
-        ("DT Grad-CAM (PNG)", dt_overlay, f"{stem}-dt.png", "image/png"),
-        ("Grad-CAM (PNG)", overlay, f"{stem}-gradcam.png", "image/png"),
-        ("Colour bar (PNG)", bar, f"{stem}-bar.png", "image/png"),
-        ("Numbers (JSON)", record, f"{stem}.json", "application/json"),
-    ]
-    for column, (label, content, file, kind) in zip(st.columns(len(downloads)), downloads, strict=True):
-        column.download_button(label, content, file, kind, on_click="ignore", width="stretch")
-    show_effect(opinion, explanation)
+    below.caption(f"Table and downloads: {in_words(settings, regions)}")
+    with below:
+        show_effect(opinion, explanation)
+        show_report(opinion, explanation)
 
 
-def colour_limit(maximum: float) -> float:
-    """The upper end of a fixed scale; it starts just above this picture's maximum and then stays for the next ones."""
-    above = (limit for limit in COLOUR_LIMITS if limit >= maximum)
-    st.session_state.setdefault("limit", next(above, COLOUR_LIMITS[-1]))
-    return st.select_slider("Last colour (raw map units)", COLOUR_LIMITS, key="limit", format_func="{:g}".format)
+def readings(regions: Regions) -> dict[str, str]:
+    """The numbers of an explanation as they are written beside the pictures."""
+    dropped = f" ({regions.dropped} tiny dropped)" if regions.dropped else ""
+    return {
+        "Threshold": "none" if math.isnan(regions.threshold) else f"{regions.threshold:.3g}",
+        "Kept area": f"{100 * regions.kept_area:.1f} %",
+        "Share of evidence": f"{100 * regions.kept_evidence:.0f} %",
+        f"Regions{dropped}": f"{len(regions.regions)}",
+    }
+
+
+def in_words(settings: Settings, regions: Regions) -> str:
+    """One line: the setting and what came of it."""
+    rule = RULES[settings.rule]
+    numbers = ", ".join(f"{name.lower()}: {value}" for name, value in readings(regions).items())
+    return f"towards {settings.target}, {rule.label}, {rule.parameter} = {settings.parameter:g}; {numbers}."
+
+
+def plain_controls(place: DeltaGenerator, opinion: Opinion, settings: Settings) -> Settings:
+    """The same settings by Streamlit's own widgets."""
+    picture = identity(opinion)
+    first, second, third, fourth = place.columns([3, 3, 4, 2], vertical_alignment="bottom")
+    target = first.segmented_control(
+        "Evidence towards",
+        opinion.prediction.classes,
+        default=settings.target,
+        key=f"target-{picture}",
+        required=True,
+        width="stretch",
+    )
+    names = list(RULES)
+    name = second.selectbox(
+        "Threshold rule", names, names.index(settings.rule), format_func=lambda name: RULES[name].label, key="rule"
+    )
+    rule = RULES[name]
+    parameter = third.slider(
+        f"Dynamic threshold: {rule.parameter} ({rule.unit})",
+        rule.minimum,
+        rule.maximum,
+        settings.parameter if name == settings.rule else rule.default,
+        rule.step,
+        key=f"parameter-{name}-{picture}",
+        help=rule.help,
+    )
+    limit = settings.limit
+    with fourth.popover("Display", width="stretch"):
+        opacity = st.slider("Opacity", *OPACITY, settings.opacity, 0.05, key="opacity")
+        maps = list(COLOUR_MAPS)
+        colour_map = st.selectbox("Colour map", maps, maps.index(settings.colour_map), key="colour_map")
+        fixed = st.toggle(
+            "Fixed colour scale",
+            settings.fixed,
+            key="fixed",
+            help="The same scale for every picture, so that their maps can be compared. Otherwise the last colour is "
+            "this picture's own maximum.",
+        )
+        if fixed:
+            if limit is None:
+                # Just above this picture's maximum; it then stays for the next ones.
+                maximum = opinion.maps[target].maximum
+                limit = next((one for one in COLOUR_LIMITS if one >= maximum), COLOUR_LIMITS[-1])
+            limit = st.select_slider(
+                "Last colour (raw map units)", COLOUR_LIMITS, limit, key="limit", format_func="{:g}".format
+            )
+    return Settings(target, name, parameter, opacity, colour_map, fixed, limit)
+
+
+def plain_panes(place: DeltaGenerator, explanation: Explanation) -> None:
+    """The three pictures, the colour bar and the numbers, as the server drew them."""
+    panels = explanation.panels
+    row = place.container(horizontal=True, gap="small")
+    pictures = row.container(width="stretch")
+    shown = (
+        (panels.patch, "Patch"),
+        (panels.gradcam, f"Grad-CAM towards {explanation.target}"),
+        (panels.dt, DT_CAPTION),
+    )
+    for column, (picture, caption) in zip(pictures.columns(3, gap="small"), shown, strict=True):
+        column.image(encode_png(picture), caption=caption, width="stretch", output_format="PNG")
+    # A width for the image itself would make Streamlit scale it down on the server.
+    row.container(width=BAR_WIDTH).image(encode_png(panels.bar), width="stretch", output_format="PNG")
+    if explanation.regions.reason is not None:
+        pictures.info(explanation.regions.reason)
+    numbers = pictures.container(horizontal=True, horizontal_alignment="distribute")
+    for label, value in readings(explanation.regions).items():
+        numbers.metric(label, value, width="content")
 
 
 require_frame()

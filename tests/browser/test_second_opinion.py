@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tests.browser.conftest import Served, Visit
 
 NOTICE = "For research and teaching only, not for diagnosis."
 PANELS = {"patch": "Patch", "gradcam": "Grad-CAM towards", "dt": "DT Grad-CAM: above the threshold"}
+KEPT_AREA = ".viewer .value-area"
+OF_WHAT = "Table and downloads"  # the server's line: which setting they are of
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,10 @@ def said(page: Page) -> str:
 
 
 def panel(page: Page, name: str) -> Locator:
+    return page.locator(".viewer figure").filter(has_text=re.compile(f"^{PANELS[name]}")).locator("canvas")
+
+
+def plain_panel(page: Page, name: str) -> Locator:
     return page.get_by_test_id("stImage").filter(has_text=PANELS[name]).locator("img").last
 
 
@@ -93,10 +100,12 @@ def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(
     verdict, numbers = said(page), record(page)
     assert numbers["prediction"] in verdict
     before = {name: panel(page, name).screenshot() for name in PANELS}
-    area = page.get_by_test_id("stMetric").filter(has_text="Kept area")
+    area = page.locator(KEPT_AREA)
     shown = area.inner_text()
 
-    box = page.get_by_role("slider", name="Dynamic threshold").bounding_box()
+    slider = page.get_by_role("slider", name="Dynamic threshold")
+    slider.hover()  # from under the header, where the screenshots may have scrolled it
+    box = slider.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
@@ -104,6 +113,7 @@ def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(
     page.mouse.move(x - 80, y, steps=5)
     page.mouse.up()
     expect(area).not_to_have_text(shown, use_inner_text=True)
+    expect(page.get_by_text(OF_WHAT)).to_contain_text(f"kept area: {area.inner_text()}")
     settle(page)
 
     after = {name: panel(page, name).screenshot() for name in PANELS}
@@ -124,25 +134,29 @@ def test_arrow_keys_move_the_slider(visit: Callable[..., Visit], patch: Path) ->
     upload(page, patch)
     wait_for_verdict(page)
     thumb = page.get_by_role("slider", name="Dynamic threshold")
-    area = page.get_by_test_id("stMetric").filter(has_text="Kept area")
+    area = page.locator(KEPT_AREA)
     shown = area.inner_text()
     thumb.focus()
     thumb.press("ArrowRight")
     expect(thumb).to_have_value("1.05")
     # The browser waits for further keys before it tells the server.
     expect(area).not_to_have_text(shown, use_inner_text=True)
+    expect(page.get_by_text(OF_WHAT)).to_contain_text(f"kept area: {area.inner_text()}")
     settle(page)
     assert record(page)["parameter"] == pytest.approx(1.05)
 
 
-def test_downloads_are_the_bytes_on_the_screen(visit: Callable[..., Visit], patch: Path) -> None:
+def test_downloads_are_the_bytes_on_the_screen(visit: Callable[..., Visit], app: Served, patch: Path) -> None:
+    """Of the plain view; what the viewer draws is compared pixel by pixel in test_viewer.py."""
     page = visit().page
+    page.goto(f"{app.url}/?plain=true")
+    settle(page)
     upload(page, patch)
     wait_for_verdict(page)
     for name, button in (("gradcam", "Grad-CAM (PNG)"), ("dt", "DT Grad-CAM (PNG)")):
         content = downloaded(page, button)
         assert content.startswith(b"\x89PNG")
-        assert content == fetched(panel(page, name))
+        assert content == fetched(plain_panel(page, name))
 
 
 def test_the_panels_are_of_one_size_and_seen_without_scrolling(visit: Callable[..., Visit]) -> None:

@@ -63,9 +63,16 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     return seen
 
 
+def opened() -> AppTest:
+    """The page in its plain view, whose widgets this harness can move; tests/viewer has the other."""
+    at = AppTest.from_file(str(PAGE), default_timeout=120)
+    at.query_params["plain"] = "true"
+    return at.run()
+
+
 @pytest.fixture
 def page() -> AppTest:
-    at = AppTest.from_file(str(PAGE), default_timeout=120).run()
+    at = opened()
     assert not at.exception
     return at
 
@@ -90,7 +97,7 @@ def opened_with(
         return replace(predict(patch, model), probabilities=np.array([1 - malignant, malignant]))
 
     monkeypatch.setattr(opinion, "predict", certain)
-    page = AppTest.from_file(str(PAGE), default_timeout=120).run()
+    page = opened()
     return upload(page, "patch.png", picture(5))
 
 
@@ -283,7 +290,7 @@ def test_the_figures_are_those_of_the_card(
     metrics = {"protocol": "so it was measured", "command": "", "values": values}
     card = replace(model.card, fields={**model.card.fields, "metrics": metrics})
     monkeypatch.setattr(runtime, "load_model", lambda: runtime.Model(model.net, card))
-    page = AppTest.from_file(str(PAGE), default_timeout=120).run()
+    page = opened()
     upload(page, "patch.png", picture(6))
     (line,) = [element for element in page.markdown if said in element.value]
     assert line.help == "so it was measured"
@@ -296,7 +303,7 @@ def test_a_picture_of_a_training_group_is_no_proof(
     training = {**model.card.fields["training_data"], "groups": ["14-22549"]}
     card = replace(model.card, fields={**model.card.fields, "training_data": training})
     monkeypatch.setattr(runtime, "load_model", lambda: runtime.Model(model.net, card))
-    page = AppTest.from_file(str(PAGE), default_timeout=120).run()
+    page = opened()
     upload(page, name, picture(13))
     assert ["accession group 14-22549" in warning.value for warning in page.warning] == [True] * warned
     upload(page, "SOB_B_A-14-22549AB-200-027.png".replace("22549", "22550"), picture(14))
@@ -366,7 +373,7 @@ def test_an_unfamiliar_upload_is_refused_but_a_drawn_example_is_shown(
     monkeypatch: pytest.MonkeyPatch, limit: float, passes: bool
 ) -> None:
     monkeypatch.setattr(runtime, "load_familiarity", lambda *_: strict(limit))
-    page = AppTest.from_file(str(PAGE), default_timeout=120).run()
+    page = opened()
     upload(page, "patch.png", picture(16))
     assert ("Outside" in page.header[0].value) is not passes
     assert bool(page.metric) is passes
@@ -405,7 +412,7 @@ def test_what_was_chosen_last_is_shown(page: AppTest) -> None:
 @pytest.fixture
 def with_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], AppTest]:
     monkeypatch.setenv("DALA_SAMPLES", str(tmp_path))
-    return lambda: AppTest.from_file(str(PAGE), default_timeout=120).run()
+    return opened
 
 
 def test_samples_folder(tmp_path: Path, with_samples: Callable[[], AppTest], passes: list[tuple[int, ...]]) -> None:
@@ -443,6 +450,6 @@ def test_a_samples_folder_without_pictures_is_said(with_samples: Callable[[], Ap
 def test_missing_weights_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     read_card = weights.read_card
     monkeypatch.setattr(weights, "read_card", lambda name, folder: read_card(name, tmp_path))
-    page = AppTest.from_file(str(PAGE), default_timeout=120).run()
+    page = opened()
     assert "There is no model card" in page.error[0].value
     assert not page.exception

@@ -1,0 +1,456 @@
+"""The viewer in a real browser: linked zoom and pan, live numbers that are the server's, lens, screens, fallback."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from dala.explain.render import encode_png
+from dala.phantoms import PHANTOMS, draw
+from tests.browser.conftest import Served, Visit
+from tests.browser.test_second_opinion import downloaded, settle
+
+KINDS = ("patch", "gradcam", "dt")
+READINGS = ("threshold", "area", "evidence", "regions")
+
+
+def canvas(page: Page, kind: str) -> Locator:
+    return page.locator(f".viewer [data-kind={kind}] canvas")
+
+
+def pane(page: Page, kind: str) -> Locator:
+    return page.locator(f".viewer [data-kind={kind}] .pane")
+
+
+def parameter(page: Page) -> Locator:
+    return page.get_by_role("slider", name="Dynamic threshold")
+
+
+def opened(visited: Visit, example: str = "Solid sheets") -> Page:
+    page = visited.page
+    page.get_by_role("button", name=example).click()
+    expect(page.locator(".viewer .value-area")).not_to_be_empty(timeout=60_000)
+    settle(page)
+    return page
+
+
+def frames(page: Page, count: int = 2) -> None:
+    page.evaluate("n => new Promise(done => { const f = () => n-- ? requestAnimationFrame(f) : done(); f() })", count)
+
+
+def views(page: Page) -> list[tuple[float, ...]]:
+    """Zoom and centre (pixels of the display picture) that each pane was last drawn with."""
+    frames(page)
+    said = [canvas(page, kind).get_attribute("data-view") or "" for kind in KINDS]
+    return [tuple(float(number) for number in one.split()) for one in said]
+
+
+def view(page: Page) -> tuple[float, ...]:
+    first, *others = views(page)
+    assert others == [first, first], "the panes are not linked"
+    return first
+
+
+def middle(page: Page, kind: str) -> tuple[float, float]:
+    box = pane(page, kind).bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def readings(page: Page) -> list[str]:
+    return [page.locator(f".viewer .value-{name}").inner_text() for name in READINGS]
+
+
+def record(page: Page) -> dict[str, Any]:
+    return json.loads(downloaded(page, "Numbers (JSON)"))
+
+
+def as_written(numbers: dict[str, Any]) -> list[str]:
+    """The server's numbers as the viewer writes them."""
+    return [
+        f"{numbers['threshold']:.3g}",
+        f"{100 * numbers['kept_area']:.1f} %",
+        f"{100 * numbers['kept_evidence']:.0f} %",
+        str(len(numbers["regions"])),
+    ]
+
+
+def pixels(page: Page, kind: str) -> np.ndarray:
+    data = canvas(page, kind).evaluate("canvas => canvas.toDataURL().split(',')[1]")
+    return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR_RGB)
+
+
+def test_wheel_drag_and_keys_move_all_panes_alike(visit: Callable[..., Visit], app: Served) -> None:
+    visited = visit()
+    page = opened(visited)
+    zoom, x, y = view(page)
+    assert zoom == 1
+    left, top = middle(page, "gradcam")
+
+    # The point under the pointer stays where it is.
+    page.mouse.move(left + 60, top - 30)
+    page.mouse.wheel(0, -400)
+    expect(canvas(page, "patch")).not_to_have_attribute("data-view", re.compile(r"^1\.0000 "))
+    zoomed, x2, y2 = view(page)
+    assert zoomed == pytest.approx(np.exp(0.6), rel=1e-3)
+    assert x2 > x
+    assert y2 < y
+
+    # A drag to the left by 50 pixels shows what lay 50 pixels to the right.
+    page.mouse.move(left, top)
+    page.mouse.down()
+    page.mouse.move(left - 50, top + 20, steps=5)
+    page.mouse.up()
+    _, x3, y3 = view(page)
+    box = pane(page, "dt").bounding_box()
+    assert box is not None
+    scale = zoomed * min(box["width"] / 700, box["height"] / 460)
+    assert x3 - x2 == pytest.approx(50 / scale, abs=0.01)
+    assert y3 - y2 == pytest.approx(-20 / scale, abs=0.01)
+
+    pane(page, "patch").focus()
+    for key, moved in (("ArrowRight", 1), ("ArrowLeft", 1), ("ArrowDown", 2), ("ArrowUp", 2), ("+", 0), ("-", 0)):
+        before = view(page)
+        page.keyboard.press(key)
+        after = view(page)
+        assert after[moved] != before[moved], key
+        assert (after[moved] > before[moved]) is (key in ("ArrowRight", "ArrowDown", "+")), key
+    page.keyboard.press("0")
+    assert view(page) == (1, x, y)
+    # Neither below the whole picture nor without end.
+    page.keyboard.press("-")
+    assert view(page) == (1, x, y)
+    for _ in range(30):
+        page.keyboard.press("+")
+    box = pane(page, "patch").bounding_box()
+    assert box is not None
+    assert view(page)[0] * box["width"] / 700 == pytest.approx(8, rel=0.01)
+    page.get_by_role("button", name="Fit").click()
+    assert view(page) == (1, x, y)
+    assert visited.complaints == []
+    hosts = {urlsplit(url).hostname for url in visited.requests if not url.startswith(("blob:", "data:"))}
+    assert hosts == {"localhost"}
+    assert "Traceback" not in app.log.read_text()
+
+
+def test_two_fingers_zoom(chromium: Browser, app: Served) -> None:
+    context = chromium.new_context(has_touch=True, viewport={"width": 1280, "height": 900})
+    try:
+        page = context.new_page()
+        page.goto(app.url)
+        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+        opened(Visit(page))
+        left, top = middle(page, "patch")
+        session = context.new_cdp_session(page)
+
+        def touch(kind: str, *places: tuple[float, float]) -> None:
+            points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        touch("touchStart", (left - 30, top), (left + 30, top))
+        for apart in (40, 50, 60):
+            touch("touchMove", (left - apart, top), (left + apart, top))
+        touch("touchEnd")
+        assert view(page)[0] == pytest.approx(2, rel=0.02)
+    finally:
+        context.close()
+
+
+def test_a_page_that_is_scrolled_goes_on_scrolling_over_a_pane(visit: Callable[..., Visit]) -> None:
+    page = opened(visit(height=600))
+    pane(page, "patch").scroll_into_view_if_needed()
+    before = view(page)
+    scrolled = page.get_by_test_id("stMain").evaluate("e => e.scrollTop")
+    # Nothing to zoom out of: the wheel belongs to the page.
+    page.mouse.move(*middle(page, "patch"))
+    page.mouse.wheel(0, 100)
+    page.wait_for_timeout(100)
+    assert view(page) == before
+    assert page.get_by_test_id("stMain").evaluate("e => e.scrollTop") > scrolled
+
+
+def test_numbers_follow_a_drag_without_the_server_and_are_its_own_after_it(visit: Callable[..., Visit]) -> None:
+    visited = visit()
+    sent: list[object] = []
+    # New frames of the socket that is opened from here on; so the page is loaded again.
+    visited.page.on("websocket", lambda socket: socket.on("framesent", lambda data: sent.append(data)))
+    visited.page.reload()
+    page = opened(visited)
+    before = readings(page)
+    start = record(page)
+    assert before == as_written(start)
+    box = parameter(page).bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    asked = len(sent)
+    seen = {tuple(before)}
+    for step in range(1, 9):
+        page.mouse.move(x - 12 * step, y)
+        frames(page)
+        seen.add(tuple(readings(page)))
+    assert len(seen) == 9, "every move has numbers of its own"
+    page.wait_for_timeout(400)
+    assert len(sent) == asked, "a slider that is held asks the server nothing"
+    page.mouse.up()
+    expect(page.get_by_text("Table and downloads")).to_contain_text(f"kept area: {readings(page)[1]}")
+    settle(page)
+    assert len(sent) == asked + 1
+    after = record(page)
+    assert after["parameter"] == float(parameter(page).input_value())
+    assert after["parameter"] < start["parameter"]
+    assert readings(page) == as_written(after)
+
+
+def test_every_rule_target_and_display_setting_reaches_the_server(visit: Callable[..., Visit]) -> None:
+    visited = visit()
+    page = opened(visited)
+    start = record(page)
+    for rule in ("evidence", "otsu", "percentile", "fixed", "mean_std"):
+        page.get_by_label("Threshold rule").select_option(rule)
+        expect(page.get_by_text("Table and downloads")).to_contain_text(f"kept area: {readings(page)[1]}")
+        settle(page)
+        page.wait_for_timeout(300)
+        settle(page)
+        numbers = record(page)
+        assert numbers["rule"] == rule
+        assert readings(page) == as_written(numbers)
+    other = "benign" if start["target"] == "malignant" else "malignant"
+    page.locator(".viewer .targets").get_by_text(other).click()
+    expect(page.get_by_text("Table and downloads")).to_contain_text(f"towards {other}")
+    settle(page)
+    numbers = record(page)
+    assert numbers["target"] == other
+    assert readings(page) == as_written(numbers)
+    expect(page.get_by_text(f"Grad-CAM towards {other}")).to_be_visible()
+
+    page.locator(".viewer summary").click()
+    page.get_by_label("Colour map").select_option("magma")
+    page.get_by_label("Scale of the last colour").select_option("fixed")
+    limit = float(page.get_by_label("Last colour (raw map units)").input_value())
+    page.wait_for_timeout(400)
+    settle(page)
+    assert record(page)["colour_limit"] == limit
+    page.keyboard.press("Escape")
+    assert visited.complaints == []
+
+
+def test_settings_survive_another_picture(visit: Callable[..., Visit]) -> None:
+    page = opened(visit())
+    page.get_by_label("Threshold rule").select_option("fixed")
+    parameter(page).focus()
+    parameter(page).press("ArrowRight")
+    expect(page.get_by_text("Table and downloads")).to_contain_text("fraction = 0.51")
+    settle(page)
+    page.get_by_role("combobox", name="Examples").click()
+    page.get_by_role("option", name="Drawn example: mucin pools").click()
+    expect(page.get_by_text("Table and downloads")).to_contain_text("fraction = 0.5;", timeout=60_000)
+    settle(page)
+    expect(parameter(page)).to_have_value("0.5")
+    expect(page.get_by_label("Threshold rule")).to_have_value("fixed")
+    numbers = record(page)
+    assert numbers["file"] == "mucin_pools.png"
+    assert readings(page) == as_written(numbers)
+    # Another page, and back: the viewer is put up again as it was left.
+    parameter(page).focus()
+    parameter(page).press("ArrowLeft")
+    expect(page.get_by_text("Table and downloads")).to_contain_text("fraction = 0.49;")
+    page.get_by_role("link", name="Batch").click()
+    expect(page.locator(".viewer")).to_have_count(0)
+    page.get_by_role("link", name="Second opinion").click()
+    page.get_by_role("button", name="Mucin pools").click()
+    expect(page.get_by_text("Table and downloads")).to_contain_text("fraction = 0.49;", timeout=60_000)
+    expect(parameter(page)).to_have_value("0.49")
+
+
+def test_the_panes_are_the_exports(visit: Callable[..., Visit]) -> None:
+    """At one screen pixel for each of the picture the overlay differs by rounding only, and DT by its lines only."""
+    visited = visit(width=1280, height=1400)
+    page = opened(visited)
+    width = 1280
+    # The margins of the page depend on its width.
+    for _ in range(3):
+        space = page.locator(".viewer .stage").bounding_box()
+        assert space is not None
+        width += 700 - round(space["width"])
+        page.set_viewport_size({"width": width, "height": 1400})
+        frames(page)
+    for kind, button, differ in (("gradcam", "Grad-CAM (PNG)", 0.0), ("dt", "DT Grad-CAM (PNG)", 0.06)):
+        page.locator(".viewer .shown").get_by_text("DT Grad-CAM" if kind == "dt" else "Grad-CAM", exact=True).click()
+        expect(page.locator(".viewer .zoom")).to_have_text("100 %")
+        frames(page)
+        drawn = pixels(page, kind)
+        exported = cv2.imdecode(np.frombuffer(downloaded(page, button), np.uint8), cv2.IMREAD_COLOR_RGB)
+        assert drawn.shape == exported.shape == (460, 700, 3)
+        far = np.abs(drawn.astype(int) - exported).max(axis=2) > 2
+        assert far.mean() <= differ
+
+
+def test_the_lens_shows_the_other_picture(visit: Callable[..., Visit]) -> None:
+    page = opened(visit())
+    for kind, other in (("patch", "dt"), ("dt", "patch"), ("gradcam", "patch")):
+        expected = pixels(page, other)
+        plain = pixels(page, kind)
+        pane(page, kind).focus()
+        page.keyboard.press("l")
+        expect(page.get_by_role("button", name="Lens")).to_have_attribute("aria-pressed", "true")
+        frames(page)
+        seen = pixels(page, kind)
+        rows, columns = (side // 2 for side in seen.shape[:2])
+        inside = np.s_[rows - 40 : rows + 40, columns - 40 : columns + 40]
+        np.testing.assert_array_equal(seen[inside], expected[inside])
+        np.testing.assert_array_equal(seen[:, :20], plain[:, :20])
+        page.keyboard.press("l")
+        frames(page)
+        np.testing.assert_array_equal(pixels(page, kind), plain)
+
+
+def test_a_region_tells_its_numbers(visit: Callable[..., Visit]) -> None:
+    page = opened(visit())
+    region = record(page)["regions"][0]
+    left, top, right, bottom = region["box"]
+    box = pane(page, "dt").bounding_box()
+    assert box is not None
+    scale = box["width"] / 700
+    tip = page.get_by_role("tooltip")
+    # Somewhere in its box lies the region.
+    found = set()
+    for x in np.linspace(left + 1, right - 1, 5):
+        for y in np.linspace(top + 1, bottom - 1, 5):
+            page.mouse.move(box["x"] + x * scale, box["y"] + y * scale)
+            if tip.is_visible():
+                found.add(tip.inner_text().split("; here")[0])
+    assert f"Region 1: area {100 * region['area']:.1f} %, evidence {100 * region['evidence']:.1f} %" in found
+    crosses = [page.locator(f".viewer [data-kind={kind}] .cross") for kind in KINDS]
+    assert [cross.evaluate("e => getComputedStyle(e).visibility") for cross in crosses] == ["visible"] * 2 + ["hidden"]
+    page.mouse.move(5, 5)
+    expect(tip).to_be_hidden()
+
+
+def test_full_screen_fills_it_and_comes_back(visit: Callable[..., Visit]) -> None:
+    page = opened(visit())
+    button = page.get_by_role("button", name="Full screen")
+    before = pane(page, "dt").bounding_box()
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    page.locator(".viewer .shown").get_by_text("DT Grad-CAM", exact=True).click()
+    frames(page, 4)
+    large = pane(page, "dt").bounding_box()
+    assert before is not None
+    assert large is not None
+    assert large["width"] > 2 * before["width"]
+    assert large["y"] + large["height"] <= 900
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_large_patch_shows_its_own_pixels(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """4000 x 3000 with a pattern of single pixels: lost at display size, seen again when zoomed in."""
+    tissue = cv2.resize(draw(PHANTOMS[2]).pixels, (4000, 3000), interpolation=cv2.INTER_CUBIC)
+    tissue[1400:1600:2, 1900:2100] = 0
+    tissue[1401:1600:2, 1900:2100] = 255
+    path = tmp_path / "large.png"
+    path.write_bytes(encode_png(tissue))
+    visited = visit()
+    page = visited.page
+    page.locator("input[type=file]").set_input_files(path)
+    anyway = page.get_by_text("Show me anyway")
+    expect(anyway).to_be_visible(timeout=60_000)
+    settle(page)
+    anyway.click()
+    expect(page.locator(".viewer .value-area")).not_to_be_empty(timeout=60_000)
+    settle(page)
+    assert readings(page) == as_written(record(page))
+    page.locator(".viewer .shown").get_by_text("Patch", exact=True).click()
+    pane(page, "patch").focus()
+    for _ in range(40):
+        page.keyboard.press("+")
+    expect(page.locator(".viewer .zoom")).to_have_text("800 %")
+    frames(page, 3)
+    grey = pixels(page, "patch").mean(axis=2)
+    row = grey[grey.shape[0] // 2 - 32 : grey.shape[0] // 2 + 32, grey.shape[1] // 2]
+    # Four dark and four light rows of the patch, each eight screen pixels high.
+    assert (row < 60).mean() == pytest.approx(0.5, abs=0.1)
+    assert (row > 195).mean() == pytest.approx(0.5, abs=0.1)
+    assert visited.complaints == []
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, True), (480, False)])
+def test_narrow_and_dark(visit: Callable[..., Visit], width: int, dark: bool) -> None:
+    page = opened(visit(width=width, dark=dark))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator(".viewer").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+    shown = [kind for kind in KINDS if canvas(page, kind).is_visible()]
+    assert shown == (["dt"] if width == 480 else list(KINDS))
+    page.locator(".viewer .shown").get_by_text("All three").click()
+    boxes = [pane(page, kind).bounding_box() for kind in KINDS]
+    assert all(box is not None and box["width"] > 300 for box in boxes)
+    scheme = page.locator(".viewer").evaluate("e => e.style.colorScheme")
+    assert scheme == ("dark" if dark else "light")
+    # Every control is reached with the keyboard and shows that it has it.
+    page.locator(".viewer [name=target]:checked").focus()
+    reached = []
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("""() => {
+                let e = document.activeElement;
+                while (e?.shadowRoot) e = e.shadowRoot.activeElement;
+                if (!e?.closest(".viewer")) return null;
+                const shown = e.type === "radio" ? e.closest("label") : e;
+                const width = parseFloat(getComputedStyle(shown).outlineWidth);
+                return [e.className.split(" ")[0] || e.name || e.tagName, width];
+            }""")
+        )
+    names = [one[0] for one in reached if one is not None]
+    for name in ("rule", "parameter", "SUMMARY", "shown", "lens", "out", "in", "fit", "full", "pane"):
+        assert name in names, reached
+    assert names.count("pane") == 3
+    assert all(width >= 1 for _, width in filter(None, reached)), reached
+
+
+def test_a_viewer_that_cannot_start_gives_way_to_the_plain_view(chromium: Browser, app: Served) -> None:
+    context = chromium.new_context()
+    try:
+        page = context.new_page()
+        page.add_init_script("delete window.createImageBitmap")
+        page.goto(app.url)
+        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+        page.get_by_role("button", name="Solid sheets").click()
+        alert = page.get_by_test_id("stAlert").filter(has_text="The viewer could not run in this browser")
+        expect(alert).to_contain_text("createImageBitmap is not defined", timeout=60_000)
+        settle(page)
+        expect(page.get_by_test_id("stMetric")).to_have_count(4)
+        expect(page.get_by_test_id("stImage").filter(has_text="DT Grad-CAM").locator("img").last).to_be_visible()
+        expect(page).to_have_url(re.compile(r"plain=true"))
+        parameter(page).press("ArrowRight")
+        expect(page.get_by_text("Table and downloads")).to_contain_text("k = 1.05;")
+    finally:
+        context.close()
+
+
+def test_the_plain_view_is_remembered_by_the_address(visit: Callable[..., Visit], app: Served) -> None:
+    visited = visit()
+    page = opened(visited)
+    page.get_by_text("Plain view", exact=True).click()
+    expect(page.get_by_test_id("stMetric")).to_have_count(4)
+    settle(page)
+    expect(page).to_have_url(re.compile(r"plain=true"))
+    page.reload()
+    page.get_by_role("button", name="Solid sheets").click()
+    expect(page.get_by_test_id("stMetric")).to_have_count(4, timeout=60_000)
+    expect(page.locator(".viewer")).to_have_count(0)
+    page.get_by_text("Plain view", exact=True).click()
+    expect(page.locator(".viewer .value-area")).not_to_be_empty()
+    assert visited.complaints == []
