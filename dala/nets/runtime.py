@@ -106,14 +106,14 @@ class Prediction:
         return None if self.calibration is None else self.calibration.set_of(self.probabilities)
 
 
-def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR) -> Model:
+def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR, engine: str | None = None) -> Model:
     """Load weights once for all users, and the engine that `choose_engine` chooses for them.
 
-    Raises `dala.nets.weights.WeightsError`, and `dala.nets.engines.EngineError` if `DALA_ENGINE` names none.
+    Raises `dala.nets.weights.WeightsError`, also (`EngineError`) if `engine` or `DALA_ENGINE` names none.
     """
     net, card = load_weights(name, folder)
     familiarity = load_familiarity(read_card(name, folder)[1], net.trunk, card.enlarged)
-    return Model(net, card, familiarity, choose_engine(net, str(card.fields["sha256"])))
+    return Model(net, card, familiarity, choose_engine(net, str(card.fields["sha256"]), engine))
 
 
 def plan_grid(width: int, height: int, frame: tuple[int, int]) -> tuple[int, int]:
