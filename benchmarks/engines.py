@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from explain import SIDE, milliseconds, pytorch_grad_cam, torch_cam
 from torch import Tensor
 
-from benchmarks.explain import SIDE, milliseconds, pytorch_grad_cam, torch_cam
 from dala.explain.gradcam import signed_maps
 from dala.explain.render import encode_png
 from dala.nets.dala_resnet50 import DALAResNet50

@@ -139,7 +139,7 @@ def _check_gate(card: Path) -> list[Check]:
     except Exception:
         return []
     try:
-        model = load_model(card.stem, card.parent)
+        model = load_model(card.stem, card.parent, "torch")
     except WeightsError as error:
         return [Check(name, "FAIL", str(error))] if ".gate." in str(error) else []
     if model.familiarity is None:
@@ -236,8 +236,9 @@ def check_engine(weights: Path) -> Check:
         return Check("engine", "FAIL", f"Not known: dala.nets.engines cannot be imported ({_reason(error)}).")
     named = os.environ.get("DALA_ENGINE") or AUTO
     try:
-        best = preferred() if named == AUTO else named
-        for name in available(weights)[:1]:
+        cards = available(weights)[:1]  # breakhis, in the repository
+        best = preferred(*cards or ("",)) if named == AUTO else named
+        for name in cards:
             load_model(name, weights, best)
     except Exception as error:
         if not isinstance(error, WeightsError) or isinstance(error, EngineError):

@@ -53,7 +53,7 @@ def resnet50_parts() -> OrderedDict[str, nn.Module]:
         incoming = EXPANSION * width
     nn.Linear(incoming, 1000)  # torchvision's classifier: nobody needs it but those who repeat a seed
     for module in nn.Sequential(parts).modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # see `LightweightAttention`
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return parts
 

@@ -113,7 +113,7 @@ def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR, engine
     """
     net, card = load_weights(name, folder)
     familiarity = load_familiarity(read_card(name, folder)[1], net.trunk, card.enlarged)
-    return Model(net, card, familiarity, choose_engine(net, str(card.fields["sha256"]), engine))
+    return Model(net, card, familiarity, choose_engine(net, str(card.fields["sha256"]), engine, card.name))
 
 
 def plan_grid(width: int, height: int, frame: tuple[int, int]) -> tuple[int, int]:

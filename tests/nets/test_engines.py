@@ -28,6 +28,7 @@ from dala.nets.engines import (
     converted,
     import_openvino,
     pieces,
+    preferred,
     settings,
     with_bias32,
 )
@@ -211,12 +212,13 @@ def test_engines_that_cannot_be_had(
     )
 
 
-def test_auto_takes_sixteen_bits_only_where_the_processor_has_them(
+def test_auto_takes_sixteen_bits_only_where_they_are_native_and_measured(
     net: DALAResNet50, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a device that nobody measured is not chosen
     native = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    assert choose_engine(net, None, "auto").name == ("openvino-bf16" if native else "openvino-f32")
+    assert choose_engine(net, None, "auto", "breakhis").name == ("openvino-bf16" if native else "openvino-f32")
+    assert preferred("weights that nobody measured") == "openvino-f32"
 
 
 def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
