@@ -72,7 +72,7 @@ def readings(page: Page) -> list[str]:
 
 
 def record(page: Page) -> dict[str, Any]:
-    return json.loads(downloaded(page, "Numbers (JSON)"))
+    return json.loads(downloaded(page, "Numbers (JSON)"))["opinion"]
 
 
 def as_written(numbers: dict[str, Any]) -> list[str]:
