@@ -6,10 +6,10 @@ import argparse
 import sys
 from typing import Any
 
-from dala.commands import bach, benchmark, breakhis, calibrate, gate, mini_ddsm, protocols, robustness, serve
+from dala.commands import bach, benchmark, breakhis, calibrate, engines, gate, mini_ddsm, protocols, robustness, serve
 
-TOPICS = (serve, breakhis, bach, mini_ddsm, calibrate, benchmark, gate, protocols, robustness)
-USERS_ERRORS = {"DataError", "WeightsError", "BackboneError", "BadRule"}
+TOPICS = (serve, breakhis, bach, mini_ddsm, calibrate, benchmark, gate, protocols, robustness, engines)
+USERS_ERRORS = {"DataError", "WeightsError", "BackboneError", "BadRule", "EngineError"}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -47,6 +47,7 @@ def run_checks(root: Path = ROOT) -> list[Check]:
         check_writable("runs folder", root / "runs"),
         check_threads(),
         check_bf16(),
+        check_engine(),
         check_gpu(),
         check_memory(),
         check_chromium(),
@@ -220,6 +221,23 @@ def check_bf16() -> Check:
     if found:
         return Check("bfloat16", "PASS", f"{' and '.join(found)}: training on the processor uses it")
     return Check("bfloat16", "PASS", "not in this processor: training on it uses float32, which is slower")
+
+
+def check_engine() -> Check:
+    """Names what runs the convolutions; FAIL if `DALA_ENGINE` names one that cannot, WARN if it is only torch."""
+    try:
+        from dala.nets.dala_resnet50 import DALAResNet50
+        from dala.nets.engines import EngineError, choose_engine
+    except Exception as error:
+        return Check("engine", "FAIL", f"Not known: dala.nets.engines cannot be imported ({_reason(error)}).")
+    wanted = os.environ.get("DALA_ENGINE", "auto")
+    try:
+        name = choose_engine(DALAResNet50().eval(), None).name
+    except EngineError as error:
+        return Check("engine", "FAIL", str(error))
+    if wanted == "auto" and name == "torch":
+        return Check("engine", "WARN", "torch: OpenVINO cannot be used here, and a verdict takes about twice as long.")
+    return Check("engine", "PASS", f"{name} (DALA_ENGINE is {wanted})")
 
 
 def check_gpu() -> Check:

@@ -103,7 +103,17 @@ FILES = {
     "gate": File("gate_breakhis.json", "breakhis", "python -m dala gate breakhis --data ROOT --others DIR"),
     "robustness": File("robustness_breakhis_200x.json", "breakhis", "python -m dala robustness breakhis --data ROOT"),
     "ablation": File("ablation_breakhis_200x.json", "breakhis", "python -m dala ablation breakhis --data ROOT"),
+    "ablation_by_labels": File(
+        "ablation_by_labels_breakhis_200x.json", "breakhis", "python -m dala ablation breakhis --data ROOT --by labels"
+    ),
     "benchmark": File("benchmark_breakhis_200x.json", "breakhis", "python -m dala benchmark breakhis --data ROOT"),
+    "localisation": File(
+        "localisation_breakhis.json", "breakhis", "PYTHONPATH=. python benchmarks/localisation.py --data DIR"
+    ),
+    "faithfulness": File(
+        "faithfulness_breakhis_200x.json", "breakhis", "PYTHONPATH=. python benchmarks/faithfulness.py --data ROOT"
+    ),
+    "engines": File("engines_breakhis.json", "breakhis", "python -m dala engines breakhis --data ROOT"),
     "mini_ddsm": File("mini_ddsm.json", "mini_ddsm", "python -m dala crossvalidate mini_ddsm --data ROOT"),
     "mini_ddsm_calibration": File("calibration_mini_ddsm.json", "mini_ddsm", "python -m dala calibrate mini_ddsm"),
 }

@@ -40,6 +40,7 @@ class Opinion:
     prediction: Prediction
     maps: dict[str, SignedMap]
     model: Model
+    steadied: bool = False  # whether the maps are those of `dala.inquiry.steady`
 
     @property
     def seen(self) -> str:
@@ -77,8 +78,7 @@ def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:
 
     For two classes these are exact mirrors of each other. Only the head is differentiated.
     """
-    count = len(prediction.classes)
-    targets = (torch.eye(count) * count - 1) / (count - 1)
+    targets = margins(len(prediction.classes))
     maps = signed_maps(prediction.head, prediction.activations, targets) / len(prediction.views)
     first = prediction.views[0]
     if first.mirrored:
@@ -87,6 +87,11 @@ def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:
         name: SignedMap(stitch(one, prediction.grid).numpy(), name, first.part)
         for name, one in zip(prediction.classes, maps, strict=True)
     }
+
+
+def margins(classes: int) -> torch.Tensor:
+    """The targets of the maps, (classes, classes): each class's logit minus the mean of the other logits."""
+    return (torch.eye(classes) * classes - 1) / (classes - 1)
 
 
 def display_picture(patch: Patch) -> np.ndarray:
@@ -161,7 +166,7 @@ def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, objec
         "gate": gate_record(gate),
     }
     if gate.reason is not None and not anyway:
-        return record | no_verdict(opinion.model) | {"ms": round(prediction.milliseconds, 1)}
+        return record | no_verdict(opinion.model) | ran_on(prediction)
     decisive = prediction.default_set
     return {
         **record,
@@ -174,8 +179,13 @@ def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, objec
         "not_sure": None if decisive is None else decisive.not_sure,
         "sets": {f"{one.alpha:.2f}": list(one.classes) for one in prediction.sets},
         "weights": opinion.model.name,
-        "ms": round(prediction.milliseconds, 1),
+        **ran_on(prediction),
     }
+
+
+def ran_on(prediction: Prediction) -> dict[str, object]:
+    """What computed a prediction, and how long that took in milliseconds."""
+    return {"engine": prediction.engine, "ms": round(prediction.milliseconds, 1)}
 
 
 def gate_record(gate: Gate) -> dict[str, object]:
@@ -225,6 +235,7 @@ def no_verdict(model: Model) -> dict[str, object]:
         "not_sure": None,
         "sets": {},
         "weights": model.name,
+        "engine": None,
         "ms": None,
     }
 
@@ -261,8 +272,9 @@ def explanation_record(opinion: Opinion, explanation: Explanation) -> dict[str, 
     return {
         **prediction_record(opinion, anyway=True),
         "target": explanation.target,
-        "method": "signed Grad-CAM of the margin at the attended layer4 output; dynamic threshold on the bilinearly "
-        "enlarged map",
+        "method": "signed Grad-CAM of the margin at the attended layer4 output"
+        + (", mean over eight symmetries and four half-stride shifts" if opinion.steadied else "")
+        + "; dynamic threshold on the bilinearly enlarged map",
         "map": {
             "height": raw.values.shape[0],
             "width": raw.values.shape[1],

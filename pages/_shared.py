@@ -56,3 +56,8 @@ def known_group(name: str, model: Model) -> str | None:
 def plain(text: str) -> str:
     """Text with every Markdown sign escaped: a file's name may hold anything, even the address of a picture."""
     return re.sub(r"([\\`*_{}\[\]()<>#~|$:!])", r"\\\1", text)
+
+
+def percent(probability: float) -> str:
+    """Never 100 %: rounding must not make a model certain."""
+    return "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"

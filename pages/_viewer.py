@@ -69,6 +69,11 @@ def identity(opinion: Opinion) -> str:
     return opinion.patch.sha256[:12]
 
 
+def shown_map(opinion: Opinion) -> str:
+    """Which picture, with which of its maps."""
+    return f"{identity(opinion)}-steadied" if opinion.steadied else identity(opinion)
+
+
 def settings_for(opinion: Opinion) -> Settings:
     """This session's settings; target and parameter are a picture's own, and start anew with another one."""
     label, picture = opinion.prediction.label, identity(opinion)
@@ -113,8 +118,8 @@ def show(opinion: Opinion, settings: Settings) -> Settings:
     viewer takes settings only from a new start, so that an answer of the server never moves a slider that is held.
     """
     start: Start | None = st.session_state.get(START)
-    if start is None or start.picture != identity(opinion):
-        start = Start(secrets.token_hex(4), identity(opinion), settings)
+    if start is None or start.picture != shown_map(opinion):
+        start = Start(secrets.token_hex(4), shown_map(opinion), settings)
         st.session_state[START] = start
     try:
         state = component()(
@@ -153,7 +158,7 @@ def component() -> ComponentRenderer:
 
 def packed(opinion: Opinion, start: Start) -> bytes:
     """The component's data: length of the header (4 bytes, little-endian), header in JSON, then the parts it names."""
-    parts, body = heavy(identity(opinion), opinion)
+    parts, body = heavy(shown_map(opinion), opinion)
     header = {
         "start": start.number,
         "id": start.picture,

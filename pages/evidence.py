@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.elements.lib.streamlit_plotly_theme import GRAY_90
 
-from dala import evidence
+from dala import evidence, evidence_maps
 from dala.evidence import EvidenceError, Line, Patient, Point, Row, Source
 from dala.nets.weights import available
 from pages._shared import require_frame
@@ -391,13 +391,39 @@ def robustness(source: Source) -> None:
 def ablation(source: Source) -> None:
     points = source.take(evidence.comparison_points)
     if points:
-        interval_chart(points, "Difference in AUC", "ablation", zero=True)
+        interval_chart(points, "Difference in AUC", source.file.name, zero=True)
     st.markdown(
         "Right of the dotted line the first network is better; an interval that crosses it shows no difference. "
         + source.take(evidence.parts_verdict)
     )
     table(source.take(evidence.comparisons_table), "Paired comparisons of the variants")
     numbers("The scores of every variant", source.take(evidence.variants_table))
+
+
+def localisation(source: Source) -> None:
+    points = source.take(partial(evidence_maps.localisation_points, name=evidence_maps.BREAST))
+    interval_chart(points, "Average precision on breast tissue", source.file.name)
+    st.markdown(source.take(evidence_maps.localisation_sentence))
+    st.markdown(
+        "A map shows what moved the model. Only some structures are marked on these pictures, so what lies beside a "
+        "mark is not always wrong; and where stain alone does as well, the map has found nuclei and not disease."
+    )
+    numbers("Every map on every set", source.take(evidence_maps.localisation_table))
+    st.markdown("How pure is what a rule keeps, and how much of the lesion does it cover? On breast tissue:")
+    table(source.take(partial(evidence_maps.rules_table, name=evidence_maps.BREAST)), "Rules against masks")
+
+
+def faithfulness(source: Source) -> None:
+    st.markdown(source.take(evidence_maps.faithfulness_sentence))
+    for baseline, words in evidence_maps.BASELINES.items():
+        st.markdown(f"Tissue replaced by {words}:")
+        table(source.take(partial(evidence_maps.faithfulness_table, baseline=baseline)), f"Replaced by {words}")
+    st.markdown("A map that explains this network must change when the network's weights are drawn anew:")
+    table(source.take(evidence_maps.randomised_table), "Weights drawn anew")
+
+
+def engines(source: Source) -> None:
+    table(source.take(evidence_maps.engines_table), "Engines beside torch in full precision")
 
 
 def benchmark(source: Source) -> None:
@@ -486,7 +512,31 @@ SECTIONS = (
         robustness,
     ),
     Section("ablation", "What its parts are worth", "Do the attention and the dual-activated head help?", ablation),
+    Section(
+        "ablation_by_labels",
+        "Its parts, trained on labels",
+        "The shipped recipe leaves the parts little to do. Do they help where labels alone train them?",
+        ablation,
+    ),
     Section("benchmark", "Other networks", "Would another network do better on the same folds?", benchmark),
+    Section(
+        "localisation",
+        "Where the maps lie",
+        "Does the heat map lie on what a pathologist has marked? Which map and which rule do so best?",
+        localisation,
+    ),
+    Section(
+        "faithfulness",
+        "Does the model need what the maps mark?",
+        "When the strongest cells are taken away, does the probability follow, more than for cells chosen at random?",
+        faithfulness,
+    ),
+    Section(
+        "engines",
+        "Engines",
+        "Does the faster arithmetic of this machine give the same verdicts as the exact one?",
+        engines,
+    ),
     Section(
         "mini_ddsm",
         "Mammograms",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -16,9 +15,11 @@ from dala.explain.render import COLOUR_MAPS, encode_png
 from dala.explain.threshold import RULES, Regions
 from dala.intake.image import MAXIMUM_BYTES, PICTURE_SUFFIXES, IntakeError
 from dala.nets.runtime import Model, Prediction
-from dala.opinion import Explanation, Opinion, explain, explanation_record, second_opinion
+from dala.opinion import Explanation, Opinion, explain, second_opinion
 from dala.phantoms import PHANTOMS, Phantom, draw
 from pages import _viewer
+from pages._inquiry import show_effect, show_steadiness, steadied_if_wanted
+from pages._report import show_report
 from pages._shared import (
     HANDED,
     NOT_SURE,
@@ -26,6 +27,7 @@ from pages._shared import (
     SHAPES,
     known_group,
     model_or_stop,
+    percent,
     plain,
     require_frame,
 )
@@ -57,11 +59,6 @@ def phantom_png(name: str) -> bytes:
 @st.cache_resource(show_spinner="The model looks at the picture …", max_entries=8)
 def opinion_of(data: bytes, name: str, _model: Model) -> Opinion:
     return second_opinion(data, _model, name)
-
-
-def percent(probability: float) -> str:
-    """Never 100 %: rounding must not make a model certain."""
-    return "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
 
 
 def samples() -> dict[str, Path]:
@@ -305,9 +302,12 @@ def headline(model: Model) -> tuple[str, str]:
 @st.fragment
 def show_explanation(opinion: Opinion) -> None:
     """The viewer, or plain pictures and widgets, then the regions. A fragment: no slider ever runs the network."""
-    settings = settings_for(opinion)
     place, below = st.container(), st.container()
-    plain_view = below.toggle(
+    switches = below.container(horizontal=True, gap="large")
+    with switches:
+        opinion = steadied_if_wanted(opinion)
+    settings = settings_for(opinion)
+    plain_view = switches.toggle(
         "Plain view",
         key=_viewer.PLAIN,
         bind="query-params",
@@ -341,11 +341,8 @@ def show_explanation(opinion: Opinion) -> None:
         limit=settings.limit if settings.fixed else None,
     )
     regions = explanation.regions
-    overlay, dt_overlay, bar = (
-        encode_png(one) for one in (explanation.panels.gradcam, explanation.panels.dt, explanation.panels.bar)
-    )
     if plain_view:
-        plain_panes(place, explanation, encode_png(explanation.panels.patch), overlay, dt_overlay, bar)
+        plain_panes(place, explanation)
 
     if regions.regions:
         below.dataframe(
@@ -361,22 +358,17 @@ def show_explanation(opinion: Opinion) -> None:
             column_config={column: st.column_config.NumberColumn(format="%.1f") for column in (AREA, EVIDENCE)},
             hide_index=True,
         )
+    with below:
+        show_steadiness(opinion, explanation, settings.colour_map)
     rows, columns = opinion.maps[target].values.shape
     below.caption(
         f"Coloured where the evidence for {target} is positive. The map has {rows} x {columns} cells, enlarged "
         "bilinearly. It shows what moved this model, not where a lesion is."
     )
     below.caption(f"Table and downloads: {in_words(settings, regions)}")
-    stem = f"{Path(opinion.patch.name).stem or identity(opinion)}-{target}"
-    record = json.dumps(explanation_record(opinion, explanation), indent=2, ensure_ascii=False, allow_nan=False)
-    downloads: list[tuple[str, bytes | str, str, str]] = [
-        ("DT Grad-CAM (PNG)", dt_overlay, f"{stem}-dt.png", "image/png"),
-        ("Grad-CAM (PNG)", overlay, f"{stem}-gradcam.png", "image/png"),
-        ("Colour bar (PNG)", bar, f"{stem}-bar.png", "image/png"),
-        ("Numbers (JSON)", record, f"{stem}.json", "application/json"),
-    ]
-    for column, (label, content, file, kind) in zip(below.columns(len(downloads)), downloads, strict=True):
-        column.download_button(label, content, file, kind, on_click="ignore", width="stretch")
+    with below:
+        show_effect(opinion, explanation)
+        show_report(opinion, explanation)
 
 
 def readings(regions: Regions) -> dict[str, str]:
@@ -446,17 +438,20 @@ def plain_controls(place: DeltaGenerator, opinion: Opinion, settings: Settings) 
     return Settings(target, name, parameter, opacity, colour_map, fixed, limit)
 
 
-def plain_panes(
-    place: DeltaGenerator, explanation: Explanation, patch: bytes, overlay: bytes, dt_overlay: bytes, bar: bytes
-) -> None:
+def plain_panes(place: DeltaGenerator, explanation: Explanation) -> None:
     """The three pictures, the colour bar and the numbers, as the server drew them."""
+    panels = explanation.panels
     row = place.container(horizontal=True, gap="small")
     pictures = row.container(width="stretch")
-    shown = ((patch, "Patch"), (overlay, f"Grad-CAM towards {explanation.target}"), (dt_overlay, DT_CAPTION))
+    shown = (
+        (panels.patch, "Patch"),
+        (panels.gradcam, f"Grad-CAM towards {explanation.target}"),
+        (panels.dt, DT_CAPTION),
+    )
     for column, (picture, caption) in zip(pictures.columns(3, gap="small"), shown, strict=True):
-        column.image(picture, caption=caption, width="stretch", output_format="PNG")
+        column.image(encode_png(picture), caption=caption, width="stretch", output_format="PNG")
     # A width for the image itself would make Streamlit scale it down on the server.
-    row.container(width=BAR_WIDTH).image(bar, width="stretch", output_format="PNG")
+    row.container(width=BAR_WIDTH).image(encode_png(panels.bar), width="stretch", output_format="PNG")
     if explanation.regions.reason is not None:
         pictures.info(explanation.regions.reason)
     numbers = pictures.container(horizontal=True, horizontal_alignment="distribute")

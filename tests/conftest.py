@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Exact numbers are torch's; the engines have tests of their own, and the served app of the browser tests chooses its.
+os.environ["DALA_ENGINE"] = "torch"
 
 
 @pytest.fixture(scope="session")

@@ -154,6 +154,23 @@ def dt_overlay(
     return result
 
 
+def spread_overlay(
+    picture: Pixels, spread: FloatField, unstable: NDArray[np.bool_], limit: float, colour_map: str = "viridis"
+) -> Pixels:
+    """The spread of a map over the picture, (H, W, 3), on the colours of the map itself, hatched where it is unstable.
+
+    spread (H, W) float32 >= 0 in the map's raw units; `limit` is the map's own last colour, so that a spread as strong
+    as the strongest evidence has that colour. The hatch is drawn in dark and light, to be seen on any tissue.
+    """
+    result = _blend(picture, spread, spread > 0, limit, colour_map, 0.6)
+    width = max(1, min(picture.shape[:2]) // 200)
+    rows, columns = np.indices(unstable.shape)
+    line = (rows + columns) // width % 7
+    result[unstable & (line == 0)] = LIGHT
+    result[unstable & (line == 1)] = DARK
+    return result
+
+
 def colour_bar(
     limit: float,
     colour_map: str,

@@ -17,6 +17,7 @@ from dala.intake.image import Patch
 from dala.intake.mammogram import prepare
 from dala.nets.calibration import Calibration, PredictionSet, softmax
 from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.engines import Engine, TorchEngine, choose_engine
 from dala.nets.familiarity import Familiarity, load_familiarity
 from dala.nets.fields import field_grid
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD
@@ -45,11 +46,17 @@ class Model:
     """Trained weights with their card; shared by all users, never changed after loading.
 
     `familiarity` holds the statistics of the training pictures that the gate needs, None where there are none.
+    `engine` runs the convolutions of `net`; None is torch.
     """
 
     net: DALAResNet50
     card: Card
     familiarity: Familiarity | None = None
+    engine: Engine | None = None
+
+    @property
+    def runs_on(self) -> Engine:
+        return TorchEngine(self.net) if self.engine is None else self.engine
 
     @property
     def name(self) -> str:
@@ -79,6 +86,7 @@ class Prediction:
     grid: tuple[int, int]
     milliseconds: float
     calibration: Calibration | None = None
+    engine: str = "torch"
 
     @property
     def label(self) -> str:
@@ -99,9 +107,13 @@ class Prediction:
 
 
 def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR) -> Model:
-    """Load weights once for all users; raises `dala.nets.weights.WeightsError`."""
+    """Load weights once for all users, and the engine that `choose_engine` chooses for them.
+
+    Raises `dala.nets.weights.WeightsError`, and `dala.nets.engines.EngineError` if `DALA_ENGINE` names none.
+    """
     net, card = load_weights(name, folder)
-    return Model(net, card, load_familiarity(read_card(name, folder)[1], net.trunk, card.enlarged))
+    familiarity = load_familiarity(read_card(name, folder)[1], net.trunk, card.enlarged)
+    return Model(net, card, familiarity, choose_engine(net, str(card.fields["sha256"])))
 
 
 def plan_grid(width: int, height: int, frame: tuple[int, int]) -> tuple[int, int]:
@@ -178,15 +190,31 @@ def normalised(x: Tensor) -> Tensor:
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
+def probabilities_of(pictures: np.ndarray, model: Model) -> np.ndarray:
+    """Probabilities (N, classes) float64 of pictures as views, (N, V, size, size, 3) uint8, by the rule of `predict`.
+
+    All of them in one pass, so the caller bounds N times V.
+    """
+    count, views = pictures.shape[:2]
+    engine = model.runs_on
+    x = network_input(pictures.reshape(-1, *pictures.shape[2:]), model.card.enlarged)
+    with torch.no_grad():
+        activations = engine.tail(engine.trunk(x))
+        logits = model.net.head(activations).to(torch.float64).reshape(count, views, -1).mean(1).numpy()
+    calibration = model.card.calibration
+    return softmax(logits) if calibration is None else calibration.probabilities(logits)
+
+
 def predict(patch: Patch, model: Model) -> Prediction:
     """One forward pass over the views of a patch; any number of threads may call it with the same model."""
     start = time.perf_counter()
     seen, tiles, views, grid = look(patch.pixels, model.card)
     with torch.no_grad():
         # A tile at a time: the answer for a tile does not depend on its neighbours in a batch, and memory stays flat.
-        trunks = [model.net.trunk(network_input(tile[None], model.card.enlarged)) for tile in tiles]
+        engine = model.runs_on
+        trunks = [engine.trunk(network_input(tile[None], model.card.enlarged)) for tile in tiles]
         pooled = torch.cat([trunk.mean((2, 3)) for trunk in trunks])
-        activations = torch.cat([model.net.tail(trunk) for trunk in trunks])
+        activations = torch.cat([engine.tail(trunk) for trunk in trunks])
         logits = model.net.head(activations).to(torch.float64).mean(0).numpy()
     calibration = model.card.calibration
     return Prediction(
@@ -201,4 +229,5 @@ def predict(patch: Patch, model: Model) -> Prediction:
         grid=grid,
         milliseconds=1000 * (time.perf_counter() - start),
         calibration=calibration,
+        engine=engine.name,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,6 @@ from dala.training.fit import apply_to_view, fit, trunk_features
 from dala.training.metrics import binary_scores, with_intervals
 from dala.training.recipe import SIZE, Recipe
 
-# Fine-tuning as the literature does it: labels alone, ten times the rate, several epochs. It learns slides by heart,
-# which pays exactly where pictures of a slide stand on both sides.
-MEMORISING = {
-    "teacher": 0,
-    "trust": 0.0,
-    "rate": 1e-4,
-    "head_rate": 3e-4,
-    "epochs": 4.0,
-    "geometric_views": 0,
-    "stained_views": 0,
-}
 FOLD_FILES = tuple(f"dsfold{number}.txt" for number in range(1, 6))
 PROTOCOLS = {
     "by_image": "pictures dealt out one by one, blind to the patient: for comparison with literature that split so",
@@ -131,13 +120,12 @@ def compare_protocols(
         "over accession groups in every column, so that they can be compared (too narrow where groups leak)",
         "command": "python -m dala protocols breakhis --data ROOT",
         "recipe": recipe.record,
-        "memorising_recipe": asdict(replace(recipe, **MEMORISING)),  # type: ignore[arg-type]
+        "memorising_recipe": recipe.memorising.record,
         "imagenet": backbone.source,
         "data": {"pictures": len(labels), "groups": len(set(groups)), "slides": len(set(slides))},
         "explained": PROTOCOLS,
         "columns": {},
     }
-    memorising = replace(recipe, **MEMORISING)  # type: ignore[arg-type]
     for name in PROTOCOLS:
         if name == "official_folds" and folds_folder is None:
             record["columns"][name] = {"not_measured": "needs the data set's dsfold1.txt to dsfold5.txt (--folds-file)"}
@@ -157,7 +145,7 @@ def compare_protocols(
                 "colour_only": lambda _, fold: linear_probe(statistics, labels, groups, *fold),
             }
             if name == "by_image":
-                models["dala_resnet50_memorising"] = network(memorising, name)
+                models["dala_resnet50_memorising"] = network(recipe.memorising, name)
             scores = {
                 model: score(labels, groups, folds, [answer(number, fold) for number, fold in enumerate(folds)])
                 for model, answer in models.items()

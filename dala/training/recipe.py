@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dala.data.augment import Augmentation
@@ -62,6 +62,24 @@ class Recipe:
         share = self.stained_share if self.stained_views else 0.0
         stained = {f"stained{k}": share / self.stained_views for k in range(self.stained_views)}
         return {"plain": (1 - share) / 2, "mirrored": (1 - share) / 2, **stained}
+
+    @property
+    def memorising(self) -> Recipe:
+        """Fine-tuning as the literature does it: labels alone, a hundred times the rate, several epochs.
+
+        It learns slides by heart, which pays exactly where pictures of a slide stand on both sides. For comparison,
+        never shipped.
+        """
+        return replace(
+            self,
+            teacher=0,
+            trust=0.0,
+            rate=1e-4,
+            head_rate=3e-4,
+            epochs=4.0,
+            geometric_views=0,
+            stained_views=0,
+        )
 
     @property
     def record(self) -> dict[str, Any]:

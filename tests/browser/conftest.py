@@ -64,7 +64,14 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served = Served(f"http://localhost:{port}", log)
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | {"DALA_ENGINE": "auto"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
         try:
             _wait_until_healthy(served, process)
             yield served

@@ -117,6 +117,29 @@ def test_ablation_gives_dala_what_fit_gives_and_resumes(
     assert len(calls) == 6
 
 
+def test_ablation_by_labels_trains_without_the_teacher(
+    tree: Path, backbone: Backbone, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablating, "VARIANTS", tuple(v for v in VARIANTS if v.name == "dala_resnet50"))
+    recipe = dataclasses.replace(tiny, teacher=64, trust=1.0)
+    dataset, path = breakhis.load(tree, 200), tmp_path / "ablation.json"
+    record = ablation(dataset, backbone, recipe, tmp_path / "runs", path, 2, 1, by="labels")
+    assert record["recipe"] == recipe.record  # what the page compares with the card
+    assert record["trained_by"] == recipe.memorising.record and record["trained_by"]["teacher"] == 0
+    assert record["trained_by"]["trust"] == 0 and record["trained_by"]["rate"] == 1e-4
+    assert "labels alone" in record["protocol"] and "--by labels" in record["command"]
+    features = trunk_features(load_pixels(dataset.records), backbone, recipe.memorising, tmp_path / "runs")
+    assert features.teacher is None
+    fold = benchmarking.folds_of(dataset, 2, 1)[0]
+    net = fit(
+        features, dataset.labels, dataset.groups, fold.training, backbone, recipe.memorising, fold.seed,
+        tmp_path / "fit",
+    )  # fmt: skip
+    expected = softmax(apply_to_view(torch.nn.Sequential(net.layer4, net.head), features, "plain", fold.test))[:, 1]
+    with np.load(tmp_path / "runs" / "dala_resnet50-random" / "fold-0-0-of-2.npz") as kept:
+        np.testing.assert_array_equal(kept["plain"], expected)
+
+
 def test_comparisons_find_what_is_there(tree: Path) -> None:
     dataset = breakhis.load(tree, 200)
     draw = np.random.default_rng(0)

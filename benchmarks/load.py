@@ -1,0 +1,166 @@
+"""Eight people at once: uploads, slider and downloads against the served app, each checking that the answer is theirs.
+
+    PYTHONPATH=. python benchmarks/load.py --pictures DIR [--users 8] [--seconds 180]
+
+DIR holds true patches (any PNG). Every user is a browser profile of its own in one Chromium, which works on the same
+cores as the server: uploads a picture of its own, waits for the verdict, moves the threshold by keyboard, downloads the
+numbers, and starts again. Afterwards every download is compared with what the model says of that file by itself: sha256
+and probabilities. Writes evidence/load.json: times, memory of the server second by second, errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import numpy as np
+from playwright.async_api import Browser, Error, async_playwright
+
+from dala.nets.runtime import load_model
+from dala.opinion import prediction_record, second_opinion
+from dala.training.evaluate import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+PORT = 8597
+VERDICT = """old => { const c = [...document.querySelectorAll('[data-testid=stCaptionContainer]')]
+    .map(e => e.innerText).find(t => t.includes('Distance from the training'));
+    return c && c !== old ? c : false }"""
+WARM_UP = 60.0  # seconds after which memory has to be flat
+LONGEST = 120_000
+
+
+def resident(pid: int) -> float:
+    """Memory of a process in MB (VmRSS, Linux)."""
+    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0]) / 1024
+
+
+async def user(browser: Browser, files: list[Path], until: float, found: list[dict], errors: list[str]) -> None:
+    """Upload after upload until the time is over; answers and complaints are noted, never raised."""
+    context = await browser.new_context(viewport={"width": 1280, "height": 900})
+    page = await context.new_page()
+    page.on("pageerror", lambda error: errors.append(f"page: {error}"))
+    page.set_default_timeout(LONGEST)
+    try:
+        await page.goto(f"http://localhost:{PORT}")
+        await page.get_by_test_id("stFileUploader").wait_for()
+        said = None
+        for file in files:
+            if time.monotonic() > until:
+                break
+            clock = time.monotonic()
+            await page.locator("input[type=file]").set_input_files(file)
+            handle = await page.wait_for_function(VERDICT, arg=said)
+            said = await handle.json_value()
+            waited = time.monotonic() - clock
+            slider = page.get_by_role("slider").first
+            await slider.focus()
+            for _ in range(4):
+                await slider.press("ArrowRight")
+            async with page.expect_download() as download:
+                await page.get_by_role("button", name="Numbers (JSON)", exact=True).click()
+            content = Path(await (await download.value).path()).read_text()
+            found.append({"file": file, "seconds": waited, "at": clock, "record": json.loads(content)["opinion"]})
+    except Error as error:
+        errors.append(str(error).splitlines()[0])
+    finally:
+        await context.close()
+
+
+async def run(pictures: list[Path], users: int, seconds: float, pid: int) -> tuple[list[dict], list[str], list]:
+    found: list[dict] = []
+    errors: list[str] = []
+    memory: list[list[float]] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-background-networking"]
+        )
+        started = time.monotonic()
+
+        async def watch() -> None:
+            while True:
+                memory.append([round(time.monotonic() - started, 1), round(resident(pid))])
+                await asyncio.sleep(1)
+
+        watching = asyncio.create_task(watch())
+        parts = [pictures[n::users] for n in range(users)]
+        await asyncio.gather(*(user(browser, part, started + seconds, found, errors) for part in parts))
+        watching.cancel()
+        await browser.close()
+    for one in found:
+        one["at"] -= started
+    return found, errors, memory
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=Path, required=True)
+    parser.add_argument("--users", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=180)
+    parser.add_argument("--evidence", type=Path, default=Path("evidence") / "load.json")
+    options = parser.parse_args()
+    pictures = sorted(options.pictures.rglob("*.png"))
+    random.Random(0).shuffle(pictures)
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(PORT)]
+    served = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        while True:
+            try:
+                urlopen(f"http://localhost:{PORT}/_stcore/health", timeout=1).read()
+                break
+            except (URLError, OSError):
+                time.sleep(0.2)
+        found, errors, memory = asyncio.run(run(pictures, options.users, options.seconds, served.pid))
+    finally:
+        served.terminate()
+        complaints = [line for line in served.communicate()[1].splitlines() if "Error" in line or "Traceback" in line]
+
+    model = load_model()
+    mixed_up = 0
+    for one in found:
+        content, record = one["file"].read_bytes(), one["record"]
+        alone = prediction_record(second_opinion(content, model))
+        same = record["sha256"] == hashlib.sha256(content).hexdigest() == alone["sha256"]
+        mixed_up += not (same and record["probabilities"] == alone["probabilities"])
+    seconds = np.array([one["seconds"] for one in found])
+    late = [value for at, value in memory if at >= WARM_UP]
+    record = {
+        "protocol": f"{options.users} browser profiles in one Chromium on the server's own cores, each uploading "
+        f"pictures of its own for {options.seconds:g} seconds, moving the threshold and downloading the numbers; every "
+        "download compared with the model's answer to that file alone (sha256 and probabilities)",
+        "command": "PYTHONPATH=. python benchmarks/load.py --pictures DIR",
+        "weights_sha256": model.card.fields["sha256"],
+        "engine": model.runs_on.name,
+        "users": options.users,
+        "verdicts": len(found),
+        "mixed_up": mixed_up,
+        "errors": errors + complaints,
+        "seconds": {
+            "median": float(np.median(seconds)),
+            "percentile_95": float(np.percentile(seconds, 95)),
+            "each": [[round(one["at"], 1), round(one["seconds"], 2)] for one in found],
+        },
+        "memory_mb": {
+            "after_warm_up": late[0] if late else None,
+            "largest_later": max(late, default=None),
+            "each": memory,
+        },
+    }
+    write_json(options.evidence, record)
+    print({key: value for key, value in record.items() if key not in ("seconds", "memory_mb")})
+    print({key: record["seconds"][key] for key in ("median", "percentile_95")})
+    print({key: record["memory_mb"][key] for key in ("after_warm_up", "largest_later")})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The command that compares engines: do the faster ones give the same verdicts?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dala.commands import Command, progress
+
+
+def add(command: Command) -> None:
+    """Add engines."""
+    sub = command(
+        "engines",
+        _engines,
+        "judge pictures of held-out patients on every engine of this machine beside torch: probabilities, verdicts, "
+        "sets, gate and maps (5 minutes on two cores after crossvalidate)",
+        "breakhis",
+    )
+    sub.add_argument("--data", type=Path, required=True, metavar="ROOT")
+    sub.add_argument("--int8", action="store_true", help="eight bits too; needs NNCF, and is measured only, not served")
+    sub.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where crossvalidate kept the folds"
+    )
+    sub.add_argument("--evidence", type=Path, default=Path("evidence"), metavar="DIR")
+
+
+def _engines(options: argparse.Namespace) -> int:
+    from dala.data import breakhis
+    from dala.nets.engines import ENGINES
+    from dala.nets.runtime import load_model
+    from dala.training.evaluate import write_json
+    from dala.training.parity import INT8, parity
+    from dala.training.recipe import Recipe
+
+    recipe = Recipe()
+    names = tuple(name for name in ENGINES if name != "torch") + ((INT8,) if options.int8 else ())
+    record = parity(
+        breakhis.load(options.data, 200),
+        load_model(),
+        recipe,
+        options.runs / f"breakhis_200x-{recipe.fingerprint}",
+        names,
+        progress("engines"),
+    )
+    path = options.evidence / "engines_breakhis.json"
+    write_json(path, record)
+    print(record["protocol"])
+    for name, row in record["engines"].items():
+        p, changed, maps = row["probability"], row["changed"], row["map_correlation"]
+        print(
+            f"{name:15s} |dp| mean {p['mean']:.5f}, 99th percentile {p['percentile_99']:.4f}, largest "
+            f"{p['largest']:.4f}; of {row['pictures']}: {changed['label']} labels, {changed['set']} sets, "
+            f"{changed['gate']} gates changed; map correlation at least {maps['smallest']:.4f}"
+        )
+    for name, reason in record["left_out"].items():
+        print(f"{name} was left out. {reason}")
+    print(f"written to {path}")
+    return 0

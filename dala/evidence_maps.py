@@ -1,0 +1,173 @@
+"""What has been measured of the maps and of the engines that make them: tables and sentences for the evidence page.
+
+As in `dala.evidence`, nothing here knows a figure: all of them come out of the files.
+"""
+
+from __future__ import annotations
+
+from dala.evidence import Point, Record, Row, figure, share
+
+SETS = {
+    "bach_part_b": "Breast: BACH part B, one slide",
+    "camelyon": "Lymph node: CAMELYON",
+    "phantoms": "Drawn phantoms",
+}
+METHODS = {
+    "gradcam": "Grad-CAM, as on the first page",
+    "fine": "Grad-CAM, half-cell shifts",
+    "steady": "Grad-CAM, steadier map",
+    "gradcam_moved": "Grad-CAM, moved by half a cell",
+    "gradcam_inverted": "Grad-CAM, inverted",
+    "pytorch-grad-cam GradCAM": "pytorch-grad-cam: Grad-CAM",
+    "pytorch-grad-cam HiResCAM": "pytorch-grad-cam: HiResCAM",
+    "pytorch-grad-cam GradCAM++": "pytorch-grad-cam: Grad-CAM++",
+    "pytorch-grad-cam LayerCAM": "pytorch-grad-cam: LayerCAM",
+    "pytorch-grad-cam EigenCAM": "pytorch-grad-cam: EigenCAM",
+    "pytorch-grad-cam ScoreCAM": "pytorch-grad-cam: ScoreCAM",
+    "random": "At random",
+    "centre": "Middle of the picture",
+    "stain": "Amount of stain",
+}
+OWN, STEADY, RANDOM, STAIN = "gradcam", "steady", "random", "stain"
+BREAST = "bach_part_b"
+RULES = {
+    "mean_std": "Mean + k standard deviations",
+    "evidence": "Share of the evidence",
+    "otsu": "Otsu",
+    "percentile": "Percentile of the picture",
+    "fixed": "Fraction of the maximum",
+}
+BASELINES = {"blurred": "the picture blurred", "glass": "white glass"}
+PARTS = {"head": "the head", "layer4": "the last stage and the attention", "both": "both"}
+
+
+# Do maps lie on lesions?
+
+
+def localisation_table(record: Record) -> list[Row]:
+    """A row a method: pointing game and average precision on every set."""
+    methods = dict.fromkeys(name for one in record["sets"].values() for name in one["methods"])
+    rows = []
+    for method in sorted(methods, key=list(METHODS).index):
+        row = {"Map": METHODS[method]}
+        for name, title in SETS.items():
+            found = record["sets"][name]["methods"].get(method)
+            row[f"{title}: strongest point"] = "" if found is None else figure(found["pointing_game"])
+            row[f"{title}: precision"] = "" if found is None else figure(found["precision_recall"])
+        rows.append(row)
+    return rows
+
+
+def localisation_points(record: Record, name: str) -> list[Point]:
+    """Average precision of every map on one set."""
+    methods = record["sets"][name]["methods"]
+    known = [method for method in METHODS if method in methods]
+    return [Point(METHODS[method], **methods[method]["precision_recall"]) for method in known]
+
+
+def localisation_sentence(record: Record) -> str:
+    """What the masks say of the maps, set by set, beside maps that ask no network."""
+    lines = []
+    for name, title in SETS.items():
+        one = record["sets"][name]
+        said = {method: one["methods"][method]["precision_recall"] for method in (OWN, STEADY, RANDOM, STAIN)}
+        best = max(said[OWN]["value"], said[STEADY]["value"])
+        if said[STEADY]["low"] > said[RANDOM]["high"]:
+            verdict = "better than a random map"
+        elif said[STEADY]["high"] < said[RANDOM]["low"]:
+            verdict = "worse than a random map"
+        else:
+            verdict = "not clearly different from a random map"
+        stain = (
+            "and not better than where the stain is dense" if said[STAIN]["value"] >= best else "and better than stain"
+        )
+        lines.append(
+            f"**{title}** ({one['pictures']} pictures, {share(one['called_malignant'])} of them called malignant): "
+            f"average precision {figure(said[OWN])}, of the steadier map {figure(said[STEADY])}, of a random map "
+            f"{figure(said[RANDOM])}, of the amount of stain {figure(said[STAIN])}. The steadier map is {verdict}, "
+            f"{stain}."
+        )
+    return "\n\n".join(lines)
+
+
+def rules_table(record: Record, name: str, method: str = OWN) -> list[Row]:
+    """A row a rule: overlap at its default and at the parameter that other pictures chose, and how pure the kept is."""
+    rows = []
+    for rule, one in record["sets"][name]["methods"][method]["rules"].items():
+        rows.append(
+            {
+                "Rule": RULES[rule],
+                "Default": f"{one['default']:g}",
+                "Kept": share(one["kept_at_default"]),
+                "Of it on the lesion": figure(one["precision_at_default"], percent=True),
+                "Overlap (IoU)": figure(one["iou_at_default"]),
+                "Best overlap": f"{figure(one['iou_at_chosen'])} at {one['chosen']:g}",
+            }
+        )
+    return rows
+
+
+# Does the probability follow the map?
+
+
+def faithfulness_table(record: Record, baseline: str) -> list[Row]:
+    """A row a map: areas under deletion and insertion, and the gains over a random order."""
+    rows = []
+    for method, one in record["methods"][baseline].items():
+        chance = method == RANDOM
+        rows.append(
+            {
+                "Map": METHODS[method],
+                "Deletion (less is better)": figure(one["deletion"]),
+                "sooner than at random": "" if chance else figure(one["deletion_gain"], signed=True),
+                "Insertion (more is better)": figure(one["insertion"]),
+                "more than at random": "" if chance else figure(one["insertion_gain"], signed=True),
+            }
+        )
+    return rows
+
+
+def faithfulness_sentence(record: Record) -> str:
+    """Whether taking the map's strongest cells away, or putting them first, does more than a random order."""
+    lines = []
+    for baseline, words in BASELINES.items():
+        one = record["methods"][baseline][OWN]
+        for key, what in (("deletion_gain", "taken away first"), ("insertion_gain", "shown first")):
+            gain = one[key]
+            if gain["low"] > 0:
+                says = "moves the probability more than a random order"
+            elif gain["high"] < 0:
+                says = "moves it less than a random order"
+            else:
+                says = "does not clearly do more than a random order"
+            lines.append(
+                f"- With {words} in place of tissue, the strongest cells {what}: {says} ({figure(gain, signed=True)})."
+            )
+    return "\n".join(lines)
+
+
+def randomised_table(record: Record) -> list[Row]:
+    """Rank correlation of a map with that of the same network with a part drawn anew."""
+    return [
+        {"Drawn anew": words, "Rank correlation of the maps": figure(record["randomised"][part], signed=True)}
+        for part, words in PARTS.items()
+    ]
+
+
+# Engines
+
+
+def engines_table(record: Record) -> list[Row]:
+    """A row an engine: differences from torch."""
+    return [
+        {
+            "Engine": name,
+            "Probability, mean": f"{one['probability']['mean']:.4f}",
+            "largest": f"{one['probability']['largest']:.4f}",
+            "Labels changed": f"{one['changed']['label']} of {one['pictures']}",
+            "Sets changed": str(one["changed"]["set"]),
+            "Gate changed": str(one["changed"]["gate"]),
+            "Map correlation, smallest": f"{one['map_correlation']['smallest']:.4f}",
+        }
+        for name, one in record["engines"].items()
+    ]

@@ -1,0 +1,144 @@
+"""Does the model need what is marked? The probability with only that part shown, and with only that part taken away.
+
+A part of a picture is taken away by putting a baseline in its place: the same picture blurred until no nucleus is left,
+or white glass. Both are pictures that no microscope takes, so both are offered: what holds under one and not under the
+other is about the baseline and not about the tissue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Judge = Callable[[Pixels], Floats]
+"""Pictures as the network sees them, (N, V, S, S, 3) uint8 in V views, to class probabilities (N, C)."""
+
+Baseline = Literal["blurred", "glass"]
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+BLUR = 16  # the blur's sigma is the side divided by this: about two nuclei in a BreakHis field
+GLASS = 243  # grey level of white glass through a microscope's camera
+# Share of the positive area kept at each threshold of a curve: closer together where little is kept.
+SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
+BATCH = 4  # pictures a call of the judge: progress moves, and memory stays flat
+
+
+@dataclass(frozen=True, eq=False)
+class EffectCurve:
+    """Probability of the target class over the thresholds, the highest threshold (the smallest area) first.
+
+    `thresholds` (K,) in raw map units and `kept_area` (K,) as shares of the picture, ascending in area; `shown` (K,)
+    with everything else replaced by the baseline, `removed` (K,) with that part replaced. `whole` is the picture as it
+    is and `nothing` the baseline alone. `suggested` is the index of the smallest part that alone gives the verdict of
+    the whole picture, as does every larger one; None if there is none, with the `reason` as one sentence.
+    """
+
+    target: str
+    baseline: Baseline
+    thresholds: Floats
+    kept_area: Floats
+    shown: Floats
+    removed: Floats
+    whole: float
+    nothing: float
+    suggested: int | None
+    reason: str | None
+
+
+def effect_curve(
+    views: Pixels,
+    field: NDArray[np.float32],
+    to_views: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    judge: Judge,
+    verdict: Callable[[Floats], object],
+    target: str,
+    class_index: int,
+    baseline: Baseline,
+    progress: Callable[[int, int], None] | None = None,
+) -> EffectCurve:
+    """Ask the judge about every threshold of `SHARES`: 2 K + 2 pictures.
+
+    views: (V, S, S, 3) uint8, what the network sees. field: (H, W), the signed map on the picture as it is shown, and
+    `to_views` cuts a mask (H, W) 0..1 into what each view sees of it, (V, S, S). verdict: what is said of
+    probabilities (C,), anything that can be compared. Raises ValueError for an unknown baseline or a field without a
+    positive value.
+    """
+    positive = np.sort(field[field > 0])[::-1]
+    if not len(positive):
+        raise ValueError(
+            "The map holds no positive evidence for this target, so there is no part to show or to remove."
+        )
+    places = np.ceil(np.array(SHARES) * len(positive)).astype(int).clip(1) - 1
+    thresholds = np.unique(positive[places])[::-1]  # equal values of the map cannot be told apart by a threshold
+    kept = [field >= threshold for threshold in thresholds]
+    masks = np.stack([to_views(mask.astype(np.float32)) for mask in kept])
+    instead = replaced_by(views, baseline)
+
+    def pictures() -> Iterator[Pixels]:
+        yield views
+        yield instead
+        for mask in masks:
+            yield mixed(views, instead, mask)
+            yield mixed(views, instead, 1 - mask)
+
+    answers = judged(pictures(), 2 + 2 * len(thresholds), judge, progress)
+    shown, removed = answers[2::2], answers[3::2]
+    same = [verdict(row) == verdict(answers[0]) for row in shown]
+    suggested, reason = None, None
+    if verdict(answers[1]) == verdict(answers[0]):
+        reason = "The baseline alone already gives this verdict, so no part of the picture is needed for it."
+    elif not same[-1]:
+        reason = "Even all of the marked evidence, shown alone, does not give this verdict."
+    else:
+        suggested = len(same) - next((n for n, one in enumerate(reversed(same)) if not one), len(same))
+    return EffectCurve(
+        target,
+        baseline,
+        thresholds.astype(np.float64),
+        np.array([mask.mean() for mask in kept]),
+        shown[:, class_index],
+        removed[:, class_index],
+        float(answers[0, class_index]),
+        float(answers[1, class_index]),
+        suggested,
+        reason,
+    )
+
+
+def judged(
+    pictures: Iterator[Pixels], total: int, judge: Judge, progress: Callable[[int, int], None] | None = None
+) -> Floats:
+    """The judge's answers (total, C) on pictures that are made one after the other, a few at a time."""
+    rows: list[Floats] = []
+    waiting: list[Pixels] = []
+    for number, picture in enumerate(pictures, start=1):
+        waiting.append(picture)
+        if len(waiting) == BATCH or number == total:
+            rows.append(judge(np.stack(waiting)))
+            waiting.clear()
+            if progress is not None:
+                progress(number, total)
+    return np.concatenate(rows)
+
+
+def replaced_by(views: Pixels, baseline: Baseline) -> Pixels:
+    """What stands where tissue is taken away, for views (V, S, S, 3) uint8. Raises ValueError for another baseline."""
+    if baseline == "glass":
+        return np.full_like(views, GLASS)
+    if baseline == "blurred":
+        sigma = views.shape[1] / BLUR
+        blurred = [cv2.GaussianBlur(view, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) for view in views]
+        return np.stack(blurred).astype(np.uint8)
+    raise ValueError(f"There is no baseline named {baseline!r}; choose one of {', '.join(BASELINES)}.")
+
+
+def mixed(views: Pixels, instead: Pixels, mask: NDArray[np.float32]) -> Pixels:
+    """Views (V, S, S, 3) where the mask (V, S, S) is 1, what is `instead` of them where it is 0; uint8."""
+    share = mask[..., None]
+    return np.asarray(np.rint(views * share + instead * (1 - share)), dtype=np.uint8)

@@ -1,0 +1,109 @@
+"""A steadier and finer map: the same map from eight symmetries and four half-stride shifts, and where they disagree.
+
+The last stage of a ResNet looks at every second cell of the stage before. Moved by one such cell it looks at the
+others: four shifts give four maps whose cells lie between each other, one map of twice the resolution each way. That
+costs four passes of the last stage and none of the trunk. Tissue has no up or down: the eight flips and quarter turns
+of a patch should be judged alike, and how far their maps differ is what a map's value is uncertain by.
+
+Flips also take away a bias: strided convolutions centre a cell at its upper left and not at its middle, so a single map
+lies half a cell too low and too far right on the picture; from the mirrored picture it lies too far the other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dala.explain.gradcam import signed_maps
+
+SYMMETRIES = 8
+SHIFTS = ((0, 0), (0, 1), (1, 0), (1, 1))
+AGREE = 7  # of the eight symmetries: by chance alone a sign is shared by so many with probability 18 / 256
+
+
+@dataclass(frozen=True, eq=False)
+class SteadyMaps:
+    """Raw signed maps of every target, from every symmetry, turned back: (T, 8, 2h, 2w) float32, read-only."""
+
+    values: NDArray[np.float32]
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        """The steadier maps, (T, 2h, 2w)."""
+        return np.asarray(self.values.mean(axis=1), dtype=np.float32)
+
+    @property
+    def spread(self) -> NDArray[np.float32]:
+        """Standard deviation over the symmetries, (T, 2h, 2w), in the map's units."""
+        return np.asarray(self.values.std(axis=1), dtype=np.float32)
+
+    @property
+    def unstable(self) -> NDArray[np.bool_]:
+        """Cells where fewer than `AGREE` of the eight share the sign of the mean, (T, 2h, 2w)."""
+        same = np.sign(self.values) == np.sign(self.mean)[:, None]
+        return np.asarray(same.sum(axis=1) < AGREE)
+
+
+def turned(x: Tensor, symmetry: int) -> Tensor:
+    """One of the eight symmetries of a square, 0..7, of the last two axes: a mirror image from 4 on, then turned."""
+    if symmetry >= 4:
+        x = x.flip(-1)
+    return torch.rot90(x, symmetry % 4, (-2, -1))
+
+
+def turned_back(x: Tensor, symmetry: int) -> Tensor:
+    """The inverse of `turned`."""
+    x = torch.rot90(x, -(symmetry % 4), (-2, -1))
+    return x.flip(-1) if symmetry >= 4 else x
+
+
+def shifted(trunk: Tensor, down: int, right: int) -> Tensor:
+    """The trunk's output (N, K, H, W) moved up and left by 0 or 1 cells, its last row or column repeated."""
+    if down:
+        trunk = torch.cat([trunk[..., 1:, :], trunk[..., -1:, :]], dim=-2)
+    if right:
+        trunk = torch.cat([trunk[..., 1:], trunk[..., -1:]], dim=-1)
+    return trunk
+
+
+def fine_maps(trunk: Tensor, tail: Callable[[Tensor], Tensor], head: nn.Module, targets: Tensor) -> Tensor:
+    """Signed Grad-CAM at twice the last stage's resolution each way, (T, N, 2h, 2w) float32.
+
+    trunk: (N, K, 2h, 2w), what `tail` (stride 2) turns into (N, K', h, w), the head's input. targets: (T, C).
+    """
+    parts = []
+    for down, right in SHIFTS:
+        with torch.no_grad():
+            activations = tail(shifted(trunk, down, right))
+        parts.append(signed_maps(head, activations, targets))
+    first = parts[0]
+    fine = first.new_empty((*first.shape[:2], 2 * first.shape[2], 2 * first.shape[3]))
+    for (down, right), part in zip(SHIFTS, parts, strict=True):
+        fine[..., down::2, right::2] = part
+    return fine
+
+
+def steady_maps(
+    x: Tensor,
+    trunk: Callable[[Tensor], Tensor],
+    tail: Callable[[Tensor], Tensor],
+    head: nn.Module,
+    targets: Tensor,
+    progress: Callable[[int, int], None] | None = None,
+) -> SteadyMaps:
+    """Fine maps of one square view x (1, 3, S, S), from all its symmetries; targets (T, C), fixed for all of them."""
+    rows = []
+    for symmetry in range(SYMMETRIES):
+        with torch.no_grad():
+            features = trunk(turned(x, symmetry).contiguous(memory_format=torch.channels_last))
+        rows.append(turned_back(fine_maps(features, tail, head, targets)[:, 0], symmetry))
+        if progress is not None:
+            progress(symmetry + 1, SYMMETRIES)
+    values = torch.stack(rows, dim=1).numpy()
+    values.flags.writeable = False
+    return SteadyMaps(values)

@@ -1,0 +1,123 @@
+"""What else may be asked about an opinion: does the model need what is marked, and would it mark it again?
+
+Both run the network many more times than the opinion did, and are asked for only when a person wants to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dala.explain.effect import Baseline, EffectCurve, effect_curve
+from dala.explain.gradcam import SignedMap, stitch
+from dala.explain.stability import steady_maps
+from dala.nets.runtime import look, network_input, probabilities_of
+from dala.opinion import Opinion, margins
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class SteadyMap:
+    """The map over eight symmetries and four half-stride shifts towards one target.
+
+    `mean` is the steadier and finer map; `spread` (h, w) float32 its standard deviation over the symmetries, in the
+    same raw units; `unstable` (h, w) bool marks cells whose sign is not shared by seven of the eight.
+    """
+
+    mean: SignedMap
+    spread: NDArray[np.float32]
+    unstable: NDArray[np.bool_]
+
+    @property
+    def agreement(self) -> float:
+        """Share of the cells with positive evidence that are not unstable, 0..1; 0 if there are none."""
+        positive = self.mean.values > 0
+        return float((positive & ~self.unstable).sum() / positive.sum()) if positive.any() else 0.0
+
+
+def steadied(opinion: Opinion, maps: dict[str, SteadyMap]) -> Opinion:
+    """The same opinion with its maps replaced by the steadier ones that `steady` made of it."""
+    return replace(opinion, maps={name: one.mean for name, one in maps.items()}, steadied=True)
+
+
+def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress | None = None) -> EffectCurve:
+    """The probability of `target` with only the marked part shown, and with only it taken away, over thresholds.
+
+    The verdict that a part has to keep is that of the page: the classes of the default prediction set, or the most
+    probable class where the weights are not calibrated. Raises ValueError for a map without positive evidence.
+    """
+    model, patch, prediction = opinion.model, opinion.patch, opinion.prediction
+    height, width = opinion.picture.shape[:2]
+    _, views, _, _ = look(patch.pixels, model.card)
+    side = views.shape[1]
+
+    def to_views(mask: NDArray[np.float32]) -> NDArray[np.float32]:
+        cut = []
+        for view in prediction.views:
+            left, right = (round(x * width / patch.width) for x in view.box[::2])
+            top, bottom = (round(y * height / patch.height) for y in view.box[1::2])
+            part = mask[top : max(bottom, top + 1), left : max(right, left + 1)]
+            seen = cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
+            cut.append(seen[:, ::-1] if view.mirrored else seen)
+        return np.stack(cut).astype(np.float32)
+
+    def verdict(probabilities: NDArray[np.float64]) -> object:
+        if prediction.calibration is None:
+            return int(probabilities.argmax())
+        return prediction.calibration.set_of(probabilities).classes
+
+    return effect_curve(
+        views,
+        opinion.maps[target].enlarged(height, width),
+        to_views,
+        lambda pictures: probabilities_of(pictures, model),
+        verdict,
+        target,
+        prediction.classes.index(target),
+        baseline,
+        progress,
+    )
+
+
+def steady(opinion: Opinion, progress: Progress | None = None) -> dict[str, SteadyMap]:
+    """The steadier map towards every class, at twice the resolution of the opinion's own each way.
+
+    Raises ValueError for a model whose pictures have an up and a down: a film turned upside down is no film.
+    """
+    model, prediction = opinion.model, opinion.prediction
+    if model.card.preprocess == "mammogram":
+        raise ValueError("A mammogram has an up and a down, so its map cannot be averaged over turned pictures.")
+    _, views, _, grid = look(opinion.patch.pixels, model.card)
+    targets = margins(len(prediction.classes))
+    found = []
+    for number, view in enumerate(views):
+
+        def moved(done: int, total: int, number: int = number) -> None:
+            if progress is not None:
+                progress(number * total + done, len(views) * total)
+
+        x = network_input(view[None], model.card.enlarged)
+        engine = model.runs_on
+        found.append(steady_maps(x, engine.trunk, engine.tail, model.net.head, targets, moved))
+    answer = {}
+    for index, name in enumerate(prediction.classes):
+        mean, spread, unstable = (
+            stitch(torch.from_numpy(np.stack([layer[index] for layer in layers])), grid).numpy()
+            for layers in (
+                [one.mean for one in found],
+                [one.spread for one in found],
+                [one.unstable for one in found],
+            )
+        )
+        # An opinion's map is the mean of its views' logits taken apart: each view's share is divided by their number.
+        share = len(views)
+        answer[name] = SteadyMap(
+            SignedMap((mean / share).astype(np.float32), name), (spread / share).astype(np.float32), unstable
+        )
+    return answer

@@ -1,0 +1,152 @@
+"""Do the faster engines give the same verdicts? Every engine beside torch on pictures of held-out patients.
+
+python -m dala engines breakhis --data ROOT    evidence/engines_breakhis.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dala.data import breakhis
+from dala.data.splits import grouped_folds
+from dala.intake.image import read_image
+from dala.nets.engines import Engine, EngineError, OpenVINOEngine, choose_engine, converted, import_openvino
+from dala.nets.familiarity import judge
+from dala.nets.runtime import Model, Prediction, look, network_input, predict
+from dala.opinion import evidence_maps
+from dala.training.evaluate import described, kept_networks
+from dala.training.recipe import Recipe
+from dala.training.robustness import FOLDS
+
+Progress = Callable[[int, int], None]
+INT8 = "openvino-int8"
+CALIBRATED_ON = 128  # training pictures of a fold, for the ranges of int8
+LIMITS = {"largest": 0.01, "percentile_99": 0.02, "map_correlation": 0.99}
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What an engine said of one picture: probability of malignant, the default set, the gate and the map."""
+
+    probability: float
+    left: tuple[str, ...]
+    inside: bool
+    map: NDArray[np.float32]
+
+
+def parity(
+    dataset: breakhis.Dataset,
+    model: Model,
+    recipe: Recipe,
+    folder: Path,
+    names: tuple[str, ...],
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Judge every picture by the network of the fold that has not seen its patient, on torch and on every engine.
+
+    `model` gives card, calibration and gate; `folder` holds the folds' networks. An engine that cannot run on this
+    machine is left out, with its reason. Ready for JSON.
+    """
+    networks = kept_networks(folder, FOLDS)
+    splits = grouped_folds(dataset.labels, dataset.groups, FOLDS, seed=0)
+    reference: dict[int, Answer] = {}
+    found: dict[str, dict[int, Answer]] = {name: {} for name in names}
+    left_out: dict[str, str] = {}
+    done, total = 0, len(dataset.records)
+    for net, (training, test) in zip(networks, splits, strict=True):
+        engines: dict[str, Engine] = {"torch": choose_engine(net, None, "torch")}
+        for name in names:
+            try:
+                if name == INT8:
+                    engines[name] = quantised(net, dataset, training, model)
+                else:
+                    engines[name] = choose_engine(net, None, name)
+            except EngineError as error:
+                left_out[name] = str(error)
+        for index in test.tolist():
+            patch = read_image(dataset.records[index].path)
+            for name, engine in engines.items():
+                said = answer(predict(patch, Model(net, model.card, model.familiarity, engine)), model)
+                (reference if name == "torch" else found[name])[index] = said
+            done += 1
+            if progress is not None:
+                progress(done, total)
+    return {
+        "protocol": f"every picture judged by the network of the fold ({FOLDS} folds by accession number, the first "
+        "repeat of the cross-validation) that has not seen its patient, with the card's calibration and gate, on torch "
+        "in float32 and on each engine; differences are engine minus torch",
+        "command": "python -m dala engines breakhis --data ROOT" + (" --int8" if INT8 in names else ""),
+        "weights_sha256": model.card.fields["sha256"],
+        "recipe": recipe.record,
+        "data": described(dataset),
+        "limits": LIMITS,
+        "engines": {name: compared(reference, rows) for name, rows in found.items() if rows},
+        "left_out": left_out,
+    }
+
+
+def answer(prediction: Prediction, model: Model) -> Answer:
+    """The part of a prediction that engines must agree in."""
+    gate = judge(prediction.seen, prediction.pooled, model.card.modality, model.familiarity)
+    decisive = prediction.default_set
+    left = (prediction.label,) if decisive is None else decisive.classes
+    positive = prediction.classes[1]
+    return Answer(float(prediction.probabilities[1]), left, gate.inside, evidence_maps(prediction)[positive].values)
+
+
+def compared(reference: dict[int, Answer], rows: dict[int, Answer]) -> dict[str, Any]:
+    """Differences in probability, changed verdicts, sets and gates, and correlations of the maps."""
+    places = sorted(reference)
+    one, other = [reference[place] for place in places], [rows[place] for place in places]
+    change = np.abs([b.probability - a.probability for a, b in zip(one, other, strict=True)])
+    correlation = np.array([np.corrcoef(a.map.ravel(), b.map.ravel())[0, 1] for a, b in zip(one, other, strict=True)])
+
+    def changed(what: Callable[[Answer], object]) -> int:
+        return sum(what(a) != what(b) for a, b in zip(one, other, strict=True))
+
+    return {
+        "pictures": len(places),
+        "probability": {
+            "mean": float(change.mean()),
+            "percentile_99": float(np.percentile(change, 99)),
+            "largest": float(change.max()),
+        },
+        "changed": {
+            "label": changed(lambda said: said.probability >= 0.5),
+            "set": changed(lambda said: said.left),
+            "gate": changed(lambda said: said.inside),
+        },
+        "map_correlation": {"smallest": float(correlation.min()), "median": float(np.median(correlation))},
+    }
+
+
+def quantised(net: Any, dataset: breakhis.Dataset, training: NDArray[np.intp], model: Model) -> OpenVINOEngine:
+    """Both parts in eight bits, their ranges measured on pictures of the training patients.
+
+    It needs NNCF, which only development installs, and training pictures, which no user has: it is measured here and
+    not served. Raises EngineError without NNCF.
+    """
+    openvino = import_openvino()
+    try:
+        import nncf
+    except ImportError as error:
+        raise EngineError("Eight bits need NNCF; `pip install -r requirements-dev.txt` brings it.") from error
+    random = np.random.default_rng(0)
+    inputs, trunks = [], []
+    exact = choose_engine(net, None, "openvino-f32")
+    for index in random.permutation(training)[:CALIBRATED_ON]:
+        _, views, _, _ = look(read_image(dataset.records[index].path).pixels, model.card)
+        x = network_input(views[:1], model.card.enlarged)
+        inputs.append(x.numpy())
+        trunks.append(exact.trunk(x).numpy())
+    core, compiled = openvino.Core(), {}
+    for part, pictures in (("trunk", inputs), ("tail", trunks)):
+        graph = nncf.quantize(converted(net, part), nncf.Dataset(pictures), subset_size=len(pictures))
+        compiled[part] = core.compile_model(graph, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    return OpenVINOEngine(INT8, compiled)
