@@ -23,17 +23,20 @@ MOUNT = """async ([html, css, source, text]) => {
     const module = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
     document.body.innerHTML = `<style>${css}</style>${html}`;
     window.told = {};
-    const data = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
     const tell = (name, value) => { window.told[name] = value };
-    module.default({ parentElement: document.body, data, setStateValue: tell, setTriggerValue: tell });
+    window.show = text => {
+        const data = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+        module.default({ parentElement: document.body, data, setStateValue: tell, setTriggerValue: tell });
+    };
+    show(text);
 }"""
 
 
-def packed(field: np.ndarray, picture: np.ndarray, **settings: Any) -> bytes:
+def packed(field: np.ndarray, picture: np.ndarray, start: str = "1", **settings: Any) -> bytes:
     """What `_viewer.packed` makes, of one field and its mirror."""
     image, values = encode_png(picture), field.astype("<f4").tobytes()
     header = {
-        "start": "1",
+        "start": start,
         "id": "picture",
         "settings": {
             "target": "malignant",
@@ -105,6 +108,21 @@ def test_a_fixed_scale_says_that_values_lie_above_it(blank: Page, picture: np.nd
     expect(blank.locator(".ticks span").last).to_have_text("\u2265 1.00")
     expect(blank.locator(".mark")).to_have_text("threshold: off the bar")
     expect(blank.locator(".value-threshold")).to_have_text("1.5")
+
+
+def test_another_map_of_the_same_picture_leaves_the_view_where_it_is(blank: Page, picture: np.ndarray) -> None:
+    field = np.linspace(0.1, 3, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
+    mount(blank, packed(field, picture))
+    blank.get_by_role("button", name="Zoom in").click()
+    drawn(blank, "dt")
+    view = blank.locator("[data-kind=dt] canvas").get_attribute("data-view")
+    assert view is not None
+    assert view.startswith("1.5000")
+    shown = blank.locator(".value-threshold").inner_text()
+    blank.evaluate("text => show(text)", base64.b64encode(packed(field / 2, picture, start="2")).decode())
+    expect(blank.locator(".value-threshold")).not_to_have_text(shown)
+    drawn(blank, "dt")
+    assert blank.locator("[data-kind=dt] canvas").get_attribute("data-view") == view
 
 
 @pytest.mark.parametrize("data", [b"", b"\x10\x00\x00\x00no header", None])
