@@ -77,6 +77,7 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
         opinion.maps[target].enlarged(height, width),
         to_views,
         lambda pictures: probabilities_of(pictures, model),
+        prediction.probabilities,
         verdict,
         target,
         prediction.classes.index(target),

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.weights import read_card
-from dala.training.parity import LIMITS, Answer, compared
+from dala.training.parity import LIMITS, Answer, compared, rounded
 
 ROOT = Path(__file__).resolve().parents[2]
 MAP = np.array([[1, 2], [3, 5]], np.float32)
@@ -40,5 +42,15 @@ def test_the_engines_that_are_chosen_by_themselves_keep_the_verdicts(name: str) 
     assert record["weights_sha256"] == read_card("breakhis")[0].fields["sha256"]
     row = record["engines"][name]
     assert row["pictures"] == 689
+    assert row["changed"] == {"label": 0, "set": 0, "gate": 0}
     assert row["probability"]["largest"] <= LIMITS["largest"]
     assert row["map_correlation"]["smallest"] >= LIMITS["map_correlation"]
+
+
+def test_throughout_sixteen_bits_are_close_but_not_the_same() -> None:
+    torch.manual_seed(0)
+    net = DALAResNet50().eval().requires_grad_(False)
+    x = torch.randn(1, 3, 64, 64)
+    wanted, engine = net.features(x), rounded(net)
+    error = float((engine.tail(engine.trunk(x)) - wanted).abs().max() / wanted.abs().max())
+    assert 0 < error < 0.05
