@@ -4,10 +4,10 @@ Only the head needs a gradient, so the maps work on every engine. An engine has 
 threads may share it. Which one is used: the one that is named, else `DALA_ENGINE`, else the fastest of this machine
 that was measured to keep the verdicts (`python -m dala engines`, evidence/engines_breakhis.json).
 
-Sixteen bits, in two places not: rounded to bfloat16 throughout, probabilities of new patients moved by up to .026 and
-the prediction set of one changed. Two causes make most of it. Stem and first block alone bring two thirds of the noise
-(variance) for a twelfth of the work, so they stay in 32 bits. And OpenVINO rounds the folded biases too, which moves a
-whole channel and does not average out over its places: see `Bias32`.
+Sixteen bits, but not everywhere: with all of the network in bfloat16 the probabilities of new patients move by
+hundredths and not every prediction set stays ("openvino-bf16-throughout" in that file). Two causes make most of it.
+Stem and first block bring most of the noise for a twelfth of the work, so they stay in 32 bits. And OpenVINO rounds the
+folded biases too, which moves a whole channel and does not average out over its places: see `Bias32`.
 """
 
 from __future__ import annotations
