@@ -40,11 +40,12 @@ LINE_OF_CAPTION = 13.0
 NUMBERS = 122.0  # the height of the numbers beside the colour bar
 BAR_WIDTH, BAR_HEIGHT = 66.0, 190.0  # what the colour bar fits into
 CURVE = 96.0
-LEAST_ROOM = 265.0  # for the pictures; a long comment is set smaller to leave it
+LEAST_ROOM = 200.0  # for the pictures and the numbers beside them
 
 MOST_REGIONS = 6  # rows of the table; JSON and GeoJSON have all
 MOST_LINES = 12  # of a comment; the breaks of a longer one are written as strokes
-COMMENT_SIZES = (9.5, 8.5, 7.5, 6.5)
+COMMENT_SIZES = (9.5, 8.5, 7.5, 6.5)  # a long comment is set smaller, so that the pictures stay large
+LARGE_ENOUGH = 0.8  # of what they would be with the smallest comment
 CLEARLY_LARGER = 1.15
 TITLE = "DALA second opinion"
 OUTSIDE = "Outside the model's competence"
@@ -97,12 +98,14 @@ def pdf(
     top = _write(canvas, above, PAGE_HEIGHT - MARGIN)
     floor = FOOT + _height(canvas, end)
     _write(canvas, end, floor)
-    for size in COMMENT_SIZES:
-        below = [*_findings(content), *_said(content["person"], size)]
-        room = top - floor - _height(canvas, below)
-        if room >= LEAST_ROOM:
-            break
-    used = _Pictures(canvas, explanation.panels, record, top).draw(room)
+    pictures = _Pictures(canvas, explanation.panels, record)
+    choices = [[*_findings(content), *_said(content["person"], size)] for size in COMMENT_SIZES]
+    rooms = [top - floor - _height(canvas, choice) for choice in choices]
+    least = LARGE_ENOUGH * pictures.plan(rooms[-1])[1]
+    fits = (room >= LEAST_ROOM and pictures.plan(room)[1] >= least for room in rooms)
+    chosen = next((number for number, fit in enumerate(fits) if fit), len(rooms) - 1)
+    below = choices[chosen]
+    used = pictures.draw(top, rooms[chosen])
     _write(canvas, below, top - used)
     if outside:
         _mark(canvas)
@@ -254,49 +257,60 @@ def _mark(canvas: Canvas) -> None:
 class _Pictures:
     """Patch, Grad-CAM and DT Grad-CAM at one scale, with the colour bar and the numbers of the threshold."""
 
-    def __init__(self, canvas: Canvas, parts: Panels, record: dict[str, Any], top: float) -> None:
-        self.canvas, self.parts, self.record, self.top = canvas, parts, record, top
+    def __init__(self, canvas: Canvas, parts: Panels, record: dict[str, Any]) -> None:
+        self.canvas, self.parts, self.record = canvas, parts, record
         self.pictures = (
             (parts.patch, "Patch"),
             (parts.gradcam, f"Grad-CAM towards {record['target']}"),
             (parts.dt, "DT Grad-CAM: above the threshold"),
         )
 
-    def draw(self, room: float) -> float:
-        """Draw into the full width and at most `room` points below `top`; returns the height that is used.
+    def plan(self, room: float) -> tuple[int, float]:
+        """In how many columns and at what scale (points a pixel) the pictures fit into the full width and `room` points.
 
         Two rows of two, the fourth cell being the bar's; a row of three with the bar at its side where that makes the
         pictures larger, as for tall ones; a column of three where it makes them clearly larger, as for very wide ones.
         """
         height, width = self.parts.patch.shape[:2]
-        under = room >= self._bar(room)[1] + NUMBERS  # the numbers have room below the bar
-        side = 2 * BAR_WIDTH if under else 3 * BAR_WIDTH
-        beside = WIDTH - side - GAP
-        cells = {
-            2: (HALF, room / 2 - LINE_OF_CAPTION - 4),
-            3: ((beside - 2 * GAP) / 3, room - 2 * LINE_OF_CAPTION - 4),
-            1: (beside, room / 3 - LINE_OF_CAPTION - 4),
-        }
-        scales = {columns: min(wide / width, tall / height) for columns, (wide, tall) in cells.items()}
-        scales[1] /= CLEARLY_LARGER
-        columns = max(scales, key=scales.__getitem__)
-        pitch = {2: HALF + 2 * GAP, 3: cells[3][0] + GAP, 1: 0.0}[columns]
-        scale = min(cells[columns][0] / width, cells[columns][1] / height)
-        wide, tall = scale * width, scale * height
+        scales = {columns: min(self._cell(columns, room) / (width, height)) for columns in (1, 2, 3)}
+        preferred = {2: scales[2], 3: scales[3], 1: scales[1] / CLEARLY_LARGER}
+        columns = max(preferred, key=preferred.__getitem__)
+        return columns, float(scales[columns])
+
+    def draw(self, top: float, room: float) -> float:
+        """Draw into the full width and at most `room` points below `top`; returns the height that is used."""
+        columns, scale = self.plan(room)
+        cell = float(self._cell(columns, room)[0])
+        pitch = cell + 2 * GAP if columns == 2 else cell + GAP
+        tall, wide = (scale * side for side in self.parts.patch.shape[:2])
         bottoms: list[float] = []
         for number, (pixels, caption) in enumerate(self.pictures):
             row, column = divmod(number, columns)
             left = MARGIN + column * pitch
-            top = bottoms[-columns] if row else self.top
-            self.canvas.drawImage(_embedded(pixels), left, top - tall, wide, tall)
-            bottoms.append(
-                _write(self.canvas, [_text(caption, 8.5, FAINT)], top - tall - 2, left, cells[columns][0]) - 4
-            )
+            upper = bottoms[-columns] if row else top
+            self.canvas.drawImage(_embedded(pixels), left, upper - tall, wide, tall)
+            bottoms.append(_write(self.canvas, [_text(caption, 8.5, FAINT)], upper - tall - 2, left, cell) - 4)
         if columns == 2:
-            readings = self._readings(MARGIN + pitch, bottoms[1], room - (self.top - bottoms[1]), under=False)
+            readings = self._readings(MARGIN + pitch, bottoms[1], room - (top - bottoms[1]), under=False)
         else:
-            readings = self._readings(MARGIN + WIDTH - side, self.top, room, under)
-        return self.top - min(*bottoms, readings)
+            under = self._numbers_under(room)
+            readings = self._readings(MARGIN + WIDTH - self._side(room), top, room, under)
+        return top - min(*bottoms, readings)
+
+    def _cell(self, columns: int, room: float) -> NDArray[np.float64]:
+        """Width and height that one picture may have."""
+        beside = WIDTH - self._side(room) - GAP
+        rows = {1: 3, 2: 2, 3: 1}[columns]
+        lines = 2 if columns == 3 else 1
+        wide = {1: beside, 2: HALF, 3: (beside - 2 * GAP) / 3}[columns]
+        return np.array([wide, max(1.0, room / rows - lines * LINE_OF_CAPTION - 4)])
+
+    def _side(self, room: float) -> float:
+        """The width of the column of the colour bar."""
+        return 2 * BAR_WIDTH if self._numbers_under(room) else 3 * BAR_WIDTH
+
+    def _numbers_under(self, room: float) -> bool:
+        return room >= self._bar(room)[1] + NUMBERS
 
     def _bar(self, room: float) -> tuple[float, float]:
         """Width and height of the colour bar, which is no higher than `room`."""
