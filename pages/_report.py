@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 from functools import partial
-from pathlib import Path
 
 import streamlit as st
 
+from dala.explain.effect import EffectCurve
 from dala.explain.render import encode_png
 from dala.opinion import Explanation, Opinion
-from dala.report import LONGEST_COMMENT, OWN_READS, Words, geojson, pdf, report
+from dala.report import LONGEST_COMMENT, OWN_READS, Words, geojson, pdf, report, stem
 
 AGREE = {"agree": True, "disagree": False}
 
@@ -37,16 +37,16 @@ def words_of_person(opinion: Opinion) -> Words:
     return Words(comment, own_read, None if agree is None else AGREE[agree], with_name)
 
 
-def show_report(opinion: Opinion, explanation: Explanation) -> None:
-    """The words, and a button for every file; all of them are made of the explanation that is on the screen."""
+def show_report(opinion: Opinion, explanation: Explanation, effect: EffectCurve | None = None) -> None:
+    """The words, and a button for every file; all of them are made of what is on the screen: the explanation, and the
+    `effect` curve where one is shown."""
     words = words_of_person(opinion)
     day = date.today()
-    stem = Path(opinion.patch.name).stem if words.with_name and opinion.patch.name else opinion.patch.sha256[:12]
-    stem = f"{stem}-{explanation.target}"
+    name = stem(opinion, explanation, words)
     panels = explanation.panels
     buttons = (
-        ("Report (PDF)", partial(pdf, opinion, explanation, words, day), ".pdf", "application/pdf"),
-        ("Numbers (JSON)", report(opinion, explanation, words, day).json, ".json", "application/json"),
+        ("Report (PDF)", partial(pdf, opinion, explanation, words, day, effect), ".pdf", "application/pdf"),
+        ("Numbers (JSON)", report(opinion, explanation, words, day, effect).json, ".json", "application/json"),
         ("Regions (GeoJSON)", partial(geojson, opinion, explanation), ".geojson", "application/geo+json"),
         ("DT Grad-CAM (PNG)", partial(encode_png, panels.dt), "-dt.png", "image/png"),
         ("Grad-CAM (PNG)", partial(encode_png, panels.gradcam), "-gradcam.png", "image/png"),
@@ -54,4 +54,4 @@ def show_report(opinion: Opinion, explanation: Explanation) -> None:
     )
     row = st.container(horizontal=True, gap="small")
     for label, make, ending, kind in buttons:
-        row.download_button(label, make, stem + ending, kind, on_click="ignore")
+        row.download_button(label, make, name + ending, kind, on_click="ignore")
