@@ -227,17 +227,20 @@ def check_engine() -> Check:
     """Names what runs the convolutions; FAIL if `DALA_ENGINE` names one that cannot, WARN if it is only torch."""
     try:
         from dala.nets.dala_resnet50 import DALAResNet50
-        from dala.nets.engines import EngineError, choose_engine
+        from dala.nets.engines import EngineError, choose_engine, quick_engine
     except Exception as error:
         return Check("engine", "FAIL", f"Not known: dala.nets.engines cannot be imported ({_reason(error)}).")
     wanted = os.environ.get("DALA_ENGINE", "auto")
     try:
-        name = choose_engine(DALAResNet50().eval(), None).name
+        net = DALAResNet50().eval()
+        name = choose_engine(net, None).name
+        quick = quick_engine(net, None)
     except EngineError as error:
         return Check("engine", "FAIL", str(error))
     if wanted == "auto" and name == "torch":
         return Check("engine", "WARN", "torch: OpenVINO cannot be used here, and a verdict takes about twice as long.")
-    return Check("engine", "PASS", f"{name} (DALA_ENGINE is {wanted})")
+    questions = "" if quick is None else f", {quick.name} for effect curve and steadier map"
+    return Check("engine", "PASS", f"{name} for verdicts{questions} (DALA_ENGINE is {wanted})")
 
 
 def check_gpu() -> Check:

@@ -5,7 +5,7 @@ As in `dala.evidence`, nothing here knows a figure: all of them come out of the 
 
 from __future__ import annotations
 
-from dala.evidence import Point, Record, Row, figure, share
+from dala.evidence import Line, Point, Record, Row, figure, share
 
 SETS = {
     "bach_part_b": "Breast: BACH part B, one slide",
@@ -105,6 +105,15 @@ def rules_table(record: Record, name: str, method: str = OWN) -> list[Row]:
             }
         )
     return rows
+
+
+def purity_lines(record: Record, name: str, method: str = OWN) -> list[Line]:
+    """Share of the kept that lies on the lesion over the share of the picture that is kept, a line a rule."""
+    lines = []
+    for rule, one in record["sets"][name]["methods"][method]["rules"].items():
+        points = sorted((point["kept"], point["precision"]) for point in one["curve"])
+        lines.append(Line(RULES[rule], tuple(x for x, _ in points), tuple(y for _, y in points)))
+    return lines
 
 
 # Does the probability follow the map?

@@ -77,6 +77,7 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
         opinion.maps[target].enlarged(height, width),
         to_views,
         lambda pictures: probabilities_of(pictures, model),
+        prediction.probabilities,
         verdict,
         target,
         prediction.classes.index(target),
@@ -103,7 +104,7 @@ def steady(opinion: Opinion, progress: Progress | None = None) -> dict[str, Stea
                 progress(number * total + done, len(views) * total)
 
         x = network_input(view[None], model.card.enlarged)
-        engine = model.runs_on
+        engine = model.asks_on
         found.append(steady_maps(x, engine.trunk, engine.tail, model.net.head, targets, moved))
     answer = {}
     for index, name in enumerate(prediction.classes):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import partial
 
 import streamlit as st
 
@@ -44,14 +43,30 @@ def show_report(opinion: Opinion, explanation: Explanation, effect: EffectCurve 
     day = date.today()
     name = stem(opinion, explanation, words)
     panels = explanation.panels
-    buttons = (
-        ("Report (PDF)", partial(pdf, opinion, explanation, words, day, effect), ".pdf", "application/pdf"),
-        ("Numbers (JSON)", report(opinion, explanation, words, day, effect).json, ".json", "application/json"),
-        ("Regions (GeoJSON)", partial(geojson, opinion, explanation), ".geojson", "application/geo+json"),
-        ("DT Grad-CAM (PNG)", partial(encode_png, panels.dt), "-dt.png", "image/png"),
-        ("Grad-CAM (PNG)", partial(encode_png, panels.gradcam), "-gradcam.png", "image/png"),
-        ("Colour bar (PNG)", partial(encode_png, panels.bar), "-bar.png", "image/png"),
-    )
+    # The bytes are made now and not when the button is pressed: Streamlit forgets a file that is to be made later as
+    # soon as the page runs again, and whoever presses a button just after the slider would get nothing.
+    buttons: list[tuple[str, bytes | str, str, str]] = [
+        ("Numbers (JSON)", report(opinion, explanation, words, day, effect).json(), ".json", "application/json"),
+        ("Regions (GeoJSON)", geojson(opinion, explanation), ".geojson", "application/geo+json"),
+        ("DT Grad-CAM (PNG)", encode_png(panels.dt), "-dt.png", "image/png"),
+        ("Grad-CAM (PNG)", encode_png(panels.gradcam), "-gradcam.png", "image/png"),
+        ("Colour bar (PNG)", encode_png(panels.bar), "-bar.png", "image/png"),
+    ]
     row = st.container(horizontal=True, gap="small")
-    for label, make, ending, kind in buttons:
-        row.download_button(label, make, name + ending, kind, on_click="ignore")
+    # The PDF takes longest, so it is made for one setting when somebody wants it.
+    content = report(opinion, explanation, words, day, effect).json()
+    if row.button("Make the report (PDF)"):
+        st.session_state["pdf"] = content
+    if st.session_state.get("pdf") == content:
+        made = made_pdf(content, opinion, explanation, words, day, effect)
+        row.download_button("Report (PDF)", made, f"{name}.pdf", "application/pdf", on_click="ignore", type="primary")
+    for label, data, ending, kind in buttons:
+        row.download_button(label, data, name + ending, kind, on_click="ignore")
+
+
+@st.cache_data(show_spinner="Writing the report …", max_entries=8)
+def made_pdf(
+    content: str, _opinion: Opinion, _explanation: Explanation, _words: Words, day: date, _effect: EffectCurve | None
+) -> bytes:
+    """The report's content is the key: the same words about the same picture make the same page."""
+    return pdf(_opinion, _explanation, _words, day, _effect)

@@ -161,7 +161,7 @@ def packed(opinion: Opinion, start: Start) -> bytes:
     parts, body = heavy(shown_map(opinion), opinion)
     header = {
         "start": start.number,
-        "id": start.picture,
+        "id": identity(opinion),
         "settings": asdict(start.settings),
         "patch": {"width": opinion.patch.width, "height": opinion.patch.height},
         "rules": [asdict(rule) for rule in RULES.values()],

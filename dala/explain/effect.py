@@ -56,18 +56,19 @@ def effect_curve(
     field: NDArray[np.float32],
     to_views: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     judge: Judge,
+    whole: Floats,
     verdict: Callable[[Floats], object],
     target: str,
     class_index: int,
     baseline: Baseline,
     progress: Callable[[int, int], None] | None = None,
 ) -> EffectCurve:
-    """Ask the judge about every threshold of `SHARES`: 2 K + 2 pictures.
+    """Ask the judge about every threshold of `SHARES`: 2 K + 1 pictures.
 
     views: (V, S, S, 3) uint8, what the network sees. field: (H, W), the signed map on the picture as it is shown, and
-    `to_views` cuts a mask (H, W) 0..1 into what each view sees of it, (V, S, S). verdict: what is said of
-    probabilities (C,), anything that can be compared. Raises ValueError for an unknown baseline or a field without a
-    positive value.
+    `to_views` cuts a mask (H, W) 0..1 into what each view sees of it, (V, S, S). whole: what has been said of
+    the picture as it is, probabilities (C,). verdict: what is said of such probabilities, anything that compares.
+    Raises ValueError for an unknown baseline or a field without a positive value.
     """
     positive = np.sort(field[field > 0])[::-1]
     if not len(positive):
@@ -81,17 +82,16 @@ def effect_curve(
     instead = replaced_by(views, baseline)
 
     def pictures() -> Iterator[Pixels]:
-        yield views
         yield instead
         for mask in masks:
             yield mixed(views, instead, mask)
             yield mixed(views, instead, 1 - mask)
 
-    answers = judged(pictures(), 2 + 2 * len(thresholds), judge, progress)
-    shown, removed = answers[2::2], answers[3::2]
-    same = [verdict(row) == verdict(answers[0]) for row in shown]
+    answers = judged(pictures(), 1 + 2 * len(thresholds), judge, progress)
+    nothing, shown, removed = answers[0], answers[1::2], answers[2::2]
+    same = [verdict(row) == verdict(whole) for row in shown]
     suggested, reason = None, None
-    if verdict(answers[1]) == verdict(answers[0]):
+    if verdict(nothing) == verdict(whole):
         reason = "The baseline alone already gives this verdict, so no part of the picture is needed for it."
     elif not same[-1]:
         reason = "Even all of the marked evidence, shown alone, does not give this verdict."
@@ -104,8 +104,8 @@ def effect_curve(
         np.array([mask.mean() for mask in kept]),
         shown[:, class_index],
         removed[:, class_index],
-        float(answers[0, class_index]),
-        float(answers[1, class_index]),
+        float(whole[class_index]),
+        float(nothing[class_index]),
         suggested,
         reason,
     )

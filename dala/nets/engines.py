@@ -1,8 +1,9 @@
 """What runs the convolutions: torch, or OpenVINO, which is faster on the same processor. The head is always torch's.
 
 Only the head needs a gradient, so the maps work on every engine. An engine has no state between calls: any number of
-threads may share it. Which one is used: `DALA_ENGINE`, else the fastest that this machine has and that keeps the
-verdicts (`python -m dala engines`, evidence/engines_breakhis.json); `python -m dala doctor` names it.
+threads may share it. Which one is used: `DALA_ENGINE`, else for verdicts the fastest that is exact, and for the many
+questions about one the fastest that keeps the maps: on this network, sixteen bits move a probability by up to some
+hundredths (`python -m dala engines`, evidence/engines_breakhis.json). `python -m dala doctor` names them.
 """
 
 from __future__ import annotations
@@ -118,14 +119,22 @@ def choose_engine(net: StagedNetwork, key: str | None, wanted: str | None = None
     return _openvino_engine(net, key, name)
 
 
+def quick_engine(net: StagedNetwork, key: str | None) -> Engine | None:
+    """Sixteen bits where the processor has them and nobody has named an engine; None: the engine of the verdicts."""
+    if (os.environ.get("DALA_ENGINE") or AUTO) != AUTO or torch.cuda.is_available():
+        return None
+    with contextlib.suppress(Exception):
+        if "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            return _openvino_engine(net, key, "openvino-bf16")
+    return None
+
+
 def _best(net: StagedNetwork, key: str | None) -> Engine:
     if torch.cuda.is_available():
         return _on_cuda(net)
     # Whatever is wrong with an optional library, there is a verdict without it.
     with contextlib.suppress(Exception):
-        core = import_openvino().Core()
-        native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        return _openvino_engine(net, key, "openvino-bf16" if native else "openvino-f32")
+        return _openvino_engine(net, key, "openvino-f32")
     return TorchEngine(net)
 
 

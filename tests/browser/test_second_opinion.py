@@ -75,7 +75,7 @@ def fetched(image: Locator) -> bytes:
 
 
 def record(page: Page) -> dict[str, Any]:
-    return json.loads(downloaded(page, "Numbers (JSON)"))
+    return json.loads(downloaded(page, "Numbers (JSON)"))["opinion"]
 
 
 # Must stay the first test of this file: afterwards app.py has run in the served process.
@@ -217,6 +217,10 @@ def test_an_example_takes_the_place_of_an_upload(visit: Callable[..., Visit], pa
     page.get_by_role("combobox", name="Examples").click()
     page.get_by_role("option", name="Drawn example: mucin pools").click()
     expect(page.get_by_test_id("stAlert")).to_contain_text("it is not tissue and has no diagnosis", timeout=60_000)
+    settle(page)
+    assert record(page)["file"] is None  # nobody has said that the name may be written
+    page.get_by_text("Add your own read and a comment to the report").click()
+    page.get_by_text("Write the file's name").click()
     settle(page)
     assert record(page)["file"] == "mucin_pools.png"
     expect(page.get_by_text("patch.png")).to_have_count(0)

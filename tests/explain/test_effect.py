@@ -28,7 +28,8 @@ def columns(values: list[float]) -> np.ndarray:
 
 
 def curve(views: np.ndarray, field: np.ndarray, verdict=lambda p: p[1] >= 0.5, baseline="glass", progress=None):
-    return effect_curve(views, field, lambda mask: mask[None], grey, verdict, "malignant", 1, baseline, progress)
+    whole = grey(views[None])[0]
+    return effect_curve(views, field, lambda mask: mask[None], grey, whole, verdict, "malignant", 1, baseline, progress)
 
 
 def test_shown_and_removed_by_hand() -> None:
@@ -57,15 +58,15 @@ def test_the_smallest_sufficient_part_is_suggested() -> None:
 
 def test_a_part_that_works_by_chance_is_not_suggested() -> None:
     # The darkest quarter alone gives the verdict, more of the picture does not, all of it does again.
-    answers = iter([0.9, 0.1, 0.9, 0.5, 0.2, 0.5, 0.9, 0.5, 0.9, 0.5])
+    answers = iter([0.1, 0.9, 0.5, 0.2, 0.5, 0.9, 0.5, 0.9, 0.5])
 
     def judge(pictures: np.ndarray) -> np.ndarray:
         p = np.array([next(answers) for _ in pictures])
         return np.stack([1 - p, p], axis=1)
 
-    found = effect_curve(
-        sides(0, 0), columns([4, 3, 2, 1]), lambda m: m[None], judge, lambda p: p[1] > 0.5, "x", 1, "glass"
-    )
+    whole, over = np.array([0.1, 0.9]), lambda p: p[1] > 0.5
+    found = effect_curve(sides(0, 0), columns([4, 3, 2, 1]), lambda m: m[None], judge, whole, over, "x", 1, "glass")
+    assert found.whole == 0.9 and found.nothing == 0.1
     assert found.shown.tolist() == [0.9, 0.2, 0.9, 0.9]
     assert found.suggested == 2
 
@@ -90,7 +91,7 @@ def test_shares_of_the_positive_area() -> None:
 def test_progress_counts_every_picture() -> None:
     seen: list[tuple[int, int]] = []
     curve(sides(0, 255), columns([2, 1, -1, -1]), progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(4, 6), (6, 6)]
+    assert seen == [(4, 5), (5, 5)]
 
 
 def test_views_are_not_written_to() -> None:

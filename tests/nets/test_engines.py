@@ -13,7 +13,7 @@ import torch
 
 from dala.nets import engines
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.nets.engines import EngineError, OpenVINOEngine, TorchEngine, choose_engine, import_openvino
+from dala.nets.engines import EngineError, OpenVINOEngine, TorchEngine, choose_engine, import_openvino, quick_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -130,12 +130,17 @@ def test_engines_that_cannot_be_had(net: DALAResNet50, monkeypatch: pytest.Monke
     assert isinstance(choose_engine(net, None), TorchEngine)
 
 
-def test_auto_takes_sixteen_bits_only_where_the_processor_has_them(
+def test_verdicts_are_exact_and_questions_take_sixteen_bits_where_the_processor_has_them(
     net: DALAResNet50, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("DALA_ENGINE", "auto")
     native = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    assert choose_engine(net, None, "auto").name == ("openvino-bf16" if native else "openvino-f32")
+    assert choose_engine(net, None).name == "openvino-f32"
+    quick = quick_engine(net, None)
+    assert (quick is not None and quick.name == "openvino-bf16") if native else quick is None
+    monkeypatch.setenv("DALA_ENGINE", "torch")  # who names an engine gets it for everything
+    assert quick_engine(net, None) is None
 
 
 def test_openvino_reports_to_nobody(tmp_path: Path) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from dala.explain.render import COLOUR_MAPS, _number, _tick_step, colourise
 from dala.explain.threshold import RULES, Regions, threshold
@@ -49,19 +46,9 @@ APPLY = """([values, width, height, settings, minimum]) => {
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    program = os.environ.get("DALA_CHROMIUM") or shutil.which("chromium")
-    if program is None:
-        message = "No chromium on the PATH and none named by DALA_CHROMIUM."
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program, args=["--headless", "--no-sandbox", "--disable-gpu"]
-        )
-        opened = browser.new_page()
-        opened.evaluate(LOAD, MODULE)
-        yield opened
-        browser.close()
+def page(blank: Page) -> Page:
+    blank.evaluate(LOAD, MODULE)
+    return blank
 
 
 def text(array: NDArray[Any]) -> str:
