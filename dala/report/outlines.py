@@ -74,7 +74,7 @@ def ring_area(ring: list[list[float]]) -> float:
 
 
 def geojson(opinion: Opinion, explanation: Explanation) -> str:
-    """The regions as a FeatureCollection in pixels of the picture, an annotation each, as QuPath 0.4 and later opens it.
+    """The regions as a FeatureCollection in pixels of the picture, an annotation each, for QuPath from 0.4 on.
 
     A region of one part is a Polygon, which is how QuPath itself writes it; one whose parts touch at corners only is a
     MultiPolygon. QuPath ignores the members `notice` and `outside_competence`, so that a picture outside the model's

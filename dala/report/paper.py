@@ -266,14 +266,17 @@ class _Pictures:
         )
 
     def plan(self, room: float) -> tuple[int, float]:
-        """In how many columns and at what scale (points a pixel) the pictures fit into the full width and `room` points.
+        """In how many columns and at what scale (points a pixel) the pictures fit into a height of `room` points.
 
-        Two rows of two, the fourth cell being the bar's; a row of three with the bar at its side where that makes the
-        pictures larger, as for tall ones; a column of three where it makes them clearly larger, as for very wide ones.
+        Two rows of two, the fourth cell for bar and numbers if these fit into it; a row of three with the bar at its
+        side where that makes the pictures larger, as for tall ones; a column of three where it makes them clearly
+        larger, as for very wide ones.
         """
         height, width = self.parts.patch.shape[:2]
         scales = {columns: min(self._cell(columns, room) / (width, height)) for columns in (1, 2, 3)}
-        preferred = {2: scales[2], 3: scales[3], 1: scales[1] / CLEARLY_LARGER}
+        preferred = {3: scales[3], 1: scales[1] / CLEARLY_LARGER}
+        if room >= 2 * NUMBERS:
+            preferred[2] = scales[2]
         columns = max(preferred, key=preferred.__getitem__)
         return columns, float(scales[columns])
 
