@@ -47,7 +47,7 @@ def run_checks(root: Path = ROOT) -> list[Check]:
         check_writable("runs folder", root / "runs"),
         check_threads(),
         check_bf16(),
-        check_engine(),
+        check_engine(root / "weights"),
         check_gpu(),
         check_memory(),
         check_chromium(),
@@ -139,7 +139,7 @@ def _check_gate(card: Path) -> list[Check]:
     except Exception:
         return []
     try:
-        model = load_model(card.stem, card.parent)
+        model = load_model(card.stem, card.parent, "torch")
     except WeightsError as error:
         return [Check(name, "FAIL", str(error))] if ".gate." in str(error) else []
     if model.familiarity is None:
@@ -223,24 +223,30 @@ def check_bf16() -> Check:
     return Check("bfloat16", "PASS", "not in this processor: training on it uses float32, which is slower")
 
 
-def check_engine() -> Check:
-    """Names what runs the convolutions; FAIL if `DALA_ENGINE` names one that cannot, WARN if it is only torch."""
+def check_engine(weights: Path) -> Check:
+    """Names what runs the convolutions, having loaded a model with it; WARN if it is torch for want of OpenVINO.
+
+    FAIL if `DALA_ENGINE` names one that cannot run here.
+    """
     try:
-        from dala.nets.dala_resnet50 import DALAResNet50
-        from dala.nets.engines import EngineError, choose_engine, quick_engine
+        from dala.nets.engines import AUTO, TORCH, EngineError, preferred
+        from dala.nets.runtime import load_model
+        from dala.nets.weights import WeightsError, available
     except Exception as error:
         return Check("engine", "FAIL", f"Not known: dala.nets.engines cannot be imported ({_reason(error)}).")
-    wanted = os.environ.get("DALA_ENGINE", "auto")
+    named = os.environ.get("DALA_ENGINE") or AUTO
     try:
-        net = DALAResNet50().eval()
-        name = choose_engine(net, None).name
-        quick = quick_engine(net, None)
-    except EngineError as error:
-        return Check("engine", "FAIL", str(error))
-    if wanted == "auto" and name == "torch":
-        return Check("engine", "WARN", "torch: OpenVINO cannot be used here, and a verdict takes about twice as long.")
-    questions = "" if quick is None else f", {quick.name} for effect curve and steadier map"
-    return Check("engine", "PASS", f"{name} for verdicts{questions} (DALA_ENGINE is {wanted})")
+        cards = available(weights)[:1]  # breakhis, in the repository
+        best = preferred(*cards or ("",)) if named == AUTO else named
+        for name in cards:
+            load_model(name, weights, best)
+    except Exception as error:
+        if not isinstance(error, WeightsError) or isinstance(error, EngineError):
+            if named == AUTO:
+                return Check("engine", "WARN", f"{TORCH}, about half as fast as OpenVINO: {_reason(error)}")
+            return Check("engine", "FAIL", _reason(error))
+        # Weights that cannot be loaded have a line of their own.
+    return Check("engine", "PASS", f"{best}, {'the best of this machine' if named == AUTO else 'named by DALA_ENGINE'}")
 
 
 def check_gpu() -> Check:

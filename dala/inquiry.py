@@ -104,7 +104,7 @@ def steady(opinion: Opinion, progress: Progress | None = None) -> dict[str, Stea
                 progress(number * total + done, len(views) * total)
 
         x = network_input(view[None], model.card.enlarged)
-        engine = model.asks_on
+        engine = model.runs_on
         found.append(steady_maps(x, engine.trunk, engine.tail, model.net.head, targets, moved))
     answer = {}
     for index, name in enumerate(prediction.classes):

@@ -38,6 +38,18 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_the_engine_can_be_named(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shares = []
+    for name in ("torch", "openvino-f32"):
+        assert main(["predict", str(picture), "--json", "--engine", name]) == 0
+        record = json.loads(capsys.readouterr().out)
+        assert record["engine"] == name
+        shares.append(record["probabilities"]["malignant"])
+    assert shares[0] == pytest.approx(shares[1], abs=1e-4)
+    assert main(["explain", str(picture), "--out", "nowhere", "--engine", "abacus"]) == 1
+    assert capsys.readouterr().err.startswith("dala: There is no engine named 'abacus'; choose one of auto, ")
+
+
 def test_predict_in_order_with_refusals(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "text.png"
     text.write_text("no picture")
@@ -48,7 +60,7 @@ def test_predict_in_order_with_refusals(picture: Path, tmp_path: Path, capsys: p
     assert [record["status"] for record in records] == ["refused", "ok", "refused", "ok"]
     assert [list(record) for record in records] == [
         ["file", "sha256", "status", "reason", "gate", "prediction", "probabilities", "calibrated", "set", "not_sure",
-         "sets", "weights", "ms"]
+         "sets", "weights", "engine", "ms"]
     ] * 4  # fmt: skip
     good = records[1]
     assert good["sha256"] == hashlib.sha256(picture.read_bytes()).hexdigest()

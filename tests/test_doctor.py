@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,21 @@ def test_more_threads_than_cores_warn(monkeypatch: pytest.MonkeyPatch, cores: fl
     assert doctor.check_threads().status == status
 
 
+def test_the_engine_is_named_and_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = doctor.ROOT / "weights"
+    monkeypatch.setenv("DALA_ENGINE", "openvino-f32")
+    assert doctor.check_engine(weights) == Check("engine", "PASS", "openvino-f32, named by DALA_ENGINE")
+    monkeypatch.setenv("DALA_ENGINE", "abacus")
+    assert doctor.check_engine(weights).status == "FAIL"
+    monkeypatch.setenv("DALA_ENGINE", "auto")
+    best = doctor.check_engine(weights)
+    assert best.status == "PASS" and best.detail.startswith("openvino-")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    without = doctor.check_engine(weights)
+    assert without.status == "WARN"
+    assert without.detail.startswith("torch, about half as fast as OpenVINO: OpenVINO is not installed")
+
+
 def test_memory_is_the_smaller_of_machine_and_container(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
     assert doctor.check_memory(meminfo, tmp_path).status == "PASS"  # a system without /proc
@@ -242,5 +258,5 @@ def test_a_whole_installation(weights: Path) -> None:
     assert found["pillow"] == "WARN"
     assert found["weights tiny"] == "PASS"
     assert " ".join(found) == (
-        "Python pillow weights tiny cache folder runs folder threads bfloat16 GPU memory Chromium"
+        "Python pillow weights tiny cache folder runs folder threads bfloat16 engine GPU memory Chromium"
     )

@@ -14,11 +14,15 @@ def add(command: Command) -> None:
         "engines",
         _engines,
         "judge pictures of held-out patients on every engine of this machine beside torch: probabilities, verdicts, "
-        "sets, gate and maps (5 minutes on two cores after crossvalidate)",
+        "sets, gate and maps (8 minutes on two cores after crossvalidate)",
         "breakhis",
     )
     sub.add_argument("--data", type=Path, required=True, metavar="ROOT")
-    sub.add_argument("--int8", action="store_true", help="eight bits too; needs NNCF, and is measured only, not served")
+    sub.add_argument(
+        "--unserved",
+        action="store_true",
+        help="also what is measured only and not served: bfloat16 throughout, and eight bits, which needs NNCF",
+    )
     sub.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where crossvalidate kept the folds"
     )
@@ -30,11 +34,11 @@ def _engines(options: argparse.Namespace) -> int:
     from dala.nets.engines import ENGINES
     from dala.nets.runtime import load_model
     from dala.training.evaluate import write_json
-    from dala.training.parity import INT8, parity
+    from dala.training.parity import UNSERVED, parity
     from dala.training.recipe import Recipe
 
     recipe = Recipe()
-    names = tuple(name for name in ENGINES if name != "torch") + ((INT8,) if options.int8 else ())
+    names = tuple(name for name in ENGINES if name != "torch") + (UNSERVED if options.unserved else ())
     record = parity(
         breakhis.load(options.data, 200),
         load_model(),
@@ -49,7 +53,7 @@ def _engines(options: argparse.Namespace) -> int:
     for name, row in record["engines"].items():
         p, changed, maps = row["probability"], row["changed"], row["map_correlation"]
         print(
-            f"{name:15s} |dp| mean {p['mean']:.5f}, 99th percentile {p['percentile_99']:.4f}, largest "
+            f"{name:24s} |dp| mean {p['mean']:.5f}, 99th percentile {p['percentile_99']:.4f}, largest "
             f"{p['largest']:.4f}; of {row['pictures']}: {changed['label']} labels, {changed['set']} sets, "
             f"{changed['gate']} gates changed; map correlation at least {maps['smallest']:.4f}"
         )

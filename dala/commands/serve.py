@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 OUTSIDE = "outside the model's competence"
 ANYWAY = "also show what the model says of a picture outside its competence, marked so"
+ENGINE = "what runs the network, such as torch or openvino-f32 (default: DALA_ENGINE, or the best of this machine)"
 
 
 def add(command: Command) -> None:
@@ -28,6 +29,7 @@ def add(command: Command) -> None:
     sub.add_argument("--csv", type=Path, default=None, metavar="OUT", help="write a table, with a progress bar")
     sub.add_argument("--json", action="store_true", help="JSON lines instead of a readable table")
     sub.add_argument("--weights", default=DEFAULT_WEIGHTS, metavar="NAME")
+    sub.add_argument("--engine", default=None, metavar="NAME", help=ENGINE)
     sub.add_argument("--anyway", action="store_true", help=ANYWAY)
 
     sub = command("explain", _explain, "write map.npy, overlay.png, dt_overlay.png and explanation.json")
@@ -50,6 +52,7 @@ def _add_explained(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("file", metavar="FILE")
     sub.add_argument("--out", type=Path, required=True, metavar="DIR")
     sub.add_argument("--weights", default=DEFAULT_WEIGHTS, metavar="NAME")
+    sub.add_argument("--engine", default=None, metavar="NAME", help=ENGINE)
     sub.add_argument("--anyway", action="store_true", help=ANYWAY)
     sub.add_argument("--target", default=None, metavar="CLASS", help="a class of the weights (default: the prediction)")
     sub.add_argument("--rule", default="mean_std", help="mean_std, evidence, otsu, percentile or fixed")
@@ -60,7 +63,7 @@ def _predict(options: argparse.Namespace) -> int:
     from dala.batch import judge_all, members
     from dala.nets.runtime import load_model
 
-    model = load_model(options.weights)
+    model = load_model(options.weights, engine=options.engine)
     if options.csv is not None:
         return _predict_table(options, model)
     refused = False
@@ -128,7 +131,7 @@ def _opinion_of(options: argparse.Namespace) -> Opinion | int:
     from dala.nets.runtime import load_model
     from dala.opinion import second_opinion
 
-    model = load_model(options.weights)
+    model = load_model(options.weights, engine=options.engine)
     if options.target is not None and options.target not in model.card.classes:
         print(f"dala: --target is one of {', '.join(model.card.classes)}, not {options.target}.", file=sys.stderr)
         return 2

@@ -21,7 +21,10 @@ class LightweightAttention(nn.Module):
         self.squeeze = nn.Conv2d(channels, channels // reduction, 1)
         self.activation = nn.LeakyReLU(0.01)
         self.excite = nn.Conv2d(channels // reduction, channels, 1)
-        nn.init.kaiming_normal_(self.squeeze.weight, a=0.01, nonlinearity="leaky_relu")
+        # Without storage there is nothing to draw, and asking such a tensor for normal numbers imports half of torch:
+        # a second of every start.
+        if not self.squeeze.weight.is_meta:
+            nn.init.kaiming_normal_(self.squeeze.weight, a=0.01, nonlinearity="leaky_relu")
         nn.init.zeros_(self.squeeze.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.excite.weight)
         nn.init.constant_(self.excite.bias, 4.0)  # type: ignore[arg-type]

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from torch import Tensor, nn
-from torchvision.models import resnet50
 
 from dala.nets.attention import LightweightAttention
 from dala.nets.imagenet import Backbone, is_backbone_parameter
+from dala.nets.resnet50 import resnet50_parts
 from dala.nets.staged import Head, LinearHead, StagedNetwork
 
 
@@ -61,19 +61,9 @@ class ResNet50(StagedNetwork):
         leak: float = 0.01,
     ) -> None:
         super().__init__()
-        net = resnet50(weights=None)
-        self.trunk = nn.Sequential(
-            OrderedDict(
-                conv1=net.conv1,
-                bn1=net.bn1,
-                relu=net.relu,
-                maxpool=net.maxpool,
-                layer1=net.layer1,
-                layer2=net.layer2,
-                layer3=net.layer3,
-            )
-        )
-        last: OrderedDict[str, nn.Module] = OrderedDict(blocks=net.layer4)
+        parts = resnet50_parts()
+        last: OrderedDict[str, nn.Module] = OrderedDict(blocks=parts.pop("layer4"))
+        self.trunk = nn.Sequential(parts)
         if attention:
             last["attention"] = LightweightAttention(2048)
         self.layer4 = nn.Sequential(last)

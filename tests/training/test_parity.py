@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.weights import read_card
-from dala.training.parity import LIMITS, Answer, compared
+from dala.training.parity import LIMITS, Answer, compared, rounded
 
 ROOT = Path(__file__).resolve().parents[2]
 MAP = np.array([[1, 2], [3, 5]], np.float32)
@@ -33,13 +35,22 @@ def test_differences_by_hand() -> None:
     assert found["map_correlation"] == {"smallest": pytest.approx(-1), "median": pytest.approx(1)}
 
 
-def test_the_engines_that_are_chosen_by_themselves_are_good_enough() -> None:
+@pytest.mark.parametrize("name", ["openvino-bf16", "openvino-f32"])
+def test_the_engines_that_are_chosen_by_themselves_keep_the_verdicts(name: str) -> None:
     """What the repository measured of the engines that `auto` takes; stale or too bad figures fail here."""
     record = json.loads((ROOT / "evidence" / "engines_breakhis.json").read_text())
     assert record["weights_sha256"] == read_card("breakhis")[0].fields["sha256"]
-    verdicts, questions = record["engines"]["openvino-f32"], record["engines"]["openvino-bf16"]
-    assert verdicts["pictures"] == questions["pictures"] == 689
-    assert verdicts["probability"]["largest"] <= LIMITS["largest"] and set(verdicts["changed"].values()) == {0}
-    assert questions["probability"]["percentile_99"] <= LIMITS["percentile_99"]
-    for row in (verdicts, questions):
-        assert row["map_correlation"]["smallest"] >= LIMITS["map_correlation"]
+    row = record["engines"][name]
+    assert row["pictures"] == 689
+    assert row["changed"] == {"label": 0, "set": 0, "gate": 0}
+    assert row["probability"]["largest"] <= LIMITS["largest"]
+    assert row["map_correlation"]["smallest"] >= LIMITS["map_correlation"]
+
+
+def test_throughout_sixteen_bits_are_close_but_not_the_same() -> None:
+    torch.manual_seed(0)
+    net = DALAResNet50().eval().requires_grad_(False)
+    x = torch.randn(1, 3, 64, 64)
+    wanted, engine = net.features(x), rounded(net)
+    error = float((engine.tail(engine.trunk(x)) - wanted).abs().max() / wanted.abs().max())
+    assert 0 < error < 0.05
