@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from hashlib import sha256
 
 import streamlit as st
 
@@ -45,28 +46,31 @@ def show_report(opinion: Opinion, explanation: Explanation, effect: EffectCurve 
     panels = explanation.panels
     # The bytes are made now and not when the button is pressed: Streamlit forgets a file that is to be made later as
     # soon as the page runs again, and whoever presses a button just after the slider would get nothing.
-    buttons: list[tuple[str, bytes | str, str, str]] = [
-        ("Numbers (JSON)", report(opinion, explanation, words, day, effect).json(), ".json", "application/json"),
-        ("Regions (GeoJSON)", geojson(opinion, explanation), ".geojson", "application/geo+json"),
-        ("DT Grad-CAM (PNG)", encode_png(panels.dt), "-dt.png", "image/png"),
-        ("Grad-CAM (PNG)", encode_png(panels.gradcam), "-gradcam.png", "image/png"),
-        ("Colour bar (PNG)", encode_png(panels.bar), "-bar.png", "image/png"),
+    numbers = report(opinion, explanation, words, day, effect).json()
+    pictures = [
+        ("DT Grad-CAM (PNG)", encode_png(panels.dt), "-dt.png"),
+        ("Grad-CAM (PNG)", encode_png(panels.gradcam), "-gradcam.png"),
+        ("Colour bar (PNG)", encode_png(panels.bar), "-bar.png"),
     ]
     row = st.container(horizontal=True, gap="small")
-    # The PDF takes longest, so it is made for one setting when somebody wants it.
-    content = report(opinion, explanation, words, day, effect).json()
+    # The PDF takes longest, so it is made for one setting when somebody wants it. Colours and opacity are not among the
+    # numbers: the setting is these and the pictures.
+    setting = sha256(b"".join([numbers.encode(), *(content for _, content, _ in pictures)])).hexdigest()
     if row.button("Make the report (PDF)"):
-        st.session_state["pdf"] = content
-    if st.session_state.get("pdf") == content:
-        made = made_pdf(content, opinion, explanation, words, day, effect)
+        st.session_state["pdf"] = setting
+    if st.session_state.get("pdf") == setting:
+        made = made_pdf(setting, opinion, explanation, words, day, effect)
         row.download_button("Report (PDF)", made, f"{name}.pdf", "application/pdf", on_click="ignore", type="primary")
-    for label, data, ending, kind in buttons:
-        row.download_button(label, data, name + ending, kind, on_click="ignore")
+    row.download_button("Numbers (JSON)", numbers, f"{name}.json", "application/json", on_click="ignore")
+    regions = geojson(opinion, explanation)
+    row.download_button("Regions (GeoJSON)", regions, f"{name}.geojson", "application/geo+json", on_click="ignore")
+    for label, content, ending in pictures:
+        row.download_button(label, content, name + ending, "image/png", on_click="ignore")
 
 
 @st.cache_data(show_spinner="Writing the report …", max_entries=8)
 def made_pdf(
-    content: str, _opinion: Opinion, _explanation: Explanation, _words: Words, day: date, _effect: EffectCurve | None
+    setting: str, _opinion: Opinion, _explanation: Explanation, _words: Words, _day: date, _effect: EffectCurve | None
 ) -> bytes:
-    """The report's content is the key: the same words about the same picture make the same page."""
-    return pdf(_opinion, _explanation, _words, day, _effect)
+    """The setting is the key: a digest of everything that the page says and shows."""
+    return pdf(_opinion, _explanation, _words, _day, _effect)
