@@ -63,10 +63,19 @@ async def user(browser: Browser, files: list[Path], until: float, found: list[di
             handle = await page.wait_for_function(VERDICT, arg=said)
             said = await handle.json_value()
             waited = time.monotonic() - clock
+            told = page.get_by_text("Table and downloads")
+            before = await told.inner_text()
             slider = page.get_by_role("slider").first
             await slider.focus()
             for _ in range(4):
                 await slider.press("ArrowRight")
+            # A download belongs to the setting that the caption names: as a person does, wait for it.
+            await page.wait_for_function(
+                "([before]) => { const one = [...document.querySelectorAll('[data-testid=stCaptionContainer]')]"
+                ".find(e => e.innerText.startsWith('Table and downloads')); return one && one.innerText !== before }",
+                arg=[before],
+            )
+            await page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
             async with page.expect_download() as download:
                 await page.get_by_role("button", name="Numbers (JSON)", exact=True).click()
             content = Path(await (await download.value).path()).read_text()

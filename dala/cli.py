@@ -9,7 +9,7 @@ from typing import Any
 from dala.commands import bach, benchmark, breakhis, calibrate, engines, gate, mini_ddsm, protocols, robustness, serve
 
 TOPICS = (serve, breakhis, bach, mini_ddsm, calibrate, benchmark, gate, protocols, robustness, engines)
-USERS_ERRORS = {"DataError", "WeightsError", "BackboneError", "BadRule", "EngineError"}
+USERS_ERRORS = {"DataError", "WeightsError", "BackboneError", "BadRule", "EngineError", "ReportError"}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -85,13 +85,13 @@ def show_steadiness(opinion: Opinion, explanation: Explanation, colour_map: str)
     )
 
 
-def show_effect(opinion: Opinion, explanation: Explanation) -> None:
-    """The effect curve, measured when the person asks for it."""
+def show_effect(opinion: Opinion, explanation: Explanation) -> EffectCurve | None:
+    """The effect curve, measured when the person asks for it; returns the one that is shown."""
     st.markdown("**Does the model need what is marked?**")
     target = explanation.target
     if not opinion.maps[target].has_evidence:
         st.markdown(f"Nothing speaks for {target}, so there is no part to show or to take away.")
-        return
+        return None
     choice, ask = st.columns([3, 2], vertical_alignment="bottom")
     baseline = choice.segmented_control(
         "What takes the place of tissue",
@@ -113,10 +113,11 @@ def show_effect(opinion: Opinion, explanation: Explanation) -> None:
             "Measured on request: the probability when only the marked part is shown, and when only that part is taken "
             "away, over the whole range of thresholds."
         )
-        return
+        return None
     curve = effect_curve(opinion.patch.sha256, weights_of(opinion), target, baseline, opinion.steadied, opinion)
     st.plotly_chart(chart(curve, explanation.regions.kept_area), config={"displayModeBar": False})
     st.markdown(sentence(curve, float(opinion.maps[target].maximum)))
+    return curve
 
 
 def chart(curve: EffectCurve, current: float) -> go.Figure:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import partial
-from pathlib import Path
+from hashlib import sha256
 
 import streamlit as st
 
+from dala.explain.effect import EffectCurve
 from dala.explain.render import encode_png
 from dala.opinion import Explanation, Opinion
-from dala.report import LONGEST_COMMENT, OWN_READS, Words, geojson, pdf, report
+from dala.report import LONGEST_COMMENT, OWN_READS, Words, geojson, pdf, report, stem
 
 AGREE = {"agree": True, "disagree": False}
 
@@ -37,21 +37,40 @@ def words_of_person(opinion: Opinion) -> Words:
     return Words(comment, own_read, None if agree is None else AGREE[agree], with_name)
 
 
-def show_report(opinion: Opinion, explanation: Explanation) -> None:
-    """The words, and a button for every file; all of them are made of the explanation that is on the screen."""
+def show_report(opinion: Opinion, explanation: Explanation, effect: EffectCurve | None = None) -> None:
+    """The words, and a button for every file; all of them are made of what is on the screen: the explanation, and the
+    `effect` curve where one is shown."""
     words = words_of_person(opinion)
     day = date.today()
-    stem = Path(opinion.patch.name).stem if words.with_name and opinion.patch.name else opinion.patch.sha256[:12]
-    stem = f"{stem}-{explanation.target}"
+    name = stem(opinion, explanation, words)
     panels = explanation.panels
-    buttons = (
-        ("Report (PDF)", partial(pdf, opinion, explanation, words, day), ".pdf", "application/pdf"),
-        ("Numbers (JSON)", report(opinion, explanation, words, day).json, ".json", "application/json"),
-        ("Regions (GeoJSON)", partial(geojson, opinion, explanation), ".geojson", "application/geo+json"),
-        ("DT Grad-CAM (PNG)", partial(encode_png, panels.dt), "-dt.png", "image/png"),
-        ("Grad-CAM (PNG)", partial(encode_png, panels.gradcam), "-gradcam.png", "image/png"),
-        ("Colour bar (PNG)", partial(encode_png, panels.bar), "-bar.png", "image/png"),
-    )
+    # The bytes are made now and not when the button is pressed: Streamlit forgets a file that is to be made later as
+    # soon as the page runs again, and whoever presses a button just after the slider would get nothing.
+    numbers = report(opinion, explanation, words, day, effect).json()
+    pictures = [
+        ("DT Grad-CAM (PNG)", encode_png(panels.dt), "-dt.png"),
+        ("Grad-CAM (PNG)", encode_png(panels.gradcam), "-gradcam.png"),
+        ("Colour bar (PNG)", encode_png(panels.bar), "-bar.png"),
+    ]
     row = st.container(horizontal=True, gap="small")
-    for label, make, ending, kind in buttons:
-        row.download_button(label, make, stem + ending, kind, on_click="ignore")
+    # The PDF takes longest, so it is made for one setting when somebody wants it. Colours and opacity are not among the
+    # numbers: the setting is these and the pictures.
+    setting = sha256(b"".join([numbers.encode(), *(content for _, content, _ in pictures)])).hexdigest()
+    if row.button("Make the report (PDF)"):
+        st.session_state["pdf"] = setting
+    if st.session_state.get("pdf") == setting:
+        made = made_pdf(setting, opinion, explanation, words, day, effect)
+        row.download_button("Report (PDF)", made, f"{name}.pdf", "application/pdf", on_click="ignore", type="primary")
+    row.download_button("Numbers (JSON)", numbers, f"{name}.json", "application/json", on_click="ignore")
+    regions = geojson(opinion, explanation)
+    row.download_button("Regions (GeoJSON)", regions, f"{name}.geojson", "application/geo+json", on_click="ignore")
+    for label, content, ending in pictures:
+        row.download_button(label, content, name + ending, "image/png", on_click="ignore")
+
+
+@st.cache_data(show_spinner="Writing the report …", max_entries=8)
+def made_pdf(
+    setting: str, _opinion: Opinion, _explanation: Explanation, _words: Words, _day: date, _effect: EffectCurve | None
+) -> bytes:
+    """The setting is the key: a digest of everything that the page says and shows."""
+    return pdf(_opinion, _explanation, _words, _day, _effect)

@@ -367,8 +367,7 @@ def show_explanation(opinion: Opinion) -> None:
     )
     below.caption(f"Table and downloads: {in_words(settings, regions)}")
     with below:
-        show_effect(opinion, explanation)
-        show_report(opinion, explanation)
+        show_report(opinion, explanation, show_effect(opinion, explanation))
 
 
 def readings(regions: Regions) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Commands for one's own pictures: predict, explain; and doctor, which checks the installation."""
+"""Commands for one's own pictures: predict, explain, report; and doctor, which checks the installation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from dala.commands import DEFAULT_WEIGHTS, Command, progress
 
 if TYPE_CHECKING:
     from dala.nets.runtime import Model
+    from dala.opinion import Opinion
 
 OUTSIDE = "outside the model's competence"
 ANYWAY = "also show what the model says of a picture outside its competence, marked so"
@@ -21,7 +23,7 @@ ENGINE = "what runs the network, such as torch or openvino-f32 (default: DALA_EN
 
 
 def add(command: Command) -> None:
-    """Add predict, explain and doctor."""
+    """Add predict, explain, report and doctor."""
     sub = command("predict", _predict, "one JSON line a file: benign, malignant or not sure, with probabilities")
     sub.add_argument("paths", nargs="+", metavar="PATH", help="a picture, a folder of them or a ZIP")
     sub.add_argument("--csv", type=Path, default=None, metavar="OUT", help="write a table, with a progress bar")
@@ -31,6 +33,22 @@ def add(command: Command) -> None:
     sub.add_argument("--anyway", action="store_true", help=ANYWAY)
 
     sub = command("explain", _explain, "write map.npy, overlay.png, dt_overlay.png and explanation.json")
+    _add_explained(sub)
+
+    sub = command("report", _report, "write an opinion to keep: PDF, JSON, GeoJSON of the regions, PNG panels")
+    _add_explained(sub)
+    sub.add_argument("--comment", default="", metavar="TEXT", help="written into PDF and JSON")
+    sub.add_argument("--own-read", choices=("benign", "malignant", "not sure"), default=None, help="your own call")
+    sub.add_argument("--agree", action=argparse.BooleanOptionalAction, default=None, help="with the model's answer")
+    sub.add_argument("--with-name", action="store_true", help="write the file's name; left out otherwise")
+    sub.add_argument("--effect", choices=("blurred", "glass"), default=None, help="measure the effect curve with it")
+    sub.add_argument("--date", type=date.fromisoformat, default=None, metavar="YYYY-MM-DD", help="default: today")
+
+    command("doctor", _doctor, "PASS, WARN or FAIL for every part of this installation")
+
+
+def _add_explained(sub: argparse.ArgumentParser) -> None:
+    """The options of a command that explains one picture."""
     sub.add_argument("file", metavar="FILE")
     sub.add_argument("--out", type=Path, required=True, metavar="DIR")
     sub.add_argument("--weights", default=DEFAULT_WEIGHTS, metavar="NAME")
@@ -39,8 +57,6 @@ def add(command: Command) -> None:
     sub.add_argument("--target", default=None, metavar="CLASS", help="a class of the weights (default: the prediction)")
     sub.add_argument("--rule", default="mean_std", help="mean_std, evidence, otsu, percentile or fixed")
     sub.add_argument("--k", "--parameter", dest="parameter", type=float, default=None, help="the rule's parameter")
-
-    command("doctor", _doctor, "PASS, WARN or FAIL for every part of this installation")
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -109,10 +125,11 @@ def _in_words(record: dict[str, Any]) -> str:
     return f"{OUTSIDE}. {record['reason']} Asked anyway: {verdict}" if outside else verdict
 
 
-def _explain(options: argparse.Namespace) -> int:
+def _opinion_of(options: argparse.Namespace) -> Opinion | int:
+    """The opinion of the one picture, or the exit status after the sentence why there is none."""
     from dala.intake.image import IntakeError
     from dala.nets.runtime import load_model
-    from dala.opinion import export_explanation, second_opinion
+    from dala.opinion import second_opinion
 
     model = load_model(options.weights, engine=options.engine)
     if options.target is not None and options.target not in model.card.classes:
@@ -127,11 +144,39 @@ def _explain(options: argparse.Namespace) -> int:
     if reason is not None and not options.anyway:
         print(f"dala: {options.file} is {OUTSIDE}. {reason.sentence} --anyway shows it marked so.", file=sys.stderr)
         return 1
+    return opinion
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from dala.opinion import export_explanation
+
+    opinion = _opinion_of(options)
+    if isinstance(opinion, int):
+        return opinion
     record = export_explanation(
         opinion, options.target or opinion.prediction.label, options.rule, options.parameter, options.out
     )
-    outside = "" if reason is None else f"{OUTSIDE}; "
+    outside = "" if opinion.gate.inside else f"{OUTSIDE}; "
     print(f"{options.file}: {outside}{record['prediction']}; map towards {record['target']} written to {options.out}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from dala import inquiry
+    from dala.opinion import explain
+    from dala.report import Words, export
+
+    opinion = _opinion_of(options)
+    if isinstance(opinion, int):
+        return opinion
+    target = options.target or opinion.prediction.label
+    explanation = explain(opinion, target, options.rule, options.parameter)
+    effect = None
+    if options.effect is not None and opinion.maps[target].has_evidence:
+        effect = inquiry.effect(opinion, target, options.effect, progress("effect"))
+    words = Words(options.comment, options.own_read, options.agree, options.with_name)
+    written = export(opinion, explanation, words, options.date or date.today(), options.out, effect)
+    print("\n".join(str(path) for path in written))
     return 0
 
 

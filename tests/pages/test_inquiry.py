@@ -112,8 +112,14 @@ def test_the_steadier_map_is_what_is_shown_and_measured(page: AppTest, asked: li
 def test_files_are_named_by_fingerprint_unless_asked_otherwise(page: AppTest) -> None:
     labels = [one.label for one in page.get("download_button")]
     pictures = ["DT Grad-CAM (PNG)", "Grad-CAM (PNG)", "Colour bar (PNG)"]
-    assert labels == ["Report (PDF)", "Numbers (JSON)", "Regions (GeoJSON)", *pictures]
+    assert labels == ["Numbers (JSON)", "Regions (GeoJSON)", *pictures]
     comment = next(one for one in page.text_area if one.label == "Comment")
     assert comment.max_chars == LONGEST_COMMENT
     comment.set_value("Kerne").run()
     assert not page.exception
+    # The PDF is made when it is asked for, and not offered any more once it is of another setting.
+    next(button for button in page.button if button.label == "Make the report (PDF)").click().run()
+    assert not page.exception
+    assert "Report (PDF)" in [one.label for one in page.get("download_button")]
+    page.slider[0].set_value(0.5).run()
+    assert "Report (PDF)" not in [one.label for one in page.get("download_button")]
