@@ -171,12 +171,12 @@ def engines_table(record: Record) -> list[Row]:
     return [
         {
             "Engine": name,
-            "Probability, mean": f"{one['probability']['mean']:.4f}",
-            "largest": f"{one['probability']['largest']:.4f}",
+            "Probability moves by, mean": f"{one['probability']['mean']:.3f}",
+            "at most": f"{one['probability']['largest']:.3f}",
             "Labels changed": f"{one['changed']['label']} of {one['pictures']}",
             "Sets changed": str(one["changed"]["set"]),
             "Gate changed": str(one["changed"]["gate"]),
-            "Map correlation, smallest": f"{one['map_correlation']['smallest']:.4f}",
+            "Map correlation, smallest": f"{one['map_correlation']['smallest']:.3f}",
         }
         for name, one in record["engines"].items()
     ]

@@ -1,0 +1,69 @@
+"""Sentences and tables about maps: each verdict follows from its intervals, worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dala import evidence_maps
+
+
+def interval(value: float, half: float = 0.02) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def localisation(steady: float, random: float, stain: float) -> dict[str, Any]:
+    methods = {
+        name: {"precision_recall": interval(value), "pointing_game": interval(value), "rules": {}}
+        for name, value in (("gradcam", 0.4), ("steady", steady), ("random", random), ("stain", stain))
+    }
+    one = {"pictures": 7, "called_malignant": 0.5, "methods": methods}
+    return {"sets": dict.fromkeys(evidence_maps.SETS, one)}
+
+
+@pytest.mark.parametrize(
+    ("steady", "random", "stain", "says"),
+    [
+        (0.5, 0.3, 0.6, "better than a random map, and not better than where the stain is dense"),
+        (0.5, 0.3, 0.2, "better than a random map, and better than stain"),
+        (0.3, 0.5, 0.2, "worse than a random map, and better than stain"),
+        (0.35, 0.33, 0.9, "not clearly different from a random map, and not better than where the stain is dense"),
+    ],
+)
+def test_localisation_is_told_by_its_intervals(steady: float, random: float, stain: float, says: str) -> None:
+    told = evidence_maps.localisation_sentence(localisation(steady, random, stain))
+    assert told.count(f"The steadier map is {says}.") == len(evidence_maps.SETS)
+    assert "7 pictures" in told
+
+
+def faithful(deletion: float, insertion: float) -> dict[str, Any]:
+    row = {
+        "deletion": interval(0.3),
+        "insertion": interval(0.6),
+        "deletion_gain": interval(deletion),
+        "insertion_gain": interval(insertion),
+    }
+    methods = {"gradcam": row, "random": row}
+    return {"methods": dict.fromkeys(evidence_maps.BASELINES, methods)}
+
+
+def test_faithfulness_is_told_by_its_intervals() -> None:
+    lines = evidence_maps.faithfulness_sentence(faithful(0.1, -0.1)).splitlines()
+    assert len(lines) == 2 * len(evidence_maps.BASELINES)
+    assert "taken away first: moves the probability more than a random order" in lines[0]
+    assert "shown first: moves it less than a random order" in lines[1]
+    unclear = evidence_maps.faithfulness_sentence(faithful(0.01, 0.0))
+    assert unclear.count("does not clearly do more than a random order") == len(lines)
+
+
+def test_a_random_order_gains_nothing_over_itself() -> None:
+    rows = evidence_maps.faithfulness_table(faithful(0.1, 0.1), "blurred")
+    assert [row["sooner than at random"] == "" for row in rows] == [False, True]
+
+
+def test_purity_runs_from_little_to_much() -> None:
+    curve = [{"kept": 0.4, "precision": 0.5, "iou": 0.3}, {"kept": 0.1, "precision": 0.7, "iou": 0.1}]
+    methods = {"gradcam": {"rules": {"otsu": {"curve": curve}}}}
+    (line,) = evidence_maps.purity_lines({"sets": {"bach_part_b": {"methods": methods}}}, "bach_part_b")
+    assert (line.name, line.x, line.y) == ("Otsu", (0.1, 0.4), (0.7, 0.5))
