@@ -16,10 +16,11 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
+expect.set_options(timeout=20_000)  # a machine that is building beside the tests takes its time
 CHROMIUM_ARGUMENTS = [
     "--headless",
     "--no-sandbox",

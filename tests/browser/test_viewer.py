@@ -72,6 +72,12 @@ def readings(page: Page) -> list[str]:
     return [page.locator(f".viewer .value-{name}").inner_text() for name in READINGS]
 
 
+def agreed(page: Page) -> None:
+    """Waits until the server has said the kept area that the viewer shows, which it draws a frame after a change."""
+    frames(page)
+    expect(page.get_by_text("Table and downloads")).to_contain_text(f"kept area: {readings(page)[1]}")
+
+
 def record(page: Page) -> dict[str, Any]:
     return json.loads(downloaded(page, "Numbers (JSON)"))["opinion"]
 
@@ -207,7 +213,7 @@ def test_numbers_follow_a_drag_without_the_server_and_are_its_own_after_it(visit
     page.wait_for_timeout(400)
     assert len(sent) == asked, "a slider that is held asks the server nothing"
     page.mouse.up()
-    expect(page.get_by_text("Table and downloads")).to_contain_text(f"kept area: {readings(page)[1]}")
+    agreed(page)
     settle(page)
     assert len(sent) == asked + 1
     after = record(page)
@@ -222,7 +228,7 @@ def test_every_rule_target_and_display_setting_reaches_the_server(visit: Callabl
     start = record(page)
     for rule in ("evidence", "otsu", "percentile", "fixed", "mean_std"):
         page.get_by_label("Threshold rule").select_option(rule)
-        expect(page.get_by_text("Table and downloads")).to_contain_text(f"kept area: {readings(page)[1]}")
+        agreed(page)
         settle(page)
         page.wait_for_timeout(300)
         settle(page)
