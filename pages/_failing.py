@@ -74,6 +74,7 @@ def experiment(view: np.ndarray, frame: tuple[int, int], model: Model, colours: 
                 slider.maximum,
                 slider.neutral,
                 slider.step,
+                format="%d" if slider.step >= 1 else None,
                 key=KEY + slider.name,
                 help=slider.help,
             )

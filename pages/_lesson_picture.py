@@ -35,7 +35,7 @@ def lesson_opinion(model: Model) -> Opinion | None:
     chosen = choice.selectbox(
         "Picture",
         keys,
-        keys.index(kept) if kept in keys else keys.index(DRAWN + START),
+        keys.index(kept if kept in keys else next(iter(keys[len(PHANTOMS) :]), DRAWN + START)),
         format_func=title,
         key="lesson-picture-box",
     )

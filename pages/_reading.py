@@ -39,7 +39,7 @@ DRAWINGS, FILES = "Drawn cases", "Pictures of the samples folder"
 ROUND = "reading"  # in the session
 POSITIVE = CLASSES[1]
 LESION, OWN = "#E69F00", "#ffffff"  # Okabe and Ito's orange
-COLUMNS = [3, 2]
+COLUMNS, BAR_WIDTH = [3, 2], 110
 
 
 @dataclass
@@ -229,7 +229,8 @@ def show_answer(going: Round, case: Case, opinion: Opinion, phantom: Phantom | N
         if st.button("See the score" if last else "Next case", type="primary", width="stretch"):
             going.revealed = False
             st.rerun()
-    gradcam, dt, bar = st.columns([10, 10, 2], gap="small")
+    row = st.container(horizontal=True, gap="small")
+    gradcam, dt = row.container(width="stretch").columns(2, gap="small")
     gradcam.image(
         encode_png(with_mark(explanation.panels.gradcam, read.mark)),
         caption=f"Grad-CAM towards {target}",
@@ -242,6 +243,8 @@ def show_answer(going: Round, case: Case, opinion: Opinion, phantom: Phantom | N
         width="stretch",
         output_format="PNG",
     )
+    # A width for the image itself would make Streamlit scale it down on the server.
+    bar = row.container(width=BAR_WIDTH)
     bar.image(encode_png(explanation.panels.bar), width="stretch", output_format="PNG")
 
 
@@ -316,8 +319,9 @@ def show_score(reads: list[Read]) -> None:
     ]
     outside = sum(not read.inside for read in reads)
     if outside:
+        these = "All" if outside == len(reads) else f"{outside} of these {len(reads)}"
         lines.append(
-            f"{outside} of these {len(reads)} pictures are outside the model's competence: it gives no verdict on "
+            f"{these} pictures are outside the model's competence: it gives no verdict on "
             "them, and what it computes all the same says nothing about how good it is."
         )
     pointed = hits(reads)
@@ -340,7 +344,7 @@ def show_score(reads: list[Read]) -> None:
                 "In the lesion": {None: "", True: "✓", False: "✗"}[read.hit],
                 "The model": read.model,
                 f"Its P({POSITIVE}), %": round(100 * read.probability, 1),
-                "Competent": "yes" if read.inside else "no",
+                "Model competent": "yes" if read.inside else "no",
             }
             for read in reads
         ],

@@ -16,6 +16,8 @@ from pages._lesson_picture import lesson_opinion
 
 TOWARDS, AGAINST = "#D55E00", "#0072B2"
 THUMBNAILS = 4  # in a row
+UNIT = 0.001  # of weights and products, which are small
+WEIGHT, PRODUCT = "Weight (0.001)", "Product (0.001)"
 
 
 def show_unfolding(model: Model) -> None:
@@ -106,21 +108,21 @@ def show_weights(steps: Unfolded) -> None:
         "others against it.",
     )
     names = [f"map {channel.number}" for channel in steps.strongest]
-    values = [channel.weight for channel in steps.strongest]
+    values = [channel.weight / UNIT for channel in steps.strongest]
     figure = go.Figure(
         go.Bar(
             x=names,
             y=values,
             marker={"color": [TOWARDS if value > 0 else AGAINST for value in values]},
-            text=[f"{value:+.4f}" for value in values],
+            text=[f"{value:+.3f}" for value in values],
             textposition="auto",
-            hovertemplate="%{x}: %{y:+.5f}<extra></extra>",
+            hovertemplate="%{x}: %{y:+.3f}<extra></extra>",
         )
     )
     figure.update_layout(
         height=230,
         margin={"l": 0, "r": 0, "t": 10, "b": 0},
-        yaxis={"title": "weight", "fixedrange": True},
+        yaxis={"title": "weight (0.001)", "fixedrange": True},
         xaxis={"fixedrange": True},
     )
     st.plotly_chart(figure, config={"displayModeBar": False})
@@ -135,13 +137,14 @@ def show_sum(opinion: Opinion, steps: Unfolded, picture: np.ndarray) -> None:
         "Weight times map, summed up",
         r"Each map is multiplied by its weight and all products are added: $M = \sum_k \alpha_k A_k$. Vermilion speaks "
         "for "
-        f"{steps.target}, blue against it; full colour is ±{limit:.3f} for the products and ±{whole:.3f} for the sums.",
+        f"{steps.target}, blue against it; full colour is ±{limit / UNIT:.2f} for the products and "
+        f"±{whole / UNIT:.1f} for the sums, in units of 0.001.",
     )
     pictures(
         [
             (
                 signed_cells(picture, channel.contribution, limit),
-                f"{channel.weight:+.4f} x map {channel.number}: {strongest_value(channel):+.3f}",
+                f"{channel.weight / UNIT:+.3f} x map {channel.number}: {strongest_value(channel) / UNIT:+.2f}",
             )
             for channel in steps.strongest
         ],
@@ -161,15 +164,9 @@ def show_sum(opinion: Opinion, steps: Unfolded, picture: np.ndarray) -> None:
     )
     row, column = steps.place
     st.markdown(f"**At one place, with a pencil:** row {row + 1}, column {column + 1}, where the map is largest.")
-    st.dataframe(
+    st.table(
         [*(at_place(channel, steps.place) for channel in steps.strongest), *rest_at_place(steps)],
         hide_index=True,
-        column_config={
-            "Weight": st.column_config.NumberColumn(format="%+.5f"),
-            "Map there": st.column_config.NumberColumn(format="%.4f"),
-            "Product": st.column_config.NumberColumn(format="%+.5f"),
-        },
-        placeholder="",
         width="content",
     )
 
@@ -180,21 +177,21 @@ def strongest_value(channel: Channel) -> float:
     return float(values[np.abs(values).argmax()])
 
 
-def at_place(channel: Channel, place: tuple[int, int]) -> dict[str, object]:
+def at_place(channel: Channel, place: tuple[int, int]) -> dict[str, str]:
     return {
         "Map": str(channel.number),
-        "Weight": channel.weight,
-        "Map there": float(channel.activation[place]),
-        "Product": float(channel.contribution[place]),
+        WEIGHT: f"{channel.weight / UNIT:+.3f}",
+        "Map there": f"{channel.activation[place]:.3f}",
+        PRODUCT: f"{channel.contribution[place] / UNIT:+.3f}",
     }
 
 
-def rest_at_place(steps: Unfolded) -> list[dict[str, object]]:
+def rest_at_place(steps: Unfolded) -> list[dict[str, str]]:
     total, few = float(steps.total[steps.place]), float(steps.few[steps.place])
     others = len(steps.weights) - len(steps.strongest)
     return [
-        {"Map": f"the other {others:,}", "Weight": None, "Map there": None, "Product": total - few},
-        {"Map": "sum: the raw map there", "Weight": None, "Map there": None, "Product": total},
+        {"Map": f"the other {others:,}", WEIGHT: "", "Map there": "", PRODUCT: f"{(total - few) / UNIT:+.3f}"},
+        {"Map": "**sum: the raw map there**", WEIGHT: "", "Map there": "", PRODUCT: f"**{total / UNIT:+.3f}**"},
     ]
 
 

@@ -89,7 +89,7 @@ class Marker {
     ink.setTransform(ratio, 0, 0, ratio, 0, 0);
     ink.imageSmoothingQuality = "high";
     ink.drawImage(this.picture, 0, 0, ...this.size);
-    for (const mark of this.data.marks) for (const points of mark.outlines) this.outline(ink, points, mark.colour, mark.dash, true);
+    for (const mark of this.data.marks) for (const points of mark.outlines) this.outline(ink, points, mark.colour, mark.dash, true, 1.5);
     if (this.points.length) this.outline(ink, this.points, "#ffffff", [], !this.press_);
     if (this.press_?.path.length > 1) this.outline(ink, this.press_.path, "#ffffff", [], false);
     if (this.cross) this.target(ink, this.cross, "#ffffff");
@@ -97,12 +97,12 @@ class Marker {
   }
 
   // Every line is light on dark, so that it is seen on nuclei and on glass.
-  outline(ink, points, colour, dash, closed) {
+  outline(ink, points, colour, dash, closed, width = 2) {
     if (points.length === 1) return this.target(ink, points[0], colour);
     const path = new Path2D();
     for (const [x, y] of points) path.lineTo(x * this.size[0], y * this.size[1]);
     if (closed) path.closePath();
-    this.stroke(ink, path, colour, dash);
+    this.stroke(ink, path, colour, dash, width);
   }
 
   target(ink, [x, y], colour) {
@@ -116,13 +116,13 @@ class Marker {
     this.stroke(ink, path, colour, []);
   }
 
-  stroke(ink, path, colour, dash) {
+  stroke(ink, path, colour, dash, width = 2) {
     ink.lineJoin = ink.lineCap = "round";
     ink.setLineDash([]);
-    Object.assign(ink, { strokeStyle: "#18181b", lineWidth: 4.5 });
+    Object.assign(ink, { strokeStyle: "#18181b", lineWidth: 2 * width });
     ink.stroke(path);
     ink.setLineDash(dash);
-    Object.assign(ink, { strokeStyle: colour, lineWidth: 2 });
+    Object.assign(ink, { strokeStyle: colour, lineWidth: width });
     ink.stroke(path);
     ink.setLineDash([]);
   }
