@@ -29,6 +29,7 @@ from pages._examples import (
     title,
 )
 from pages._inquiry import show_effect, show_steadiness, steadied_if_wanted
+from pages._own_read import answer_may_be_shown, note_answer_seen, show_first_read
 from pages._report import show_report
 from pages._shared import (
     HANDED,
@@ -435,6 +436,10 @@ except OSError:
     st.error("This file of the samples folder cannot be read.")
     st.stop()
 # A drawn example is shown at once: it is chosen as a drawing and named as one.
+if not answer_may_be_shown(opinion):
+    st.stop()
+note_answer_seen(opinion)
 if drawn is not None or opinion.gate.inside or show_refusal(opinion):
+    show_first_read(opinion)
     show_verdict(opinion, drawn)
     show_explanation(opinion)
