@@ -22,7 +22,12 @@ LOAD = {
     "mixed_up": 0,
     "errors": [],
     "seconds": {"median": 2.04, "percentile_95": 5.96, "each": [[9.0, 6.0], [1.0, 2.0], [2.0, 2.1], [3.0, 1.0]]},
-    "memory_mb": {"after_warm_up": 1000, "largest_later": 1100, "each": [[0.0, 900], [60.0, 1000], [80.0, 1100]]},
+    "memory_mb": {
+        "after_warm_up": 1000,
+        "largest_later": 1100,
+        "climb_per_minute": -0.4,
+        "each": [[0.0, 900], [60.0, 1000], [80.0, 1100]],
+    },
 }
 
 
@@ -43,7 +48,8 @@ def test_speed_in_a_sentence() -> None:
 def test_load_in_a_sentence() -> None:
     assert load_sentence(LOAD) == (
         "3 users at once got 4 verdicts, none of them mixed up: half of them within 2.0 s, 95 % within 6.0 s. Memory "
-        "after the first minute: 1,000 MB; at most later: 1,100 MB. No error."
+        "after the first minute: 1,000 MB, at most 1,100 MB later; from then on it climbs by -0.4 MB a minute. No "
+        "error."
     )
     bad = LOAD | {"mixed_up": 1, "errors": ["a.", "b", "a."]}
     assert "1 of them mixed up" in load_sentence(bad)
