@@ -12,6 +12,7 @@ page = st.navigation(
     [
         st.Page("pages/second_opinion.py", title="Second opinion", default=True),
         st.Page("pages/batch.py", title="Batch"),
+        st.Page("pages/teaching.py", title="Teaching"),
         st.Page("pages/evidence.py", title="Evidence"),
     ],
     position="top",

@@ -26,6 +26,7 @@ from methods import library_maps, trainable
 from PIL import Image
 from tqdm import tqdm
 
+from dala.data.changes import density
 from dala.data.pixels import read_rgb
 from dala.explain.gradcam import signed_maps
 from dala.explain.localisation import area_under_precision_recall, overlap, pointing_game
@@ -33,7 +34,6 @@ from dala.explain.stability import fine_maps, steady_maps
 from dala.explain.threshold import RULES, threshold
 from dala.nets.runtime import cut, load_model, network_input
 from dala.phantoms import PHANTOMS, draw
-from dala.training.changes import density
 from dala.training.evaluate import write_json
 from dala.training.robustness import mean_shift
 

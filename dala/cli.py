@@ -6,9 +6,21 @@ import argparse
 import sys
 from typing import Any
 
-from dala.commands import bach, benchmark, breakhis, calibrate, engines, gate, mini_ddsm, protocols, robustness, serve
+from dala.commands import (
+    bach,
+    benchmark,
+    breakhis,
+    calibrate,
+    colour,
+    engines,
+    gate,
+    mini_ddsm,
+    protocols,
+    robustness,
+    serve,
+)
 
-TOPICS = (serve, breakhis, bach, mini_ddsm, calibrate, benchmark, gate, protocols, robustness, engines)
+TOPICS = (serve, breakhis, bach, mini_ddsm, calibrate, colour, benchmark, gate, protocols, robustness, engines)
 USERS_ERRORS = {"DataError", "WeightsError", "BackboneError", "BadRule", "EngineError", "ReportError"}
 
 

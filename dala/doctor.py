@@ -94,9 +94,13 @@ def check_weights(folder: Path) -> list[Check]:
     PASS means that the card is valid and that the file beside it has the card's sha256, so that the app will load it.
     """
     cards = sorted(folder.glob("*.json"))
-    # NAME.gate.safetensors belongs to NAME.json too.
+    # NAME.gate.safetensors and NAME.colour.safetensors belong to NAME.json too.
     known = {card.stem for card in cards}
-    stray = [path for path in sorted(folder.glob("*.safetensors")) if path.stem.removesuffix(".gate") not in known]
+    stray = [
+        path
+        for path in sorted(folder.glob("*.safetensors"))
+        if path.stem.removesuffix(".gate").removesuffix(".colour") not in known
+    ]
     if not cards:
         return [Check("weights", "FAIL", f"There is no model card in {folder}; without one no verdict is possible.")]
     checks = [check for card in cards for check in (_check_card(card), *_check_gate(card))]

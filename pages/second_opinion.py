@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from itertools import islice
-from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dala.explain.render import COLOUR_MAPS, encode_png
 from dala.explain.threshold import RULES, Regions
-from dala.intake.image import MAXIMUM_BYTES, PICTURE_SUFFIXES, IntakeError
+from dala.intake.image import IntakeError
 from dala.nets.runtime import Model, Prediction
-from dala.opinion import Explanation, Opinion, explain, second_opinion
-from dala.phantoms import PHANTOMS, Phantom, draw
+from dala.opinion import Explanation, Opinion, explain
+from dala.phantoms import PHANTOMS
 from pages import _viewer
+from pages._examples import (
+    DRAWN,
+    FILE,
+    NONE,
+    UPLOAD_TYPES,
+    drawn_title,
+    opinion_of,
+    phantom,
+    phantom_png,
+    sample_bytes,
+    samples,
+    title,
+)
 from pages._inquiry import show_effect, show_steadiness, steadied_if_wanted
 from pages._report import show_report
 from pages._shared import (
@@ -33,60 +43,12 @@ from pages._shared import (
 )
 from pages._viewer import COLOUR_LIMITS, OPACITY, Settings, ViewerError, identity, remember, settings_for
 
-UPLOAD_TYPES = [suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES]
 LARGEST_MB = 64  # a camera field of 2048 x 1536 pixels, uncompressed at 16 bit, takes 19
-SAMPLES_AT_MOST = 200
 CLOSE_TO_EVEN = 0.65
 BAR_WIDTH, THUMBNAIL_WIDTH, REFUSED_WIDTH = 110, 172, 420
 DT_CAPTION = "DT Grad-CAM: above the threshold"
 AREA, EVIDENCE = "Area (% of the picture)", "Evidence (% of the positive)"
 ERROR = "expected_calibration_error"
-NONE, DRAWN, FILE = "none", "drawn:", "file:"
-
-
-@st.cache_resource(show_spinner=False)
-def phantom(name: str) -> Phantom:
-    return draw(name)
-
-
-@st.cache_data(show_spinner=False)
-def phantom_png(name: str) -> bytes:
-    return encode_png(phantom(name).pixels)
-
-
-# Bytes and name are the key: a rerun of the page never runs the network again. Few are kept, for one may hold the
-# 48 megapixels that intake lets through.
-@st.cache_resource(show_spinner="The model looks at the picture …", max_entries=8)
-def opinion_of(data: bytes, name: str, _model: Model) -> Opinion:
-    return second_opinion(data, _model, name)
-
-
-def samples() -> dict[str, Path]:
-    """The first picture files below the folder that DALA_SAMPLES names, by relative name."""
-    folder = os.environ.get("DALA_SAMPLES")
-    if not folder:
-        return {}
-    root = Path(folder).expanduser()
-    return {str(path.relative_to(root)): path for path in islice(picture_files(root), SAMPLES_AT_MOST)}
-
-
-def picture_files(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        yield from (
-            Path(folder, file) for file in sorted(files) if Path(file).suffix.lower().removeprefix(".") in UPLOAD_TYPES
-        )
-
-
-def title(key: str) -> str:
-    """How an example is listed; a drawn one is named as drawn."""
-    if key == NONE:
-        return "Choose an example …"
-    return f"Drawn example: {drawn_title(key)}" if key.startswith(DRAWN) else key.removeprefix(FILE)
-
-
-def drawn_title(key: str) -> str:
-    return key.removeprefix(DRAWN).replace("_", " ")
 
 
 # Whichever was chosen last is shown: a new upload puts the example back, an example empties the uploader.
@@ -143,10 +105,8 @@ def choose_picture() -> tuple[bytes, str, str | None] | None:
         row.button("Put it away", on_click=forget_handed, type="tertiary")
         return data, name, None
     if example.startswith(FILE):
-        # The file may have changed since it was last chosen, so its bytes are read again and are the cache's key.
         path = files[example.removeprefix(FILE)]
-        with path.open("rb") as file:
-            return file.read(MAXIMUM_BYTES + 1), path.name, None
+        return sample_bytes(path), path.name, None
     return None
 
 

@@ -26,9 +26,21 @@ from dala.explain.threshold import has_evidence
 def signed_maps(head: nn.Module, activations: Tensor, targets: Tensor) -> Tensor:
     """Raw signed Grad-CAM of every target and view, (T, n, h, w) float32, from one forward pass of the head.
 
+    Arguments and errors as in `channel_weights`. For the mean over the views, divide by n.
+    """
+    weights = channel_weights(head, activations, targets)
+    with torch.no_grad(), torch.autocast(device_type=activations.device.type, enabled=False):
+        values = activations.detach().to(torch.float32)
+        maps = [torch.einsum("nk,nkhw->nhw", row, values) for row in weights]
+        return torch.stack(maps) if maps else values.new_empty((0, values.shape[0], *values.shape[2:]))
+
+
+def channel_weights(head: nn.Module, activations: Tensor, targets: Tensor) -> Tensor:
+    """The weight alpha of every channel for every target and view, (T, n, K) float32.
+
     head: (n, K, h, w) -> (n, C) logits, differentiable, treating its inputs one by one (so dropout and batch
     normalisation, if any, must be in evaluation mode). activations: (n, K, h, w), any floating type, not written.
-    targets: (T, C), each row the weights of the logits. For the mean over the views, divide by n.
+    targets: (T, C), each row the weights of the logits.
 
     Works inside no_grad, inference_mode and autocast: the head always runs in float32 with a graph of its own.
     Raises ValueError for shapes that do not fit and for a head whose answer is random or depends on the batch.
@@ -55,12 +67,11 @@ def signed_maps(head: nn.Module, activations: Tensor, targets: Tensor) -> Tensor
             raise ValueError(
                 f"The targets weigh {targets.shape[1]} classes, the head answered with the shape {tuple(logits.shape)}."
             )
-        weights = targets.detach().to(logits)
-        maps = []
-        for row in weights:
+        rows = []
+        for row in targets.detach().to(logits):
             (gradient,) = torch.autograd.grad((logits @ row).sum(), leaf, retain_graph=True)
-            maps.append(torch.einsum("nk,nkhw->nhw", gradient.mean(dim=(2, 3)), leaf.detach()))
-        return torch.stack(maps) if maps else leaf.new_empty((0, leaf.shape[0], *leaf.shape[2:])).detach()
+            rows.append(gradient.mean(dim=(2, 3)))
+        return torch.stack(rows) if rows else leaf.new_empty((0, *leaf.shape[:2])).detach()
 
 
 def stitch(maps: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -41,6 +41,7 @@ from dala.data.pixels import Progress, in_order, read_rgb
 from dala.data.splits import grouped_folds
 from dala.intake.image import IntakeError, read_image
 from dala.nets.calibration import softmax
+from dala.nets.colour_only import colour_statistics
 from dala.nets.fields import adjacent_boxes, crossing_boxes, field_grid
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from dala.nets.runtime import Model, network_input
@@ -48,7 +49,6 @@ from dala.nets.weights import Card, save_weights
 from dala.training.calibrate import NOT_CALIBRATED
 from dala.training.evaluate import (
     PROBE_STRENGTH,
-    colour_statistics,
     divided,
     fitted_probe,
     frozen_features,

@@ -18,6 +18,7 @@ from dala.data.pixels import load_pixels
 from dala.data.splits import group_weights, grouped_folds
 from dala.intake.image import IntakeError, read_image
 from dala.nets.calibration import softmax
+from dala.nets.colour_only import colour_statistics
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.runtime import Model, predict
@@ -168,12 +169,6 @@ def last_block(backbone: Backbone) -> nn.Module:
 def frozen_features(features: TrunkFeatures, backbone: Backbone) -> NDArray[np.float64]:
     """Pooled features (N, 2048) of the plain view by `last_block`."""
     return apply_to_view(last_block(backbone), features, "plain", np.arange(len(features.views["plain"])))
-
-
-def colour_statistics(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean and standard deviation of R, G and B, (N, 6), of pictures (N, H, W, 3) uint8."""
-    flat = pixels.reshape(len(pixels), -1, 3).astype(np.float32)
-    return np.concatenate([flat.mean(1), flat.std(1)], axis=1).astype(np.float64)
 
 
 def linear_probe(

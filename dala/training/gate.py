@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dala.data import DataError, breakhis
+from dala.data import DataError, breakhis, changes
 from dala.data.augment import Augmentation, random_views
+from dala.data.changes import jpeg
 from dala.data.pixels import load_pixels
 from dala.data.splits import grouped_folds
 from dala.intake.gate import CHECKS
@@ -34,8 +35,7 @@ from dala.nets.familiarity import (
 )
 from dala.nets.runtime import Model, load_model, look, network_input
 from dala.nets.weights import read_card
-from dala.training import changes, gate_pictures
-from dala.training.changes import jpeg
+from dala.training import gate_pictures
 from dala.training.gate_pictures import Item, Kind, all_kinds
 
 Floats = NDArray[np.float64]

@@ -18,9 +18,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dala.data import DataError, breakhis
 from dala.data.augment import HED
+from dala.data.changes import blur, density, from_density, jpeg, noise, restain, scaled
 from dala.data.pixels import read_rgb
 from dala.phantoms import PHANTOMS, draw
-from dala.training.changes import blur, density, from_density, jpeg, noise, restain, scaled
 
 Pixels = NDArray[np.uint8]
 Expected = Literal["accept", "refuse", "report"]

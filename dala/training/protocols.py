@@ -20,8 +20,9 @@ from dala.data import DataError, breakhis
 from dala.data.pixels import load_pixels
 from dala.data.splits import Fold, grouped_folds, image_folds
 from dala.nets.calibration import softmax
+from dala.nets.colour_only import colour_statistics
 from dala.nets.imagenet import Backbone
-from dala.training.evaluate import colour_statistics, frozen_features, linear_probe, write_json
+from dala.training.evaluate import frozen_features, linear_probe, write_json
 from dala.training.fit import apply_to_view, fit, trunk_features
 from dala.training.metrics import binary_scores, with_intervals
 from dala.training.recipe import SIZE, Recipe

@@ -19,16 +19,16 @@ from scipy.stats import bootstrap
 from torch import nn
 
 from dala.data import breakhis
+from dala.data import changes as changes_module
+from dala.data.changes import CHANGES, Change
 from dala.data.pixels import load_pixels
 from dala.data.splits import grouped_folds
 from dala.nets.calibration import softmax
+from dala.nets.colour_only import colour_statistics
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.runtime import network_input
-from dala.training import changes as changes_module
-from dala.training.changes import CHANGES, Change
 from dala.training.evaluate import (
-    colour_statistics,
     described,
     fitted_probe,
     frozen_features,

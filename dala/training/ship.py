@@ -13,10 +13,12 @@ import torch.distributed as dist
 
 from dala.data import DataError, breakhis
 from dala.data.pixels import load_pixels
+from dala.nets.colour_only import SUFFIX
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, load_backbone
 from dala.nets.weights import WEIGHTS_DIR, Card, read_card, save_weights
 from dala.training.calibrate import NOT_CALIBRATED, calibrate_weights
+from dala.training.colour import write_colour_only
 from dala.training.fit import fit, trunk_features
 from dala.training.recipe import SIZE, Recipe
 
@@ -51,7 +53,8 @@ def train_breakhis(
     backbone = load_backbone(backbone_source)
     name = f"breakhis_{magnification}x"
     folder = runs / f"{name}-{recipe.fingerprint}"
-    features = trunk_features(load_pixels(dataset.records, SIZE), backbone, recipe, folder)
+    pixels = load_pixels(dataset.records, SIZE)
+    features = trunk_features(pixels, backbone, recipe, folder)
     everything = torch.arange(len(dataset.labels)).numpy()
     net = fit(features, dataset.labels, dataset.groups, everything, backbone, recipe, seed, folder / f"all-seed{seed}")
     if dist.is_initialized() and dist.get_rank() > 0:
@@ -61,6 +64,7 @@ def train_breakhis(
     card = save_weights(
         net, path, card_fields(path.stem, dataset, magnification, recipe, seed, metrics, backbone.source)
     )
+    write_colour_only(path.with_suffix(SUFFIX), dataset, pixels)
     figures = evidence or EVIDENCE_DIR / f"{name}.json"
     predictions = figures.with_name(f"{figures.stem}_predictions.json")
     # Predictions of another recipe say nothing of these weights: the card then stays without a calibration.

@@ -11,11 +11,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from dala.data import DataError, breakhis
+from dala.nets.colour_only import colour_statistics
 from dala.nets.imagenet import Backbone
 from dala.nets.runtime import Model, load_model
 from dala.nets.weights import Card, load_weights
 from dala.training import evaluate as evaluation
-from dala.training.evaluate import colour_statistics, cross_validate, evaluate, linear_probe, write_evidence
+from dala.training.evaluate import cross_validate, evaluate, linear_probe, write_evidence
 from dala.training.metrics import BINARY_METRICS
 from dala.training.recipe import Recipe
 from dala.training.ship import card_fields, metrics_of, train_breakhis

@@ -11,11 +11,11 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from dala.data import DataError
+from dala.data.changes import jpeg, restain
 from dala.nets.familiarity import Gaussian, load_familiarity
 from dala.nets.runtime import load_model
 from dala.nets.weights import sha256_of
 from dala.training import gate
-from dala.training.changes import jpeg, restain
 from dala.training.gate import Seen
 from dala.training.gate_pictures import Item, Kind, all_kinds, from_patches
 from tests.training.conftest import draw_tree

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from dala.data import DataError, breakhis
+from dala.data.changes import Change
 from dala.data.pixels import load_pixels
 from dala.nets.imagenet import Backbone
 from dala.nets.runtime import network_input
 from dala.training import robustness as module
-from dala.training.changes import Change
 from dala.training.evaluate import cross_validate, kept_networks
 from dala.training.recipe import Recipe
 from dala.training.robustness import judged, judges, mean_shift, robustness, sample, scored

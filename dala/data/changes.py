@@ -83,9 +83,10 @@ def saturation(pixels: Pixels, factor: float) -> Pixels:
     return np.asarray(np.clip(grey + factor * (pixels - grey), 0, 255).round(), np.uint8)
 
 
-def rotated(pixels: Pixels, degrees: float) -> Pixels:
-    """Turned around the centre in the proportions of the field, mirrored beyond its borders."""
-    (width, height), side = FRAME, pixels.shape[0]
+def rotated(pixels: Pixels, degrees: float, frame: tuple[int, int] = FRAME) -> Pixels:
+    """Turned around the centre in the proportions of the field (`frame`: its width and height), mirrored beyond its
+    borders."""
+    (width, height), side = frame, pixels.shape[0]
     # The field's pixels in its own proportions, turned, and squeezed again: one affine map from output to input.
     across, down = side / width, side / height
     squeeze = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1]])  # centres of pixels

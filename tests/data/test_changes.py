@@ -7,7 +7,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from dala.training.changes import CHANGES, Change, cropped, hue, magnified, rotated, saturation
+from dala.data.changes import CHANGES, Change, cropped, hue, magnified, rotated, saturation
 
 SIDE = 224
 

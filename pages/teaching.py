@@ -1,0 +1,26 @@
+"""Teaching: read first and compare, see how the heat map is made, and see where the model fails."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages._failing import show_failing
+from pages._reading import show_reading
+from pages._shared import model_or_stop, require_frame
+from pages._unfolding import show_unfolding
+
+PARTS = {"Read first": show_reading, "How it works": show_unfolding, "Where it fails": show_failing}
+
+require_frame()
+model = model_or_stop()
+st.header("Teaching", anchor=False)
+part = st.segmented_control(
+    "Part",
+    list(PARTS),
+    default=next(iter(PARTS)),
+    required=True,
+    key="part",
+    bind="query-params",
+    label_visibility="collapsed",
+)
+PARTS[part or next(iter(PARTS))](model)
