@@ -39,8 +39,8 @@ class Frame:
 
 
 class Refused(Exception):
-    """Why a file is not taken: `kind` is "large", "small", "unsupported" or "damaged", `why` the rest of a sentence that
-    begins with the file's name."""
+    """Why a file is not taken: `kind` is "large", "small", "unsupported" or "damaged"; `why` ends a sentence that begins
+    with the file's name."""
 
     def __init__(self, kind: str, why: str) -> None:
         super().__init__(why)

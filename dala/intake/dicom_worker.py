@@ -1,12 +1,12 @@
-"""Decodes one DICOM file in a process of its own: `python -I dicom_worker.py MEGABYTES`, file in, pixels out.
+"""Decodes one DICOM file in a process of its own: `python -I dicom_worker.py MEGABYTES MOST LEAST`.
 
-A DICOM file is a tree of any depth around a stream for one of several old C and C++ decoders. What a damaged or ill-meant
-one does to them, to the parser or to memory ends with this process, whose memory and time are bounded, and not
-with the one that serves everybody. So nothing here is imported by the rest of dala, and nothing of dala by this.
+A DICOM file is a tree of any depth around a stream for one of several old decoders in C and C++. What a damaged or
+ill-meant one does to them, to the parser or to memory ends with this process, whose memory and time are bounded, and
+not with the one that serves everybody. So nothing of dala is imported here, and dala imports nothing of this.
 
-Standard input is the file. Standard output is one line of JSON and, unless it says `refused`, the pixels, uint8 (rows,
-columns) or (rows, columns, 3). Of the header nothing is passed on but the geometry of the pixels, what was done to them,
-and a word of `KINDS`; free text, in which a name could stand, never leaves this process.
+Standard input is the file. Standard output is one line of JSON and, unless it says `refused`, the pixels: uint8 (rows,
+columns) or (rows, columns, 3). Of the header nothing is passed on but the geometry of the pixels, what was done to
+them, and a word of `KINDS`; free text, in which a name could stand, never leaves this process.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def decode(data: bytes, most: int, least: int) -> tuple[dict[str, Any], NDArray[
     """
     import pydicom
     from pydicom.encaps import encapsulate, get_frame
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     dataset = pydicom.dcmread(io.BytesIO(data), specific_tags=list(TAGS))
@@ -181,14 +181,12 @@ def _places(values: NDArray[Any], stored: int, signed: bool, encapsulated: bool)
     return places
 
 
-def _greys(
-    dataset: Any, places: NDArray[np.uint16], stored: int, signed: bool, notes: list[str]
-) -> NDArray[np.uint8]:
+def _greys(dataset: Any, places: NDArray[np.uint16], stored: int, signed: bool, notes: list[str]) -> NDArray[np.uint8]:
     """The grey 0..255 of every stored value, as PS3.3 C.11 says: modality transformation, then window or VOI table.
 
     Where neither is given the range of the values that occur is spread over the greys. Padding becomes black.
     """
-    from pydicom.pixels import apply_modality_lut, apply_voi
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
     count = 2**stored
     levels = np.arange(count)

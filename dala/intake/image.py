@@ -36,7 +36,17 @@ from dala.intake import dicom
 # The greediest decoder, WebP, holds 16 bytes a pixel for a moment: 0.8 GB here, which the served app can afford.
 MAXIMUM_PIXELS = 48_000_000
 MAXIMUM_BYTES = 200 * 2**20  # of one picture; the pages let less through
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")  # looked for in folders
+PICTURE_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".webp",
+    ".dcm",
+    ".dicom",
+)  # looked for in folders
 MINIMUM_SIDE = 32  # one cell of the 32-fold reduced feature grid
 
 ACCEPTED = "PNG, JPEG, TIFF, BMP, WebP and DICOM"
@@ -138,7 +148,8 @@ def read_image(source: bytes | str | Path, name: str | None = None) -> Patch:
     pixels a side and more, 48 megapixels and 200 MB at most. The EXIF orientation is applied. Transparency is laid on
     white, as glass is. CMYK becomes RGB by (1 - C)(1 - K). Of 16-bit values the upper eight significant bits are kept:
     12-bit data in a 16-bit file, which no value above 4095 gives away, is not shown as black. A DICOM file's greys are
-    those that it asks for (`dala.intake.dicom`). Of several pages or frames the first is taken. Raises IntakeError, one of its kinds below, and nothing else for whatever bytes or path.
+    those that it asks for (`dala.intake.dicom`). Of several pages or frames the first is taken. Raises IntakeError,
+    one of its kinds below, and nothing else for whatever bytes or path.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         data, file_name = bytes(source), ""

@@ -2,12 +2,13 @@
 
 One rule, which a person can check by eye: a mammogram is grey and its shades are smooth; everything else is taken for
 histology, whose checks then say what is wrong with it. A DICOM file that says "mammogram" or "microscopy" is believed.
-`python -m dala modality --data DIR` measures the rule on real pictures (evidence/modality.json); a person can correct it.
+`python -m dala modality --data DIR` measures the rule on real pictures (evidence/modality.json). A person can correct
+it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -20,6 +21,7 @@ GREY = 5.0  # mean difference of the largest and the smallest channel, in grey l
 SMOOTH = 0.22  # detail of 1 to 6 px over the contrast; measured: films up to 0.22, H&E patches without colour from 0.24
 
 WORDS = {HISTOLOGY: "H&E patch", MAMMOGRAM: "Mammogram"}
+SENTENCE = {HISTOLOGY: "an H&E patch", MAMMOGRAM: "a mammogram"}
 STATED = {"a mammogram": MAMMOGRAM, "a digital mammogram": MAMMOGRAM, "microscopy": HISTOLOGY}
 
 
@@ -43,6 +45,17 @@ def recognise(patch: Patch) -> Recognised:
     if measured.texture > SMOOTH:
         return Recognised(HISTOLOGY, "it is grey, but has not the smooth shades of a film")
     return Recognised(MAMMOGRAM, "it is grey with smooth shades")
+
+
+def corrected(patch: Patch, modality: str) -> Patch:
+    """The patch as a person reads it: the same, with a note where that is not what it is `recognise`d as."""
+    found = recognise(patch)
+    if modality == found.modality:
+        return patch
+    note = (
+        f"By its content this was taken for {SENTENCE[found.modality]}; a person has read it as {SENTENCE[modality]}."
+    )
+    return replace(patch, notes=(note, *patch.notes))
 
 
 def stated_reason(patch: Patch, modality: str) -> Reason | None:

@@ -22,7 +22,7 @@ from dala.intake.gate import (
     measure_histology,
 )
 from dala.phantoms import PHANTOMS, draw
-from tests.intake.drawn_mammogram import draw as draw_film
+from dala.films import film as draw_film
 
 SIDE = 224
 

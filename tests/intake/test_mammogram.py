@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dala.intake.mammogram import MARGIN, SIDE, Breast, find_breast, prepare, squeezed
-from tests.intake.drawn_mammogram import draw
+from dala.films import film as draw
 
 
 def overlap(found: np.ndarray, truth: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from dala.intake.mammogram import prepare
 from dala.nets.runtime import Model, cut, load_model, look, network_input, plan_grid, predict
 from dala.nets.weights import Card
 from dala.opinion import evidence_maps
-from tests.intake.drawn_mammogram import draw
+from dala.films import film as draw
 
 
 @pytest.fixture(scope="module")

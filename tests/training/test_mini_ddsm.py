@@ -24,7 +24,7 @@ from dala.training import ship_mini_ddsm as shipping
 from dala.training.evaluate import write_evidence
 from dala.training.fit import fit
 from dala.training.recipe import Recipe
-from tests.intake.drawn_mammogram import draw
+from dala.films import film as draw
 
 VIEWS = ("LEFT_CC", "RIGHT_CC")
 
