@@ -10,6 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from dala.explain.render import encode_png
+from dala.films import FILMS, draw_film
 from dala.intake.image import MAXIMUM_BYTES, PICTURE_SUFFIXES
 from dala.nets.runtime import Model
 from dala.opinion import Opinion, second_opinion
@@ -22,7 +23,7 @@ NONE, DRAWN, FILE = "none", "drawn:", "file:"
 
 @st.cache_resource(show_spinner=False)
 def phantom(name: str) -> Phantom:
-    return draw(name)
+    return draw_film(name) if name in FILMS else draw(name)
 
 
 @st.cache_data(show_spinner=False)

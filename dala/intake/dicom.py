@@ -39,7 +39,7 @@ class Frame:
 
 
 class Refused(Exception):
-    """Why a file is not taken: `kind` is "large", "small", "unsupported" or "damaged"; `why` ends a sentence that begins
+    """Why a file is not taken: `kind` is "large", "small", "unsupported" or "damaged"; `why` ends a sentence starting
     with the file's name."""
 
     def __init__(self, kind: str, why: str) -> None:

@@ -90,7 +90,7 @@ def opened_with(
     """The page with a picture, under a card with this calibration or none, where the probability is as given."""
     fields = {key: value for key, value in model.card.fields.items() if key != "calibration"}
     card = replace(model.card, fields=fields if calibration is None else {**fields, "calibration": calibration})
-    monkeypatch.setattr(runtime, "load_model", lambda: runtime.Model(model.net, card))
+    monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, card))
     predict = opinion.predict
 
     def certain(patch: opinion.Patch, model: opinion.Model) -> opinion.Prediction:
@@ -289,7 +289,7 @@ def test_the_figures_are_those_of_the_card(
 ) -> None:
     metrics = {"protocol": "so it was measured", "command": "", "values": values}
     card = replace(model.card, fields={**model.card.fields, "metrics": metrics})
-    monkeypatch.setattr(runtime, "load_model", lambda: runtime.Model(model.net, card))
+    monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, card))
     page = opened()
     upload(page, "patch.png", picture(6))
     (line,) = [element for element in page.markdown if said in element.value]
@@ -302,7 +302,7 @@ def test_a_picture_of_a_training_group_is_no_proof(
 ) -> None:
     training = {**model.card.fields["training_data"], "groups": ["14-22549"]}
     card = replace(model.card, fields={**model.card.fields, "training_data": training})
-    monkeypatch.setattr(runtime, "load_model", lambda: runtime.Model(model.net, card))
+    monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, card))
     page = opened()
     upload(page, name, picture(13))
     assert ["accession group 14-22549" in warning.value for warning in page.warning] == [True] * warned
