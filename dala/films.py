@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dala.phantoms import Phantom
 
 HEIGHT, WIDTH = 720, 540
-FILMS = ("mammogram_with_mass",)
+FILMS = ("mammogram",)
 NOTICE = "Drawn by code as a schematic of a mammogram: it is no radiograph and has no diagnosis."
 TITLE = "Lesion-like: a mass in a film"
 DESCRIPTION = "A breast seen from the side with muscle, glandular tissue and one dense mass with strands around it."

@@ -26,6 +26,7 @@ from pages._examples import (
     phantom_png,
     sample_bytes,
     samples,
+    thumbnail_png,
     title,
 )
 from pages._inquiry import show_effect, show_steadiness, steadied_if_wanted
@@ -46,7 +47,7 @@ from pages._viewer import COLOUR_LIMITS, OPACITY, Settings, ViewerError, identit
 
 LARGEST_MB = 64  # a camera field of 2048 x 1536 pixels, uncompressed at 16 bit, takes 19
 CLOSE_TO_EVEN = 0.65
-BAR_WIDTH, THUMBNAIL_WIDTH, REFUSED_WIDTH = 110, 172, 420
+BAR_WIDTH, THUMBNAIL_WIDTH, REFUSED_WIDTH = 110, 146, 420
 DT_CAPTION = "DT Grad-CAM: above the threshold"
 AREA, EVIDENCE = "Area (% of the picture)", "Evidence (% of the positive)"
 ERROR = "expected_calibration_error"
@@ -126,7 +127,7 @@ def show_gallery() -> None:
     for name in EXAMPLES:
         key = DRAWN + name
         place = row.container(width=THUMBNAIL_WIDTH, gap="xsmall")
-        place.image(phantom_png(name), width="stretch", output_format="PNG")
+        place.image(thumbnail_png(name), width="stretch", output_format="PNG")
         place.button(
             drawn_title(key).capitalize(), key=f"choose-{name}", on_click=choose_example, args=(key,), width="stretch"
         )
@@ -203,16 +204,16 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
                 f"By its name this picture is of {opinion.model.card.group_word} {group}, on which the model was "
                 "trained: that it is right here would prove nothing."
             )
+        show_worth(opinion.model)
     with facts:
         training = card.fields["training_data"]
         st.markdown(
-            f"{opinion.seen} Weights **{plain(opinion.model.name)}**, trained at {card.magnification} on "
-            f"{training['pictures']} pictures of {len(card.training_groups)} {card.group_word}s "
+            f"{opinion.seen} Weights **{plain(opinion.model.name)}**, trained on "
+            f"{training['pictures']} pictures ({card.magnification}) of {len(card.training_groups)} {card.group_word}s "
             f"({plain(training['name'])})."
         )
         figures, protocol = headline(opinion.model)
         st.markdown(figures, help=protocol)
-        show_worth(opinion.model)
         st.caption(" ".join([*opinion.patch.notes, familiar(opinion)]))
 
 

@@ -36,7 +36,7 @@ class Recognised:
 def recognise(patch: Patch) -> Recognised:
     """What a picture is taken for; there is always an answer, and the gate of that modality judges it."""
     if patch.stated in STATED:
-        return Recognised(STATED[patch.stated], f"the DICOM file says {patch.stated}")
+        return Recognised(STATED[patch.stated], f"the DICOM file says that it is {patch.stated}")
     size = (SIDE, SIDE)
     small = np.asarray(Image.fromarray(patch.pixels).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0))
     measured = measure_film(small)
