@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dala.intake.mammogram import MARGIN, SIDE, Breast, find_breast, prepare, squeezed
 from dala.films import film as draw
+from dala.intake.mammogram import MARGIN, SIDE, Breast, find_breast, prepare, squeezed
 
 
 def overlap(found: np.ndarray, truth: np.ndarray) -> float:
