@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 WORKER = Path(__file__).with_name("dicom_worker.py")
 PREAMBLE, MAGIC = 128, b"DICM"
-MEGABYTES = 2048  # of the process: 48 megapixels of three colours in JPEG 2000, decoded in 32 bits, take 1.3 GB
+MEGABYTES = 1280  # of address space; 48 megapixels in JPEG 2000, grey or three colours, were decoded with 1024
 SECONDS = 90
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import struct
 import sys
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CPU_SECONDS = 60
+DAMAGED = "is a DICOM file that is damaged, incomplete or of a rare variant."
 DEPTHS = (8, 16)  # bits a value takes in the file; one, twelve packed, 32 and floating point are no pictures to judge
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 GREYS = ("MONOCHROME1", "MONOCHROME2")
@@ -50,7 +52,10 @@ KINDS = {
 # SOP classes (0008,0016) of detectors; a digitised film is a secondary capture.
 DIGITAL = ("1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.13.1.")
 
-SEQUENTIAL = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # JPEG with 8 and with 12 bits
+# Transfer syntaxes (0002,0010) whose frames are made of JPEG's markers: baseline, 12 bits, lossless, JPEG-LS.
+JPEGS = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81))
+SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xF7}  # markers that begin with the size of the picture
+SEQUENTIAL = {0xC0, 0xC1}
 
 TAGS = [
     *("SOPClassUID", "Modality", "BurnedInAnnotation", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
@@ -100,8 +105,9 @@ def decode(data: bytes, most: int, least: int) -> tuple[dict[str, Any], NDArray[
     if not decoder.is_available:
         raise Refused("unsupported", "is compressed in a way for which no decoder is installed.")
     frames = int(dataset.get("NumberOfFrames") or 1)
-    if syntax in SEQUENTIAL:
-        dataset.PixelData = encapsulate([_repaired(get_frame(dataset.PixelData, 0, number_of_frames=frames))])
+    if syntax in JPEGS:
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=frames)
+        dataset.PixelData = encapsulate([_sound_jpeg(frame, (rows, columns))])
         dataset.NumberOfFrames = 1
     values, _ = decoder.as_array(dataset, index=0)
     if values.shape != ((rows, columns, 3) if colour else (rows, columns)):
@@ -149,16 +155,22 @@ def _geometry(dataset: Any, most: int, least: int) -> tuple[int, int, bool, int,
     return rows, columns, samples == 3, stored, _number(dataset, "PixelRepresentation", 0) == 1
 
 
-def _repaired(jpeg: bytes) -> bytes:
-    """The frame with the coefficients of its scan written as 0 to 63, as every sequential one has them.
+def _sound_jpeg(jpeg: bytes, size: tuple[int, int]) -> bytes:
+    """The frame, once it is seen to be of the size that was checked, with a scan that can be read.
 
-    Writers of old mammograms left 0 to 0 there; many decoders never look, the one here refuses.
+    The coefficients of a sequential scan are 0 to 63. Writers of old mammograms left 0 to 0 there, which many decoders
+    never look at and the one here refuses.
     """
-    position = 2
-    while jpeg[position + 1] != 0xDA:
+    position, sequential = 2, False
+    while (marker := jpeg[position + 1]) != 0xDA:
+        if marker in SIZES:
+            sequential = marker in SEQUENTIAL
+            if struct.unpack_from(">HH", jpeg, position + 5) != size:
+                damaged("is a DICOM file whose picture has another size than its header says.")
         position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
     place = position + 5 + 2 * jpeg[position + 4]
-    return jpeg[:place] + b"\0\x3f" + jpeg[place + 2 :] if jpeg[place : place + 2] == b"\0\0" else jpeg
+    broken = sequential and jpeg[place : place + 2] == b"\0\0"
+    return jpeg[:place] + b"\0\x3f" + jpeg[place + 2 :] if broken else jpeg
 
 
 def _number(dataset: Any, name: str, otherwise: int | None = None) -> int:
@@ -266,6 +278,20 @@ def _kind(dataset: Any) -> str | None:
     return kind
 
 
+def answer(data: bytes, most: int, least: int) -> tuple[dict[str, Any], bytes]:
+    """What standard output says: the line of JSON and the pixels. Raises nothing for whatever bytes."""
+    try:
+        told, values = decode(data, most, least)
+        return told, values.tobytes()
+    except Refused as refusal:
+        return {"refused": refusal.kind, "why": refusal.why}, b""
+    except MemoryError:
+        return {"refused": "large", "why": "needs more memory than is given to one picture."}, b""
+    # Damaged bytes are met with whatever error comes first; its text may hold what stands in the file.
+    except Exception:
+        return {"refused": "damaged", "why": DAMAGED}, b""
+
+
 def main() -> None:
     """Bound this process, decode, answer."""
     megabytes, most, least = (int(one) for one in sys.argv[1:])
@@ -277,17 +303,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20, megabytes * 2**20))
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pixels = b""
-    try:
-        told, values = decode(sys.stdin.buffer.read(), most, least)
-        pixels = values.tobytes()
-    except Refused as refusal:
-        told = {"refused": refusal.kind, "why": refusal.why}
-    except MemoryError:
-        told = {"refused": "large", "why": "needs more memory than is given to one picture."}
-    # Damaged bytes are met with whatever error comes first; its text may hold what stands in the file.
-    except Exception:
-        told = {"refused": "damaged", "why": "is a DICOM file that is damaged, incomplete or of a rare variant."}
+    told, pixels = answer(sys.stdin.buffer.read(), most, least)
     sys.stdout.buffer.write(json.dumps(told).encode() + b"\n" + pixels)
 
 
