@@ -36,7 +36,6 @@ from dala.opinion import (
     opinion_of,
     prediction_record,
     refusal_record,
-    second_opinion,
 )
 
 ARCHIVE_SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
@@ -58,6 +57,7 @@ MAXIMUM_OVERLAYS = 200  # an overlay takes up to a megabyte
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Record = dict[str, Any]
+Choose = Callable[[Patch], Model]
 
 
 @dataclass(frozen=True)
@@ -260,9 +260,12 @@ class _Sips:
 # Judging
 
 
-def judge_all(items: Iterable[Item], model: Model, anyway: bool = False) -> Generator[Result, None, None]:
+def judge_all(
+    items: Iterable[Item], model: Model, anyway: bool = False, choose: Choose | None = None
+) -> Generator[Result, None, None]:
     """A result for every item, in order, as they come; `anyway` as in `dala.opinion.prediction_record`.
 
+    `choose` says which model judges a picture, such as the one for its modality; None: `model` judges all of them.
     While the network looks at one picture, the next are read and decoded; at most `AHEAD` are held beside it. A file
     that cannot be judged is a refusal in its place and stops nothing. Closing the generator stops the readers.
     benchmarks/batch.py: 300 pictures from a ZIP go at 95 % of the rate of the bare forward pass.
@@ -284,7 +287,8 @@ def judge_all(items: Iterable[Item], model: Model, anyway: bool = False) -> Gene
             outcome = future.result()
             del future  # it holds the pixels
             read_one_more()
-            result = _judge(item, outcome, model, anyway)
+            chosen = choose(outcome) if choose is not None and isinstance(outcome, Patch) else model
+            result = _judge(item, outcome, chosen, anyway)
             del outcome
             yield result
     finally:
@@ -324,13 +328,13 @@ class Run:
     Any number of threads may call it: a slice that finds another one at work returns at once.
     """
 
-    def __init__(self, items: Sequence[Item], model: Model) -> None:
+    def __init__(self, items: Sequence[Item], model: Model, choose: Choose | None = None) -> None:
         self.items = items
         self.classes = model.card.classes
         self.results: list[Result] = []
         self.cancelled = False
         self.seconds = 0.0  # spent in slices
-        self._coming = judge_all(items, model)
+        self._coming = judge_all(items, model, choose=choose)
         self._lock = threading.Lock()
 
     @property
@@ -420,7 +424,10 @@ def to_json(records: Sequence[Record]) -> str:
 
 
 def overlays(
-    pairs: Sequence[tuple[Item, Record]], model: Model, progress: Callable[[int, int], None] | None = None
+    pairs: Sequence[tuple[Item, Record]],
+    model: Model,
+    progress: Callable[[int, int], None] | None = None,
+    choose: Choose | None = None,
 ) -> bytes:
     """A ZIP with the DT Grad-CAM of every picture that has a verdict, towards its prediction, by the default rule.
 
@@ -434,7 +441,8 @@ def overlays(
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
         for number, (item, record) in enumerate(accepted, start=1):
             with suppress(IntakeError):
-                opinion = second_opinion(item.load(), model, item.name)
+                patch = read_image(item.load(), item.name)
+                opinion = opinion_of(patch, model if choose is None else choose(patch))
                 if opinion.patch.sha256 == record["sha256"]:
                     target = str(record["prediction"])
                     overlay = f"{number:04}-{_stem(item.name)}-{target}-dt.png"

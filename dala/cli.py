@@ -15,12 +15,26 @@ from dala.commands import (
     engines,
     gate,
     mini_ddsm,
+    modality,
     protocols,
     robustness,
     serve,
 )
 
-TOPICS = (serve, breakhis, bach, mini_ddsm, calibrate, colour, benchmark, gate, protocols, robustness, engines)
+TOPICS = (
+    serve,
+    breakhis,
+    bach,
+    mini_ddsm,
+    calibrate,
+    colour,
+    benchmark,
+    gate,
+    modality,
+    protocols,
+    robustness,
+    engines,
+)
 USERS_ERRORS = {"DataError", "WeightsError", "BackboneError", "BadRule", "EngineError", "ReportError"}
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -20,8 +21,10 @@ from dala.explain.gradcam import SignedMap, signed_maps, stitch
 from dala.explain.render import Panels, encode_png, panels
 from dala.explain.threshold import RULES, Regions, threshold
 from dala.intake.image import IntakeError, Patch, read_image
+from dala.intake.modality import recognise, stated_reason
 from dala.nets.familiarity import Gate, judge
 from dala.nets.runtime import Model, Prediction, predict
+from dala.nets.weights import SERVED
 
 DISPLAY_SIDE = 768
 NOTICE = "For research and teaching only, not for diagnosis."
@@ -70,7 +73,14 @@ def opinion_of(patch: Patch, model: Model) -> Opinion:
     """The same for a picture that has been read."""
     prediction = predict(patch, model)
     gate = judge(prediction.seen, prediction.pooled, model.card.modality, model.familiarity)
+    stated = stated_reason(patch, model.card.modality)
+    gate = gate if stated is None else replace(gate, reason=stated)
     return Opinion(patch, display_picture(patch), gate, prediction, evidence_maps(prediction), model)
+
+
+def model_for(patch: Patch, load: Callable[[str], Model]) -> Model:
+    """The model for what the picture is recognised as; `load` gives the one of a name, and loads it once."""
+    return load(SERVED[recognise(patch).modality])
 
 
 def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
 
 from dala.explain.render import encode_png
+from dala.films import FILMS, draw_film
 from dala.intake.image import MAXIMUM_BYTES, PICTURE_SUFFIXES
 from dala.nets.runtime import Model
 from dala.opinion import Opinion, second_opinion
-from dala.phantoms import Phantom, draw
+from dala.phantoms import HEIGHT, WIDTH, Phantom, draw
 
 UPLOAD_TYPES = [suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES]
 SAMPLES_AT_MOST = 200
@@ -22,12 +24,21 @@ NONE, DRAWN, FILE = "none", "drawn:", "file:"
 
 @st.cache_resource(show_spinner=False)
 def phantom(name: str) -> Phantom:
-    return draw(name)
+    return draw_film(name) if name in FILMS else draw(name)
 
 
 @st.cache_data(show_spinner=False)
 def phantom_png(name: str) -> bytes:
     return encode_png(phantom(name).pixels)
+
+
+@st.cache_data(show_spinner=False)
+def thumbnail_png(name: str) -> bytes:
+    """The middle of the drawing in the shape of a field of view, so that all of them are as high."""
+    pixels = phantom(name).pixels
+    height = min(pixels.shape[0], round(pixels.shape[1] * HEIGHT / WIDTH))
+    top = (pixels.shape[0] - height) // 2
+    return encode_png(np.ascontiguousarray(pixels[top : top + height]))
 
 
 # Bytes and name are the key: a rerun of the page never runs the network again. Few are kept, for one may hold the

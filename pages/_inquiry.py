@@ -11,6 +11,7 @@ from dala import inquiry
 from dala.explain.effect import BASELINES, Baseline, EffectCurve
 from dala.explain.render import encode_png, spread_overlay
 from dala.inquiry import SteadyMap
+from dala.intake.gate import MAMMOGRAM
 from dala.opinion import Explanation, Opinion
 from pages._shared import percent
 
@@ -95,7 +96,7 @@ def show_effect(opinion: Opinion, explanation: Explanation) -> EffectCurve | Non
     choice, ask = st.columns([3, 2], vertical_alignment="bottom")
     baseline = choice.segmented_control(
         "What takes the place of tissue",
-        BASELINES,
+        BASELINES[:1] if opinion.model.card.modality == MAMMOGRAM else BASELINES,
         default=BASELINES[0],
         format_func=BASELINE_NAMES.__getitem__,
         key="baseline",

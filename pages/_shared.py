@@ -7,11 +7,11 @@ import re
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
-from dala.data import DataError
-from dala.data.breakhis import parse_name
+from dala.data import DataError, breakhis, mini_ddsm
+from dala.intake.gate import HISTOLOGY, MAMMOGRAM
 from dala.nets import runtime
 from dala.nets.runtime import Model
-from dala.nets.weights import WeightsError
+from dala.nets.weights import SERVED, WeightsError
 
 OUTSIDE = "Outside the model's competence"
 SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that colour is never the only sign
@@ -19,10 +19,15 @@ NOT_SURE = "◆ Not sure"
 HANDED = "handed"  # in the session: name and bytes of a picture that another page opens in the first one
 
 
+def shared_model(name: str = SERVED[HISTOLOGY]) -> Model:
+    """The model of that name, loaded when it is first asked for, once for all users."""
+    return _loaded(name)
+
+
 # One cache for all pages, because the function is imported: each page's own would load a second copy.
 @st.cache_resource(show_spinner="Loading the model …")
-def shared_model() -> Model:
-    return runtime.load_model()
+def _loaded(name: str) -> Model:
+    return runtime.load_model(name)
 
 
 def require_frame() -> None:
@@ -35,22 +40,27 @@ def require_frame() -> None:
         st.rerun()
 
 
-def model_or_stop() -> Model:
+def model_or_stop(name: str = SERVED[HISTOLOGY]) -> Model:
     """The model, or the sentence why there is none, and no page."""
     try:
-        return shared_model()
+        return shared_model(name)
     except WeightsError as error:
         st.error(plain(str(error)))
         st.stop()
 
 
 def known_group(name: str, model: Model) -> str | None:
-    """The accession group that a BreakHis file name tells, if the model has learnt from pictures of that group."""
+    """The accession group or case that a file name tells, if the model has learnt from pictures of that group."""
     try:
-        group = parse_name(name).accession
+        group = _case(name) if model.card.modality == MAMMOGRAM else breakhis.parse_name(name).accession
     except DataError:
         return None
     return group if group in model.card.training_groups else None
+
+
+def _case(name: str) -> str | None:
+    told = mini_ddsm.parse_name(name)
+    return told.case if told.letter in mini_ddsm.TRAINED_LETTERS else None
 
 
 def plain(text: str) -> str:

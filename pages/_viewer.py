@@ -65,8 +65,8 @@ class Start:
 
 
 def identity(opinion: Opinion) -> str:
-    """Which picture an opinion is of."""
-    return opinion.patch.sha256[:12]
+    """Which picture an opinion is of, and by which model: a person may hand the same picture to another one."""
+    return f"{opinion.patch.sha256[:12]}-{opinion.model.name}"
 
 
 def shown_map(opinion: Opinion) -> str:

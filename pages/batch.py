@@ -22,8 +22,11 @@ from dala.batch import (
     to_csv,
     to_json,
 )
-from dala.intake.image import PICTURE_SUFFIXES, IntakeError
+from dala.intake.image import ACCEPTED, IntakeError, Patch
+from dala.intake.modality import WORDS
 from dala.nets.runtime import Model
+from dala.nets.weights import SERVED
+from dala.opinion import model_for
 from pages._shared import (
     HANDED,
     NOT_SURE,
@@ -33,6 +36,7 @@ from pages._shared import (
     model_or_stop,
     plain,
     require_frame,
+    shared_model,
 )
 
 RUN, OVERLAYS = "batch", "batch-overlays"
@@ -41,14 +45,19 @@ SLICE_SECONDS, PAUSE_SECONDS = 1.0, 0.1
 SHOWN_MEANWHILE, SHOWN_AT_MOST = 20, 2000
 ALL, REFUSED = "All", "✕ Refused"
 OUTSIDE_SHORT = "◇ Outside"
+READ_AS = {weights: WORDS[modality] for modality, weights in SERVED.items()}
 ROW_HEIGHT, TABLE_HEIGHT, PREVIEW_WIDTH = 72, 560, 96
 
 
 def start(items: list[Item], model: Model) -> None:
     stop()
-    st.session_state[RUN] = Run(items, model)
+    st.session_state[RUN] = Run(items, model, by_modality)
     st.session_state.pop(OVERLAYS, None)
     st.session_state.pop("batch-filter", None)
+
+
+def by_modality(patch: Patch) -> Model:
+    return model_for(patch, shared_model)
 
 
 def stop() -> None:
@@ -59,8 +68,9 @@ def stop() -> None:
 def choose(model: Model, working: bool) -> None:
     """The uploader and the button that starts."""
     files = st.file_uploader(
-        "Drop many H&E breast patches or one ZIP of them here, then start.",
-        type=[*(suffix.removeprefix(".") for suffix in PICTURE_SUFFIXES), "zip"],
+        "Drop many H&E breast patches or mammograms, or one ZIP of them here, then start.",
+        # No list of types: a DICOM file often has no suffix, or a number for one. Its content tells what a file is.
+        help=f"{ACCEPTED} are accepted, in a ZIP by their suffix. Each is judged by the model for what it is.",
         accept_multiple_files=True,
         max_upload_size=LARGEST_MB,
         key="batch-upload",
@@ -100,6 +110,7 @@ def table_row(result: Result, positive: str) -> dict[str, Any]:
     return {
         "Patch": data_url(result.thumbnail),
         "File": record["file"],
+        "Read as": "" if record["status"] == "refused" else READ_AS.get(record["weights"], ""),
         "Answer": answer(record, positive),
         f"P({positive}), %": certain_of_nothing(100 * shares[positive]) if positive in shares else None,
         "Distance": gate.get("distance"),
@@ -124,6 +135,7 @@ def table(results: list[Result], positive: str, key: str | None, choosable: bool
         column_config={
             "Patch": st.column_config.ImageColumn(width=110),
             "File": st.column_config.TextColumn(width="medium"),
+            "Read as": st.column_config.TextColumn(width=110),
             "Answer": st.column_config.TextColumn(width=130),
             f"P({positive}), %": st.column_config.NumberColumn(
                 format="%.1f", width=120, help="Calibrated where the weights are; shown from 0.1 to 99.9."
@@ -182,12 +194,14 @@ def show_meanwhile(run: Run, model: Model, bar: DeltaGenerator, newest: DeltaGen
 
 
 def warn_of_known(run: Run, model: Model) -> None:
-    names = (PureWindowsPath(result.record["file"]).name for result in run.results)
-    known = sum(known_group(name, model) is not None for name in names)
+    known = 0
+    for record in (result.record for result in run.results):
+        one = model if record["weights"] == model.name else shared_model(record["weights"])
+        known += known_group(PureWindowsPath(record["file"]).name, one) is not None
     if known:
         st.warning(
-            f"By their names {known} of these pictures are of accession groups on which the model was trained: that it "
-            "is right there would prove nothing."
+            f"By their names {known} of these pictures are of patients on whom the model was trained: that it is right "
+            "there would prove nothing."
         )
 
 
@@ -275,6 +289,7 @@ def show_downloads(run: Run, model: Model) -> None:
             list(zip(run.items, records, strict=False)),
             model,
             lambda done, total: cast(None, bar.progress(done / total, text=f"Overlays: {done} of {total}")),
+            by_modality,
         )
         st.rerun()
     if len(judged) > MAXIMUM_OVERLAYS:

@@ -10,7 +10,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dala.explain.render import COLOUR_MAPS, encode_png
 from dala.explain.threshold import RULES, Regions
-from dala.intake.image import IntakeError
+from dala.films import FILMS
+from dala.intake.gate import MAMMOGRAM
+from dala.intake.image import ACCEPTED, IntakeError
 from dala.nets.runtime import Model, Prediction
 from dala.opinion import Explanation, Opinion, explain
 from dala.phantoms import PHANTOMS
@@ -19,16 +21,16 @@ from pages._examples import (
     DRAWN,
     FILE,
     NONE,
-    UPLOAD_TYPES,
     drawn_title,
-    opinion_of,
     phantom,
     phantom_png,
     sample_bytes,
     samples,
+    thumbnail_png,
     title,
 )
 from pages._inquiry import show_effect, show_steadiness, steadied_if_wanted
+from pages._modality import opinion_by_modality, show_worth
 from pages._own_read import answer_may_be_shown, note_answer_seen, show_first_read
 from pages._report import show_report
 from pages._shared import (
@@ -46,10 +48,13 @@ from pages._viewer import COLOUR_LIMITS, OPACITY, Settings, ViewerError, identit
 
 LARGEST_MB = 64  # a camera field of 2048 x 1536 pixels, uncompressed at 16 bit, takes 19
 CLOSE_TO_EVEN = 0.65
-BAR_WIDTH, THUMBNAIL_WIDTH, REFUSED_WIDTH = 110, 172, 420
+BAR_WIDTH, THUMBNAIL_WIDTH, REFUSED_WIDTH = 110, 146, 420
 DT_CAPTION = "DT Grad-CAM: above the threshold"
 AREA, EVIDENCE = "Area (% of the picture)", "Evidence (% of the positive)"
 ERROR = "expected_calibration_error"
+EXAMPLES = (*PHANTOMS, *FILMS)
+HISTOLOGY_CHECKED = "Focus, tissue, brightness and stain are checked."
+FILM_CHECKED = "Colour, brightness, contrast and smoothness are checked."
 
 
 # Whichever was chosen last is shown: a new upload puts the example back, an example empties the uploader.
@@ -77,20 +82,22 @@ def choose_picture() -> tuple[bytes, str, str | None] | None:
     files = samples()
     upload_column, example_column = st.columns([3, 2], gap="medium")
     upload = upload_column.file_uploader(
-        "Drop an H&E breast patch here to get a second opinion, or choose an example.",
-        type=UPLOAD_TYPES,
+        "Drop an H&E breast patch or a mammogram here to get a second opinion, or choose an example.",
+        # No list of types: a DICOM file often has no suffix, or a number for one. Its content tells what a file is.
+        help=f"{ACCEPTED} are accepted, whatever the file is called.",
         max_upload_size=LARGEST_MB,
         key=f"upload-{st.session_state.get('uploads', 0)}",
         on_change=forget_example,
     )
     example = example_column.selectbox(
         "Examples",
-        [NONE, *(DRAWN + name for name in PHANTOMS), *(FILE + name for name in files)],
+        [NONE, *(DRAWN + name for name in EXAMPLES), *(FILE + name for name in files)],
         format_func=title,
         key="example",
         on_change=forget_upload,
-        help="Drawn examples are made by code: schematic H&E, not tissue. Pictures from a folder of yours are listed "
-        "here too if the environment variable DALA_SAMPLES names that folder.",
+        help="Drawn examples are made by code: schematic H&E and a schematic film, neither tissue nor a radiograph. "
+        "Pictures from a folder of yours are listed here too if the environment variable DALA_SAMPLES names that "
+        "folder.",
     )
     if os.environ.get("DALA_SAMPLES") and not files:
         example_column.caption("The folder that DALA_SAMPLES names holds no pictures.")
@@ -113,12 +120,15 @@ def choose_picture() -> tuple[bytes, str, str | None] | None:
 
 def show_gallery() -> None:
     """The drawn examples of the empty page, each a thumbnail with its button."""
-    st.caption("Drawn examples: schematic H&E made by code. They are not tissue and have no diagnosis.")
+    st.caption(
+        "Drawn examples: schematic H&E and a schematic mammogram made by code. They are not tissue and have no "
+        "diagnosis."
+    )
     row = st.container(horizontal=True)
-    for name in PHANTOMS:
+    for name in EXAMPLES:
         key = DRAWN + name
         place = row.container(width=THUMBNAIL_WIDTH, gap="xsmall")
-        place.image(phantom_png(name), width="stretch", output_format="PNG")
+        place.image(thumbnail_png(name), width="stretch", output_format="PNG")
         place.button(
             drawn_title(key).capitalize(), key=f"choose-{name}", on_click=choose_example, args=(key,), width="stretch"
         )
@@ -146,9 +156,10 @@ def familiar(opinion: Opinion) -> str:
     """How far from the training pictures this one is, in a sentence."""
     gate, limit = opinion.gate, opinion.model.familiarity
     if gate.distance is None or gate.rarer is None or limit is None:
+        film = opinion.model.card.modality == MAMMOGRAM
         return (
             "Whether the picture is like those that the model learnt from cannot be told: these weights have no "
-            "statistics for it. Focus, tissue, brightness and stain are checked."
+            f"statistics for it. {FILM_CHECKED if film else HISTOLOGY_CHECKED}"
         )
     common = "less than 1" if gate.rarer < 0.01 else f"{100 * gate.rarer:.0f}"
     return (
@@ -191,14 +202,15 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
         group = known_group(opinion.patch.name, opinion.model)
         if group is not None:
             st.warning(
-                f"By its name this picture is of accession group {group}, on which the model was trained: that it is "
-                "right here would prove nothing."
+                f"By its name this picture is of {opinion.model.card.group_word} {group}, on which the model was "
+                "trained: that it is right here would prove nothing."
             )
+        show_worth(opinion.model)
     with facts:
         training = card.fields["training_data"]
         st.markdown(
-            f"{opinion.seen} Weights **{plain(opinion.model.name)}**, trained at {card.magnification} on "
-            f"{training['pictures']} pictures of {len(card.training_groups)} accession groups "
+            f"{opinion.seen} Weights **{plain(opinion.model.name)}**, trained on "
+            f"{training['pictures']} pictures ({card.magnification}) of {len(card.training_groups)} {card.group_word}s "
             f"({plain(training['name'])})."
         )
         figures, protocol = headline(opinion.model)
@@ -257,7 +269,7 @@ def headline(model: Model) -> tuple[str, str]:
             parts.append(part)
     if not parts:
         return "How often the model is right has not been measured for these weights.", metrics["protocol"]
-    return f"In cross-validation by accession group: {', '.join(parts)}; 95 % intervals.", metrics["protocol"]
+    return f"In cross-validation by {model.card.group_word}: {', '.join(parts)}; 95 % intervals.", metrics["protocol"]
 
 
 @st.fragment
@@ -420,7 +432,7 @@ def plain_panes(place: DeltaGenerator, explanation: Explanation) -> None:
 
 
 require_frame()
-model = model_or_stop()
+model_or_stop()  # loaded before it is needed
 
 try:
     chosen = choose_picture()
@@ -428,17 +440,17 @@ try:
         show_gallery()
         st.stop()
     data, name, drawn = chosen
-    opinion = opinion_of(data, name, model)
+    opinion = opinion_by_modality(data, name, drawn is not None)
 except IntakeError as error:
     st.error(plain(str(error)))
     st.stop()
 except OSError:
     st.error("This file of the samples folder cannot be read.")
     st.stop()
-# A drawn example is shown at once: it is chosen as a drawing and named as one.
 if not answer_may_be_shown(opinion):
     st.stop()
 note_answer_seen(opinion)
+# A drawn example is shown at once: it is chosen as a drawing and named as one.
 if drawn is not None or opinion.gate.inside or show_refusal(opinion):
     show_first_read(opinion)
     show_verdict(opinion, drawn)

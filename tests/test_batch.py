@@ -23,11 +23,13 @@ import pytest
 from dala import batch
 from dala.batch import Item, Result, Run, Upload, judge_all, members, overlays, to_csv, to_json
 from dala.explain.render import encode_png
+from dala.films import draw_film
 from dala.intake.image import IntakeError
 from dala.nets import runtime
 from dala.nets.runtime import Model
-from dala.opinion import NOTICE, explain, prediction_record, second_opinion
+from dala.opinion import NOTICE, explain, model_for, prediction_record, second_opinion
 from dala.phantoms import PHANTOMS, draw
+from tests.intake.dicoms import film_dicom
 
 PICTURE = encode_png(draw(PHANTOMS[0]).pixels)
 SMALL = encode_png(draw(PHANTOMS[1]).pixels[:64, :96])
@@ -424,3 +426,50 @@ def test_overlays_are_those_of_the_page(model: Model, monkeypatch: pytest.Monkey
         (row,) = csv.DictReader(io.StringIO(archive.read("index.csv").decode(), newline=""))
     assert (row["overlay"], row["file"], row["notice"]) == (name, "dir/=odd näme.png", NOTICE)
     assert steps == [(1, 2), (2, 2)]
+
+
+# Several kinds of picture
+
+
+def test_each_picture_is_judged_by_the_model_for_what_it_is(model: Model) -> None:
+    """A film as PNG and as DICOM, and a patch, from a ZIP; what is refused is said in its place."""
+    film = draw_film().pixels
+    entries = {
+        "a/film.dcm": film_dicom(film[..., 0]),
+        "film.png": encode_png(film),
+        "patch.png": PICTURE,
+        "cut.dcm": film_dicom(film[..., 0])[:9000],
+        "scan.DICOM": film_dicom(film[..., 0], Modality="CT"),
+        "IM0001": film_dicom(film[..., 0]),
+    }
+    loaded: dict[str, Model] = {model.name: model}
+
+    def load(name: str) -> Model:
+        if name not in loaded:
+            loaded[name] = runtime.load_model(name)
+        return loaded[name]
+
+    items = inside(zipped(entries))
+    assert [item.name for item in items] == [f"a.zip/{name}" for name in sorted(set(entries) - {"IM0001"})]
+    results = list(judge_all(items, model, choose=lambda patch: model_for(patch, load)))
+    told = {result.record["file"].removeprefix("a.zip/"): result.record for result in results}
+    assert {name: (record["status"], record["weights"]) for name, record in told.items()} == {
+        "a/film.dcm": ("ok", "mini_ddsm"),
+        "cut.dcm": ("refused", "breakhis"),
+        "film.png": ("ok", "mini_ddsm"),
+        "patch.png": ("ok", "breakhis"),
+        "scan.DICOM": ("outside", "mini_ddsm"),
+    }
+    alone = prediction_record(second_opinion(encode_png(film), load("mini_ddsm")))
+    assert told["film.png"]["probabilities"] == alone["probabilities"]
+    assert "computed tomography" in told["scan.DICOM"]["reason"]
+    archive = overlays(
+        [(item, result.record) for item, result in zip(items, results, strict=True)],
+        model,
+        choose=lambda patch: model_for(patch, load),
+    )
+    with zipfile.ZipFile(io.BytesIO(archive)) as made:
+        assert sum(name.endswith("-dt.png") for name in made.namelist()) == 3
+    # Nobody chooses: the one model judges everything, and refuses what it has not learnt.
+    (refused,) = [result.record for result in judge_all(inside(zipped({"film.png": encode_png(film)})), model)]
+    assert (refused["status"], refused["weights"]) == ("outside", "breakhis")

@@ -20,9 +20,11 @@ from dala import batch
 from dala.cli import main
 from dala.explain.gradcam import SignedMap
 from dala.explain.threshold import threshold
+from dala.films import draw_film
 from dala.nets import runtime
 from dala.nets.weights import read_card
 from dala.phantoms import PHANTOMS, draw
+from tests.intake.dicoms import film_dicom
 
 
 @pytest.fixture(autouse=True)
@@ -281,3 +283,42 @@ def test_evaluate_prints_one_object(shared_data: Path, capsys: pytest.CaptureFix
     assert record["pictures"] == 44
     assert "were in the weights' training data" in record["protocol"]
     assert record["auc"]["low"] <= record["auc"]["value"] <= record["auc"]["high"]
+
+
+def test_the_weights_follow_what_a_picture_is(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = tmp_path / "IM0001"
+    film.write_bytes(film_dicom(draw_film().pixels[..., 0]))
+    assert main(["predict", str(film), str(picture), "--json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["weights"] for record in records] == ["mini_ddsm", "breakhis"]
+    assert main(["predict", str(film), "--json", "--weights", "breakhis"]) == 1
+    record = json.loads(capsys.readouterr().out)
+    assert (record["weights"], record["gate"]["reason"]) == ("breakhis", "grey")
+    out = tmp_path / "explained"
+    assert main(["explain", str(film), "--out", str(out)]) == 0
+    told = json.loads((out / "explanation.json").read_text())
+    assert (told["weights"], told["magnification"]) == ("mini_ddsm", "whole film")
+    assert told["map"]["box"] is not None
+    table = tmp_path / "table.csv"
+    assert main(["predict", str(film), str(picture), "--csv", str(table)]) == 0
+    with table.open() as file:
+        assert [row["weights"] for row in csv.DictReader(file)] == ["mini_ddsm", "breakhis"]
+    written = tmp_path / "report"
+    assert main(["report", str(film), "--out", str(written)]) == 0
+    (numbers,) = written.glob("*.json")
+    report = json.loads(numbers.read_text())
+    assert report["model"]["trained_on"] == read_card("mini_ddsm")[0].fields["training_data"]["name"]
+
+
+def test_modality_writes_what_it_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "mini_ddsm"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "film.png"), draw_film().pixels)
+    out = tmp_path / "modality.json"
+    assert main(["modality", "--data", str(tmp_path), "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["kinds"][0]["wrong"] == 0
+    assert "0 of     1" in capsys.readouterr().out
+    assert main(["modality", "--data", str(folder), "--out", str(out)]) == 1
+    assert "holds none of the folders" in capsys.readouterr().err

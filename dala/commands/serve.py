@@ -6,20 +6,24 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dala.commands import DEFAULT_WEIGHTS, Command, progress
 
 if TYPE_CHECKING:
+    from dala.batch import Item, Result
     from dala.nets.runtime import Model
     from dala.opinion import Opinion
 
 OUTSIDE = "outside the model's competence"
 ANYWAY = "also show what the model says of a picture outside its competence, marked so"
 ENGINE = "what runs the network, such as torch or openvino-f32 (default: DALA_ENGINE, or the best of this machine)"
+
+WEIGHTS = "the weights that judge everything (default: those for what a picture is, an H&E patch or a mammogram)"
 
 
 def add(command: Command) -> None:
@@ -28,7 +32,7 @@ def add(command: Command) -> None:
     sub.add_argument("paths", nargs="+", metavar="PATH", help="a picture, a folder of them or a ZIP")
     sub.add_argument("--csv", type=Path, default=None, metavar="OUT", help="write a table, with a progress bar")
     sub.add_argument("--json", action="store_true", help="JSON lines instead of a readable table")
-    sub.add_argument("--weights", default=DEFAULT_WEIGHTS, metavar="NAME")
+    sub.add_argument("--weights", default=None, metavar="NAME", help=WEIGHTS)
     sub.add_argument("--engine", default=None, metavar="NAME", help=ENGINE)
     sub.add_argument("--anyway", action="store_true", help=ANYWAY)
 
@@ -51,7 +55,7 @@ def _add_explained(sub: argparse.ArgumentParser) -> None:
     """The options of a command that explains one picture."""
     sub.add_argument("file", metavar="FILE")
     sub.add_argument("--out", type=Path, required=True, metavar="DIR")
-    sub.add_argument("--weights", default=DEFAULT_WEIGHTS, metavar="NAME")
+    sub.add_argument("--weights", default=None, metavar="NAME", help=WEIGHTS)
     sub.add_argument("--engine", default=None, metavar="NAME", help=ENGINE)
     sub.add_argument("--anyway", action="store_true", help=ANYWAY)
     sub.add_argument("--target", default=None, metavar="CLASS", help="a class of the weights (default: the prediction)")
@@ -59,31 +63,51 @@ def _add_explained(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--k", "--parameter", dest="parameter", type=float, default=None, help="the rule's parameter")
 
 
-def _predict(options: argparse.Namespace) -> int:
-    from dala.batch import judge_all, members
+def _models(options: argparse.Namespace) -> Callable[[str], Model]:
+    """The model of a name, loaded when it is first asked for."""
     from dala.nets.runtime import load_model
 
-    model = load_model(options.weights, engine=options.engine)
+    return cache(lambda name: load_model(name, engine=options.engine))
+
+
+def _judged(options: argparse.Namespace, items: Iterable[Item]) -> Iterator[Result]:
+    """A result for every item, by the weights that were named or by those for what it is."""
+    from dala.batch import judge_all
+    from dala.opinion import model_for
+
+    load = _models(options)
+    if options.weights is not None:
+        return judge_all(items, load(options.weights), options.anyway)
+    return judge_all(items, load(DEFAULT_WEIGHTS), options.anyway, lambda patch: model_for(patch, load))
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from dala.batch import members
+
     if options.csv is not None:
-        return _predict_table(options, model)
+        return _predict_table(options)
     refused = False
-    for result in judge_all(members(options.paths), model, options.anyway):
+    for result in _judged(options, members(options.paths)):
         record = result.record
         refused |= record["prediction"] is None
         _print(record, options.json)
     return 1 if refused else 0
 
 
-def _predict_table(options: argparse.Namespace, model: Model) -> int:
+def _predict_table(options: argparse.Namespace) -> int:
     """The rows go into OUT.partial as they come, which becomes OUT when it is complete."""
-    from dala.batch import Record, judge_all, members, write_csv
+    from dala.batch import Record, members, write_csv
+    from dala.nets.weights import read_card
 
     items = list(members(options.paths))
+    judged = _judged(options, items)
+    # Whatever judges, the classes are benign and malignant.
+    classes = read_card(options.weights or DEFAULT_WEIGHTS)[0].classes
     update = progress("predict")
     answers: Counter[str] = Counter()
 
     def records() -> Iterator[Record]:
-        for done, result in enumerate(judge_all(items, model, options.anyway), start=1):
+        for done, result in enumerate(judged, start=1):
             record = result.record
             answers[_answer(record)] += 1
             answers["without a verdict"] += record["prediction"] is None
@@ -95,7 +119,7 @@ def _predict_table(options: argparse.Namespace, model: Model) -> int:
     partial = options.csv.with_name(f"{options.csv.name}.partial")
     # A name that is no text in any encoding must not end the run.
     with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        write_csv(records(), model.card.classes, file)
+        write_csv(records(), classes, file)
     partial.replace(options.csv)
     unjudged = answers.pop("without a verdict")
     counted = ", ".join(f"{number} {answer}" for answer, number in sorted(answers.items()))
@@ -127,19 +151,20 @@ def _in_words(record: dict[str, Any]) -> str:
 
 def _opinion_of(options: argparse.Namespace) -> Opinion | int:
     """The opinion of the one picture, or the exit status after the sentence why there is none."""
-    from dala.intake.image import IntakeError
-    from dala.nets.runtime import load_model
-    from dala.opinion import second_opinion
+    from dala.intake.image import IntakeError, read_image
+    from dala.opinion import model_for, opinion_of
 
-    model = load_model(options.weights, engine=options.engine)
-    if options.target is not None and options.target not in model.card.classes:
-        print(f"dala: --target is one of {', '.join(model.card.classes)}, not {options.target}.", file=sys.stderr)
-        return 2
+    load = _models(options)
     try:
-        opinion = second_opinion(Path(options.file), model)
+        patch = read_image(Path(options.file))
     except IntakeError as error:
         print(f"dala: {error}", file=sys.stderr)
         return 1
+    model = model_for(patch, load) if options.weights is None else load(options.weights)
+    if options.target is not None and options.target not in model.card.classes:
+        print(f"dala: --target is one of {', '.join(model.card.classes)}, not {options.target}.", file=sys.stderr)
+        return 2
+    opinion = opinion_of(patch, model)
     reason = opinion.gate.reason
     if reason is not None and not options.anyway:
         print(f"dala: {options.file} is {OUTSIDE}. {reason.sentence} --anyway shows it marked so.", file=sys.stderr)

@@ -9,6 +9,8 @@ bytes make it copy them many times over.
 Colour profiles are not applied. The networks were trained on pictures without profiles, their numbers taken as they
 are; a conversion would show the network other colours than the ones in the file, would depend on the version of a
 colour engine, and would put a parser of complex untrusted data into the path. A profile other than sRGB is noted.
+
+DICOM is left to `dala.intake.dicom`, which decodes it in a process of its own.
 """
 
 from __future__ import annotations
@@ -29,13 +31,25 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from dala.intake import dicom
+
 # The greediest decoder, WebP, holds 16 bytes a pixel for a moment: 0.8 GB here, which the served app can afford.
 MAXIMUM_PIXELS = 48_000_000
 MAXIMUM_BYTES = 200 * 2**20  # of one picture; the pages let less through
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")  # what is looked for in folders
+PICTURE_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".webp",
+    ".dcm",
+    ".dicom",
+)  # looked for in folders
 MINIMUM_SIDE = 32  # one cell of the 32-fold reduced feature grid
 
-ACCEPTED = "PNG, JPEG, TIFF, BMP and WebP"
+ACCEPTED = "PNG, JPEG, TIFF, BMP, WebP and DICOM"
 PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "PNG": PngImageFile,
     "JPEG": JpegImageFile,
@@ -51,6 +65,7 @@ GREY_MODES = {"1", "L", "LA", "La", "I;16", "I;16B", "I;16L"}
 
 # Depths that cameras and programs leave in a 16-bit container without spreading them over its range.
 DEPTHS = (8, 10, 12, 14, 16)
+GREY_DEPTHS = tuple(range(8, 17))  # film scanners leave any: a brightest value of 5000 means 13 bits and not 14
 STRIP_ROWS = 256  # conversions run in strips, so that only one strip is ever held in a second form
 
 # Directory entries of TIFF and EXIF: size of a value by its type code; the kinds that stay bytes; the tags used here.
@@ -87,15 +102,26 @@ class TooSmall(IntakeError):
     """Fewer pixels than a network can look at, or none."""
 
 
+REFUSALS: dict[str, type[IntakeError]] = {
+    "large": TooLarge,
+    "small": TooSmall,
+    "unsupported": UnsupportedFormat,
+    "damaged": UnreadableImage,
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Patch:
     """One picture as everything after intake sees it: upright, opaque, 8 bits, without metadata.
 
-    pixels  uint8 (height, width, 3), RGB 0..255, C-contiguous, read-only
-    sha256  hexadecimal digest of the file's bytes, the picture's identity
-    name    the file's name without folders; empty for bare bytes
-    format  "PNG", "JPEG", "TIFF", "BMP" or "WebP", as the content says
-    notes   sentences about what was done to the pixels beyond decoding
+    pixels         uint8 (height, width, 3), RGB 0..255, C-contiguous, read-only
+    sha256         hexadecimal digest of the file's bytes, the picture's identity
+    name           the file's name without folders; empty for bare bytes
+    format         "PNG", "JPEG", "TIFF", "BMP", "WebP" or "DICOM", as the content says
+    notes          sentences about what was done to the pixels beyond decoding
+    pixel_size_um  distance of the rows and of the columns in micrometres; None where the file does not tell it. Only
+                   DICOM does: what a TIFF says of its resolution is mostly a printer's.
+    stated         what kind of picture a DICOM file says it is (`dala.intake.dicom.Frame`), None where nothing is said
     """
 
     pixels: NDArray[np.uint8]
@@ -103,6 +129,8 @@ class Patch:
     name: str
     format: str
     notes: tuple[str, ...]
+    pixel_size_um: tuple[float, float] | None = None
+    stated: str | None = None
 
     @property
     def height(self) -> int:
@@ -119,8 +147,9 @@ def read_image(source: bytes | str | Path, name: str | None = None) -> Patch:
     The kind is decided by the content; a file's name is only kept for display (`name` replaces it). Accepted are 32
     pixels a side and more, 48 megapixels and 200 MB at most. The EXIF orientation is applied. Transparency is laid on
     white, as glass is. CMYK becomes RGB by (1 - C)(1 - K). Of 16-bit values the upper eight significant bits are kept:
-    12-bit data in a 16-bit file, which no value above 4095 gives away, is not shown as black. Of several pages or
-    frames the first is taken. Raises IntakeError, one of its kinds below, and nothing else for whatever bytes or path.
+    12-bit data in a 16-bit file, which no value above 4095 gives away, is not shown as black. A DICOM file's greys are
+    those that it asks for (`dala.intake.dicom`). Of several pages or frames the first is taken. Raises IntakeError,
+    one of its kinds below, and nothing else for whatever bytes or path.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         data, file_name = bytes(source), ""
@@ -135,6 +164,8 @@ def read_image(source: bytes | str | Path, name: str | None = None) -> Patch:
     kind = _kind(data)
     if kind is None:
         raise UnsupportedFormat(f"{who} is not a picture of a kind that is accepted ({ACCEPTED}).")
+    if kind == "DICOM":
+        return _dicom_patch(data, shown, who)
     try:
         pixels, notes = _decode(data, kind, who)
     except IntakeError:
@@ -146,6 +177,21 @@ def read_image(source: bytes | str | Path, name: str | None = None) -> Patch:
         raise UnreadableImage(f"{who} is a {kind} file that is damaged, incomplete or of a rare variant.") from failure
     pixels.setflags(write=False)
     return Patch(pixels, sha256(data).hexdigest(), shown, kind, tuple(notes))
+
+
+def _dicom_patch(data: bytes, shown: str, who: str) -> Patch:
+    try:
+        frame = dicom.read_frame(data, MAXIMUM_PIXELS, MINIMUM_SIDE)
+    except dicom.Refused as refusal:
+        raise REFUSALS[refusal.kind](f"{who} {refusal.why}") from refusal
+    except (MemoryError, OSError) as failure:
+        raise TooLarge(f"{who} needs more memory or processes than there are.") from failure
+    pixels = frame.pixels
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., np.newaxis], 3, axis=2)
+    pixels.setflags(write=False)
+    digest = sha256(data).hexdigest()
+    return Patch(pixels, digest, shown, "DICOM", frame.notes, frame.pixel_size_um, frame.stated)
 
 
 def _file_bytes(path: Path) -> bytes:
@@ -178,6 +224,8 @@ def _who(name: str) -> str:
 
 
 def _kind(data: bytes) -> str | None:
+    if dicom.is_dicom(data):  # first, for its preamble may be the head of a TIFF (PS3.10, 7.1)
+        return "DICOM"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):
@@ -454,7 +502,7 @@ def _deep_grey(
         stored = max(picture.tag_v2.get(BITS_PER_SAMPLE, (16,)))
         white_is_zero = picture.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
     alpha = None if transparent is None else np.where(values == transparent, 0, 255).astype(np.uint8)
-    depth = _depth(int(values.max()), stored, notes)
+    depth = _depth(int(values.max()), stored, notes, GREY_DEPTHS)
     reduced = (values >> (depth - 8)).astype(np.uint8)
     if white_is_zero:  # Pillow turns 8-bit values of this kind around, but not these
         np.subtract(255, reduced, out=reduced)
@@ -507,9 +555,9 @@ def _lower_bytes(data: bytes, kind: str) -> ImageFile.ImageFile:
     return picture
 
 
-def _depth(highest: int, stored: int, notes: list[str]) -> int:
+def _depth(highest: int, stored: int, notes: list[str], depths: tuple[int, ...] = DEPTHS) -> int:
     """How many bits the values really use, so that the upper eight of them can be kept."""
-    depth = next(depth for depth in DEPTHS if highest < 2**depth and depth <= stored)
+    depth = next(depth for depth in depths if highest < 2**depth and depth <= stored)
     if depth == stored:
         notes.append(f"{stored}-bit values were reduced to their upper 8 bits.")
     elif depth == 8:

@@ -14,10 +14,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save_file
 
+from dala.intake.gate import HISTOLOGY, MAMMOGRAM
 from dala.nets.calibration import Calibration
 from dala.nets.dala_resnet50 import DALAResNet50
 
 WEIGHTS_DIR = Path(__file__).resolve().parents[2] / "weights"
+# The weights that judge a picture of each modality where nobody names others.
+SERVED = {HISTOLOGY: "breakhis", MAMMOGRAM: "mini_ddsm"}
 SCHEMA: dict[str, Any] = json.loads((Path(__file__).parent / "card.schema.json").read_text(encoding="utf-8"))
 
 
@@ -65,8 +68,13 @@ class Card:
         return str(self.fields["input"]["modality"])
 
     @property
+    def group_word(self) -> str:
+        """What one of the groups of patients is called by which training and test pictures were kept apart."""
+        return "case" if self.modality == MAMMOGRAM else "accession group"
+
+    @property
     def training_groups(self) -> frozenset[str]:
-        """Accession groups whose pictures the weights have seen."""
+        """Accession groups or cases whose pictures the weights have seen."""
         return frozenset(self.fields["training_data"]["groups"])
 
     @property

@@ -236,7 +236,7 @@ def _provenance(opinion: Opinion, content: dict[str, Any]) -> list[Flowable]:
         ("Map", f"{cells}, {views}. It shows what moved this model, not where a lesion is."),
         (
             "Weights",
-            f"{record['weights']} ({model['title']}; trained at {record['magnification']}), run by {record['engine']}\n"
+            f"{record['weights']} ({model['title']}; pictures: {record['magnification']}), run by {record['engine']}\n"
             f"sha256 {record['weights_sha256']}",
         ),
         (

@@ -189,7 +189,7 @@ def test_a_text_file_named_png_is_a_sentence(visit: Callable[..., Visit], patch:
     upload(page, fake)
     alert = page.get_by_test_id("stAlert")
     expect(alert).to_have_text(
-        "'fake.png' is not a picture of a kind that is accepted (PNG, JPEG, TIFF, BMP and WebP)."
+        "'fake.png' is not a picture of a kind that is accepted (PNG, JPEG, TIFF, BMP, WebP and DICOM)."
     )
     settle(page)
     upload(page, patch)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from dala.data.augment import HED
+from dala.films import film as draw_film
 from dala.intake.gate import (
     CHECKS,
     FILM_CHECKS,
@@ -22,7 +23,6 @@ from dala.intake.gate import (
     measure_histology,
 )
 from dala.phantoms import PHANTOMS, draw
-from tests.intake.drawn_mammogram import draw as draw_film
 
 SIDE = 224
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dala.films import film as draw
 from dala.intake.mammogram import MARGIN, SIDE, Breast, find_breast, prepare, squeezed
-from tests.intake.drawn_mammogram import draw
 
 
 def overlap(found: np.ndarray, truth: np.ndarray) -> float:

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from dala.films import film as draw
 from dala.intake.image import Patch, read_image
 from dala.intake.mammogram import prepare
 from dala.nets.runtime import Model, cut, load_model, look, network_input, plan_grid, predict
 from dala.nets.weights import Card
 from dala.opinion import evidence_maps
-from tests.intake.drawn_mammogram import draw
 
 
 @pytest.fixture(scope="module")

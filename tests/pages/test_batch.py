@@ -70,7 +70,9 @@ def finished(page: AppTest) -> AppTest:
 
 
 def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
-    assert page.file_uploader[0].label == "Drop many H&E breast patches or one ZIP of them here, then start."
+    assert page.file_uploader[0].label == (
+        "Drop many H&E breast patches or mammograms, or one ZIP of them here, then start."
+    )
     assert button(page, "Judge the pictures").disabled
     assert not page.dataframe
 

@@ -18,11 +18,13 @@ from dala import opinion
 from dala.explain.gradcam import SignedMap
 from dala.explain.render import encode_png
 from dala.explain.threshold import RULES
+from dala.films import FILMS
 from dala.nets import runtime, weights
 from dala.nets.attention import LightweightAttention
 from dala.nets.familiarity import Familiarity, Gaussian
 from dala.phantoms import PHANTOMS, draw
 
+UPLOADER = "Drop an H&E breast patch or a mammogram here to get a second opinion, or choose an example."
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 
 
@@ -90,7 +92,7 @@ def opened_with(
     """The page with a picture, under a card with this calibration or none, where the probability is as given."""
     fields = {key: value for key, value in model.card.fields.items() if key != "calibration"}
     card = replace(model.card, fields=fields if calibration is None else {**fields, "calibration": calibration})
-    monkeypatch.setattr(runtime, "load_model", lambda: runtime.Model(model.net, card))
+    monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, card))
     predict = opinion.predict
 
     def certain(patch: opinion.Patch, model: opinion.Model) -> opinion.Prediction:
@@ -122,9 +124,9 @@ def kept_area(page: AppTest) -> float:
 
 
 def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
-    assert page.file_uploader[0].label == "Drop an H&E breast patch here to get a second opinion, or choose an example."
+    assert page.file_uploader[0].label == UPLOADER
     assert "not tissue" in text(page)
-    assert len(page.button) == len(PHANTOMS)
+    assert len(page.button) == len(PHANTOMS) + len(FILMS)
     assert not page.header
     assert not page.metric
 
@@ -289,7 +291,7 @@ def test_the_figures_are_those_of_the_card(
 ) -> None:
     metrics = {"protocol": "so it was measured", "command": "", "values": values}
     card = replace(model.card, fields={**model.card.fields, "metrics": metrics})
-    monkeypatch.setattr(runtime, "load_model", lambda: runtime.Model(model.net, card))
+    monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, card))
     page = opened()
     upload(page, "patch.png", picture(6))
     (line,) = [element for element in page.markdown if said in element.value]
@@ -302,7 +304,7 @@ def test_a_picture_of_a_training_group_is_no_proof(
 ) -> None:
     training = {**model.card.fields["training_data"], "groups": ["14-22549"]}
     card = replace(model.card, fields={**model.card.fields, "training_data": training})
-    monkeypatch.setattr(runtime, "load_model", lambda: runtime.Model(model.net, card))
+    monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, card))
     page = opened()
     upload(page, name, picture(13))
     assert ["accession group 14-22549" in warning.value for warning in page.warning] == [True] * warned
@@ -395,7 +397,7 @@ def test_drawn_example_is_named_as_drawn(page: AppTest) -> None:
     assert "it is not tissue and has no diagnosis" in page.warning[0].value
     assert page.header
     listed = page.selectbox(key="example").options
-    assert len([option for option in listed if option.startswith("Drawn example: ")]) == len(PHANTOMS)
+    assert len([option for option in listed if option.startswith("Drawn example: ")]) == len(PHANTOMS) + len(FILMS)
 
 
 def test_what_was_chosen_last_is_shown(page: AppTest) -> None:
@@ -439,7 +441,7 @@ def test_at_most_200_samples_are_listed(tmp_path: Path, with_samples: Callable[[
     for number in range(203):
         (tmp_path / f"{number:03}.png").touch()
     options = with_samples().selectbox(key="example").options
-    assert len(options) == 1 + len(PHANTOMS) + 200
+    assert len(options) == 1 + len(PHANTOMS) + len(FILMS) + 200
     assert options[-1] == "199.png"
 
 

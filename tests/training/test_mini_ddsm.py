@@ -13,6 +13,7 @@ from PIL import Image
 
 from dala.commands.mini_ddsm import _transposed
 from dala.data import DataError, mini_ddsm
+from dala.films import film as draw
 from dala.intake.image import read_image
 from dala.intake.mammogram import prepare
 from dala.nets.imagenet import Backbone
@@ -24,7 +25,6 @@ from dala.training import ship_mini_ddsm as shipping
 from dala.training.evaluate import write_evidence
 from dala.training.fit import fit
 from dala.training.recipe import Recipe
-from tests.intake.drawn_mammogram import draw
 
 VIEWS = ("LEFT_CC", "RIGHT_CC")
 

@@ -72,7 +72,7 @@ def model() -> runtime.Model:
 def browser(monkeypatch: pytest.MonkeyPatch, model: runtime.Model) -> Iterator[Browser]:
     browser = Browser()
     monkeypatch.delenv("DALA_SAMPLES", raising=False)
-    monkeypatch.setattr(runtime, "load_model", lambda: runtime.Model(model.net, model.card))
+    monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, model.card))
     monkeypatch.setattr(runtime, "load_familiarity", lambda *_: None)
     monkeypatch.setattr(_viewer, "component", lambda: browser)
     yield browser
