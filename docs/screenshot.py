@@ -1,4 +1,4 @@
-"""Take the pictures of the documents from the running app, with drawn examples only; 1280 px wide, in 256 colours.
+"""Take the pictures of the documents from the running app, with drawn examples only; 1280 px wide, as WebP.
 
 python docs/screenshot.py
 """
@@ -49,7 +49,7 @@ def main() -> None:
             batch(page, Path(folder))
             teaching(page)
             turn_to(page, "Evidence")
-            take(page, "evidence.png")
+            take(page, "evidence.webp")
             browser.close()
     finally:
         served.terminate()
@@ -60,7 +60,7 @@ def second_opinion(page: Page) -> None:
     page.get_by_role("combobox", name="Examples").click()
     page.get_by_role("option", name=EXAMPLE).click()
     page.get_by_text("Numbers (JSON)").wait_for()
-    take(page, "second_opinion.png")
+    take(page, "second_opinion.webp")
 
 
 def batch(page: Page, folder: Path) -> None:
@@ -72,7 +72,7 @@ def batch(page: Page, folder: Path) -> None:
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(files)
     page.get_by_role("button", name=f"Judge {len(files)} pictures").click()
     page.get_by_role("button", name="All as CSV").wait_for()
-    take(page, "batch.png")
+    take(page, "batch.webp")
 
 
 def teaching(page: Page) -> None:
@@ -80,10 +80,10 @@ def teaching(page: Page) -> None:
     page.get_by_role("radio", name="5", exact=True).click()
     page.get_by_role("button", name="Start reading").click()
     page.locator(".marker canvas").wait_for()
-    take(page, "teaching.png")
+    take(page, "teaching.webp")
     page.get_by_role("radio", name="How it works").click()
     page.get_by_role("heading", name="5. The dynamic threshold").wait_for()
-    take(page, "how_it_works.png")
+    take(page, "how_it_works.webp")
 
 
 def turn_to(page: Page, name: str) -> None:
@@ -103,7 +103,7 @@ def take(page: Page, name: str) -> None:
     page.mouse.move(0, 0)
     time.sleep(1.5)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(256, dither=Image.Dither.NONE).save(ROOT / "docs" / name, optimize=True)
+    picture.save(ROOT / "docs" / name, quality=88, method=6)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def test_every_document_and_every_picture_is_linked() -> None:
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
         linked |= {(document.parent / target).resolve() for target in LINK.findall(text) if "://" not in target}
-    for path in [*DOCUMENTS[1:], *(ROOT / "docs").glob("*.png")]:
+    for path in [*DOCUMENTS[1:], *(ROOT / "docs").glob("*.webp")]:
         assert path in linked, f"{path.name} is linked from nowhere"
 
 
