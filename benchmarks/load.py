@@ -56,6 +56,12 @@ def resident(pid: int) -> float:
     return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0]) / 1024
 
 
+def climb(memory: list[list[float]], since: float, until: float) -> float:
+    """How fast memory (MB over s) climbs in MB a minute, by least squares: what stays flat comes and goes."""
+    part = np.array([pair for pair in memory if since <= pair[0] <= until])
+    return round(float(np.polyfit(*part.T, 1)[0]) * 60, 1)
+
+
 def busy_with_other_work() -> float:
     """How many cores are busy while this process sleeps (Linux)."""
 
@@ -165,7 +171,7 @@ def main() -> None:
         same = record["sha256"] == hashlib.sha256(content).hexdigest() == alone["sha256"]
         mixed_up += not (same and record["probabilities"] == alone["probabilities"])
     seconds = np.array([one["seconds"] for one in found])
-    late = [(at, value) for at, value in memory if WARM_UP <= at <= options.seconds]
+    late = [value for at, value in memory if WARM_UP <= at <= options.seconds]
     record = {
         "protocol": f"{options.users} browser profiles in one Chromium on the server's own "
         f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores, {others:.1f} of them busy with other work just "
@@ -185,17 +191,18 @@ def main() -> None:
             "each": [[round(one["at"], 1), round(one["seconds"], 2)] for one in found],
         },
         "memory_mb": {
-            "after_warm_up": late[0][1],
-            "largest_later": max(value for _, value in late),
-            # By least squares: what stays flat comes and goes, and does not climb.
-            "climb_per_minute": round(float(np.polyfit(*np.array(late).T, 1)[0]) * 60, 1),
+            "after_warm_up": late[0],
+            "largest_later": max(late),
+            "climb_per_minute": climb(memory, WARM_UP, options.seconds),
+            # What is still being filled for the first time after a minute looks like a leak; by now it is full.
+            "climb_second_half": climb(memory, options.seconds / 2, options.seconds),
             "each": memory,
         },
     }
     write_json(options.evidence, record)
     print({key: value for key, value in record.items() if key not in ("seconds", "memory_mb")})
     print({key: record["seconds"][key] for key in ("median", "percentile_95")})
-    print({key: record["memory_mb"][key] for key in ("after_warm_up", "largest_later")})
+    print({key: value for key, value in record["memory_mb"].items() if key != "each"})
 
 
 if __name__ == "__main__":
