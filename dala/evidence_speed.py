@@ -57,7 +57,8 @@ def load_sentence(record: Record) -> str:
         f"{record['users']} users at once got {record['verdicts']} verdicts, {mixed}: half of them within "
         f"{seconds['median']:.1f} s, 95 % within {seconds['percentile_95']:.1f} s.",
         f"Memory after the first minute: {memory['after_warm_up']:,} MB, at most {memory['largest_later']:,} MB later; "
-        f"from then on it climbs by {memory['climb_per_minute']:+.1f} MB a minute.",
+        f"from then on it climbs by {memory['climb_per_minute']:+.1f} MB a minute, in the second half of the test by "
+        f"{memory['climb_second_half']:+.1f}.",
     ]
     lines.append("No error." if not errors else f"Errors: {counted(errors)}.")
     return " ".join(lines)

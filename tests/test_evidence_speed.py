@@ -25,7 +25,8 @@ LOAD = {
     "memory_mb": {
         "after_warm_up": 1000,
         "largest_later": 1100,
-        "climb_per_minute": -0.4,
+        "climb_per_minute": 3.2,
+        "climb_second_half": -0.4,
         "each": [[0.0, 900], [60.0, 1000], [80.0, 1100]],
     },
 }
@@ -48,8 +49,8 @@ def test_speed_in_a_sentence() -> None:
 def test_load_in_a_sentence() -> None:
     assert load_sentence(LOAD) == (
         "3 users at once got 4 verdicts, none of them mixed up: half of them within 2.0 s, 95 % within 6.0 s. Memory "
-        "after the first minute: 1,000 MB, at most 1,100 MB later; from then on it climbs by -0.4 MB a minute. No "
-        "error."
+        "after the first minute: 1,000 MB, at most 1,100 MB later; from then on it climbs by +3.2 MB a minute, in the "
+        "second half of the test by -0.4. No error."
     )
     bad = LOAD | {"mixed_up": 1, "errors": ["a.", "b", "a."]}
     assert "1 of them mixed up" in load_sentence(bad)
