@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dala.explain.render import encode_png
 from dala.opinion import Opinion
 from dala.report import OWN_READS, FirstRead, OwnRead
 from pages._shared import SHAPES
 
-WANTED, READS = "read-first", "reads-first"
+WANTED, READS, SEEN = "read-first", "reads-first", "answers-seen"
 PICTURE_WIDTH = 640
 
 
@@ -19,27 +20,31 @@ def first_read(opinion: Opinion) -> FirstRead | None:
     return found
 
 
-def answer_may_be_shown(opinion: Opinion) -> bool:
-    """A toggle, and where it is on and nothing is recorded yet, the picture alone with the question."""
-    wanted = st.toggle(
+def offer_first_read(place: DeltaGenerator) -> None:
+    """The switch; it stands where a picture is chosen, for it has to be set before the answer is seen."""
+    place.toggle(
         "Record my own read first",
         key=WANTED,
         bind="query-params",
         help="The model's answer is shown after you have given yours: who sees the machine's first is led by it. What "
         "you recorded goes into the report, and the address of the page remembers the switch.",
     )
-    if not wanted or first_read(opinion) is not None:
+
+
+def answer_may_be_shown(opinion: Opinion) -> bool:
+    """Whether a read is recorded or none is wanted; otherwise the picture is shown alone, with the question."""
+    if not st.session_state.get(WANTED) or first_read(opinion) is not None:
         return True
-    if opinion.patch.sha256 in st.session_state.get("answers-seen", set()):
+    if opinion.patch.sha256 in st.session_state.get(SEEN, set()):
         st.caption("The model's answer on this picture was shown before; an own read of it would not be the first.")
         return True
     ask(opinion)
     return False
 
 
-def note_answer_seen(opinion: Opinion) -> None:
+def note_answer_seen(sha256: str) -> None:
     """From now on a read of this picture is no longer the first."""
-    st.session_state.setdefault("answers-seen", set()).add(opinion.patch.sha256)
+    st.session_state.setdefault(SEEN, set()).add(sha256)
 
 
 def ask(opinion: Opinion) -> None:

@@ -28,6 +28,7 @@ from dala.intake.modality import WORDS
 from dala.nets.runtime import Model
 from dala.nets.weights import SERVED
 from dala.opinion import model_for
+from pages._own_read import note_answer_seen
 from pages._shared import (
     HANDED,
     NOT_SURE,
@@ -253,6 +254,7 @@ def show_chosen(run: Run, place: int, positive: str) -> None:
         except IntakeError as error:
             st.error(plain(str(error)))
             return
+        note_answer_seen(result.record["sha256"])  # in the table
         st.session_state[HANDED] = (item.name, data)
         st.switch_page("pages/second_opinion.py")
 

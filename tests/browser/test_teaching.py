@@ -124,9 +124,11 @@ def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
     expect(page.get_by_text("Nothing has moved.")).to_be_visible(timeout=60_000)
 
     page.get_by_role("link", name="Second opinion").first.click()
-    expect(page.get_by_text(control("Record my own read first"), exact=True)).to_have_count(0)
+    page.get_by_text(control("Record my own read first"), exact=True).click(timeout=60_000)
+    settle(page)
     page.get_by_role("button", name="Solid sheets").click()
-    page.get_by_text("Record my own read first", exact=True).wait_for(timeout=60_000)
+    expect(page.get_by_role("button", name="Record it and show the model's answer")).to_be_visible(timeout=60_000)
+    expect(page.locator(".viewer")).to_have_count(0)
     settle(page)
     assert visited.complaints == []
     steps = {name for name in re.findall(r"`([^`]+)`", LESSON)} - NOT_CONTROLS
