@@ -569,9 +569,8 @@ def test_a_real_mammogram(shared_data: Path) -> None:
     assert "12-bit values were reduced to 8 bits." in patch.notes
     assert np.ptp(patch.pixels) > 200
     label, background = patch.pixels[200:700, 2350:2850, 0], patch.pixels[900:1400, 2350:2600, 0]
-    assert (
-        np.percentile(label, 99) > 200 > 60 > np.percentile(background, 99)
-    )  # the letters L MLO, and nothing below them
+    # The letters L MLO, and nothing below them.
+    assert np.percentile(label, 99) > 200 > 60 > np.percentile(background, 99)
     assert patch.stated is None
 
 

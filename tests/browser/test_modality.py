@@ -1,0 +1,76 @@
+"""A mammogram in a real browser: dropped as DICOM, judged in the words of its own card, corrected, and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from dala.films import draw_film
+from dala.intake.gate import MAMMOGRAM
+from dala.nets.weights import SERVED, read_card
+from tests.browser.conftest import Served, Visit
+from tests.intake.dicoms import PATIENT, film_dicom
+
+DT = "DT Grad-CAM: above the threshold"
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As it comes from an archive: without a suffix."""
+    path = tmp_path_factory.mktemp("film") / "IM0001"
+    path.write_bytes(film_dicom(draw_film(seed=3).pixels[..., 0]))
+    return path
+
+
+def settle(page: Page) -> None:
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+    page.wait_for_load_state("networkidle")
+
+
+def test_a_dicom_film_from_drop_to_verdict_and_correction(visit: Callable[..., Visit], app: Served, film: Path) -> None:
+    visited = visit()
+    page = visited.page
+    page.locator("input[type=file]").set_input_files(film)
+    expect(page.get_by_text(DT)).to_be_attached(timeout=90_000)
+    settle(page)
+    auc = read_card(SERVED[MAMMOGRAM])[0].fields["metrics"]["values"]["auc"]["value"]
+    expect(page.get_by_text("Hardly better than guessing.")).to_be_visible()
+    expect(page.get_by_text(f"(AUC {auc:.3f})")).to_be_visible()
+    expect(page.get_by_text("In cross-validation by case:")).to_be_visible()
+    expect(page.get_by_text("because the DICOM file says that it is a mammogram")).to_be_visible()
+    expect(page.get_by_text("Steadier, finer map")).to_have_count(0)
+    page.get_by_role("button", name="What its card says of its limits").click()
+    expect(page.get_by_text("Film scanners only: no digital mammography, no tomosynthesis.")).to_be_visible()
+    page.keyboard.press("Escape")
+    assert "Nobody" not in page.content()
+
+    page.get_by_role("radio", name="H&E patch").click()
+    expect(page.get_by_role("heading", name="Outside the model's competence")).to_be_visible(timeout=60_000)
+    settle(page)
+    expect(page.get_by_test_id("stAlert")).to_contain_text("The picture is grey")
+    page.get_by_role("radio", name="Mammogram").click()
+    expect(page.get_by_text(DT)).to_be_attached(timeout=60_000)
+    settle(page)
+    expect(page.get_by_role("heading", name="Outside the model's competence")).to_have_count(0)
+    assert visited.complaints == []
+    log = app.log.read_text()
+    assert "Traceback" not in log
+    assert PATIENT.split("^")[0] not in log
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (480, True)])
+def test_a_film_overflows_nothing(visit: Callable[..., Visit], film: Path, width: int, dark: bool) -> None:
+    page = visit(width=width, dark=dark).page
+    page.get_by_role("button", name="Mammogram", exact=True).click()
+    expect(page.get_by_text("no radiograph and has no diagnosis")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text(DT)).to_be_attached(timeout=60_000)
+    settle(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator("input[type=file]").set_input_files(film)
+    expect(page.get_by_text("Read as", exact=True).first).to_be_visible(timeout=60_000)
+    settle(page)
+    edge = page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth")
+    assert edge <= 0
