@@ -1,8 +1,10 @@
-"""The frame around every page: page config, navigation and the research-use notice. Nothing else."""
+"""The frame around every page: page config, navigation, log-in and the research-use notice. Nothing else."""
 
 from __future__ import annotations
 
 import streamlit as st
+
+from pages._login import require_login
 
 NOTICE = "**For research and teaching only, not for diagnosis.** Nothing leaves this machine."
 
@@ -19,4 +21,5 @@ page = st.navigation(
 )
 # Before the page runs, so that it stands there however the page ends.
 st.markdown(NOTICE)
+require_login()
 page.run()

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 
 from dala.explain.render import encode_png
-from dala.intake.image import MAXIMUM_BYTES, PICTURE_SUFFIXES, IntakeError, Patch, read_image
+from dala.intake.image import MAXIMUM_BYTES, PICTURE_SUFFIXES, IntakeError, Patch, read_image, who_is
 from dala.nets.runtime import Model
 from dala.opinion import (
     NOTICE,
@@ -418,6 +418,19 @@ def to_csv(records: Iterable[Record], classes: Sequence[str]) -> str:
     return file.getvalue()
 
 
+def nameless(records: Iterable[Record]) -> list[Record]:
+    """The same records without the names of the files, which may name patients: each is "picture N" in its order, and
+    its sha256 tells which file it was."""
+    found = []
+    for number, record in enumerate(records, start=1):
+        name, reason = str(record["file"]), record["reason"]
+        for known in (name, PureWindowsPath(name).name):
+            # A sentence about a file begins with its name.
+            reason = reason and reason.replace(who_is(known), "The file")
+        found.append({**record, "file": f"picture {number}", "reason": reason})
+    return found
+
+
 def to_json(records: Sequence[Record]) -> str:
     """The records as one JSON object, with the notice that they are not for diagnosis."""
     return json.dumps({"notice": NOTICE, "results": list(records)}, indent=2, ensure_ascii=False, allow_nan=False)
@@ -428,11 +441,14 @@ def overlays(
     model: Model,
     progress: Callable[[int, int], None] | None = None,
     choose: Choose | None = None,
+    *,
+    with_names: bool = True,
 ) -> bytes:
     """A ZIP with the DT Grad-CAM of every picture that has a verdict, towards its prediction, by the default rule.
 
     The pictures are read and looked at again, for no map is kept; at most `MAXIMUM_OVERLAYS`, in order. `index.csv`
-    says which overlay is whose. A file that has gone or changed since it was judged is left out.
+    says which overlay is whose, by name if `with_names` and by sha256. A file that has gone or changed since it was
+    judged is left out.
     """
     accepted = [(item, record) for item, record in pairs if record["prediction"] is not None][:MAXIMUM_OVERLAYS]
     out, index = io.BytesIO(), io.StringIO(newline="")
@@ -445,9 +461,10 @@ def overlays(
                 opinion = opinion_of(patch, model if choose is None else choose(patch))
                 if opinion.patch.sha256 == record["sha256"]:
                     target = str(record["prediction"])
-                    overlay = f"{number:04}-{_stem(item.name)}-{target}-dt.png"
+                    name, stem = (item.name, f"-{_stem(item.name)}") if with_names else ("", "")
+                    overlay = f"{number:04}{stem}-{target}-dt.png"
                     archive.writestr(overlay, encode_png(explain(opinion, target).panels.dt))
-                    writer.writerow(_harmless(cell) for cell in (overlay, item.name, target, record["sha256"], NOTICE))
+                    writer.writerow(_harmless(cell) for cell in (overlay, name, target, record["sha256"], NOTICE))
             if progress is not None:
                 progress(number, len(accepted))
         archive.writestr("index.csv", index.getvalue())

@@ -114,6 +114,8 @@ FILES = {
         "faithfulness_breakhis_200x.json", "breakhis", "PYTHONPATH=. python benchmarks/faithfulness.py --data ROOT"
     ),
     "engines": File("engines_breakhis.json", "breakhis", "python -m dala engines breakhis --data ROOT"),
+    "speed": File("engines_speed.json", "breakhis", "PYTHONPATH=. python benchmarks/engines.py"),
+    "load": File("load.json", "breakhis", "PYTHONPATH=. python benchmarks/load.py --pictures DIR"),
     "mini_ddsm": File("mini_ddsm.json", "mini_ddsm", "python -m dala crossvalidate mini_ddsm --data ROOT"),
     "mini_ddsm_calibration": File("calibration_mini_ddsm.json", "mini_ddsm", "python -m dala calibrate mini_ddsm"),
 }

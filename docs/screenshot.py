@@ -1,18 +1,26 @@
-"""Take docs/second_opinion.png, the first page with a drawn example, and docs/evidence.png, both at 1280 px.
+"""Take the pictures of the documents from the running app, with drawn examples only; 1280 px wide, as WebP.
 
 python docs/screenshot.py
 """
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from urllib.request import urlopen
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dala.explain.render import encode_png
+from dala.phantoms import PHANTOMS, draw
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 8597
@@ -20,7 +28,7 @@ EXAMPLE = "Drawn example: nest beside ducts"
 
 
 def main() -> None:
-    """Serve the app, choose the example, wait for the panels, write the picture; then the same of the evidence."""
+    """Serve the app and walk through its pages."""
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(PORT)]
     served = subprocess.Popen(command, cwd=ROOT)
     try:
@@ -30,32 +38,72 @@ def main() -> None:
                 break
             except OSError:
                 time.sleep(0.5)
-        with sync_playwright() as playwright:
+        with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-background-networking"]
             )
             page = browser.new_page(viewport={"width": 1280, "height": 1120})
+            page.set_default_timeout(60_000)
             page.goto(f"http://localhost:{PORT}")
-            page.get_by_role("combobox", name="Examples").click(timeout=60_000)
-            page.get_by_role("option", name=EXAMPLE).click()
-            page.get_by_text("Numbers (JSON)").wait_for(timeout=60_000)
-            take(page, "second_opinion.png")
-            page.get_by_role("link", name="Evidence").click()
-            page.get_by_role("heading", name="Evidence", exact=True).wait_for(timeout=60_000)
-            take(page, "evidence.png")
+            second_opinion(page)
+            batch(page, Path(folder))
+            teaching(page)
+            turn_to(page, "Evidence")
+            take(page, "evidence.webp")
             browser.close()
     finally:
         served.terminate()
         served.wait()
 
 
+def second_opinion(page: Page) -> None:
+    page.get_by_role("combobox", name="Examples").click()
+    page.get_by_role("option", name=EXAMPLE).click()
+    page.get_by_text("Numbers (JSON)").wait_for()
+    take(page, "second_opinion.webp")
+
+
+def batch(page: Page, folder: Path) -> None:
+    files = []
+    for name in PHANTOMS:
+        files.append(folder / f"{name}.png")
+        files[-1].write_bytes(encode_png(draw(name).pixels))
+    turn_to(page, "Batch")
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(files)
+    page.get_by_role("button", name=f"Judge {len(files)} pictures").click()
+    page.get_by_role("button", name="All as CSV").wait_for()
+    take(page, "batch.webp")
+
+
+def teaching(page: Page) -> None:
+    turn_to(page, "Teaching")
+    page.get_by_role("radio", name="5", exact=True).click()
+    page.get_by_role("button", name="Start reading").click()
+    page.locator(".marker canvas").wait_for()
+    take(page, "teaching.webp")
+    page.get_by_role("radio", name="How it works").click()
+    page.get_by_role("heading", name="5. The dynamic threshold").wait_for()
+    take(page, "how_it_works.webp")
+
+
+def turn_to(page: Page, name: str) -> None:
+    page.get_by_role("link", name=name, exact=True).first.click()
+    page.get_by_role("link", name=name, exact=True).first.wait_for()
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    page.wait_for_load_state("networkidle")
+
+
 def take(page: Page, name: str) -> None:
     """Write what is on the screen once it has settled."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
-    page.wait_for_load_state("networkidle")
+    settle(page)
     page.mouse.move(0, 0)
-    time.sleep(1)
-    page.screenshot(path=str(ROOT / "docs" / name))
+    time.sleep(1.5)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.save(ROOT / "docs" / name, quality=88, method=6)
 
 
 if __name__ == "__main__":

@@ -155,8 +155,8 @@ def verdict_on(before: Opinion, after: Opinion) -> str:
     if before.prediction.label != after.prediction.label:
         caught = "" if after.gate.inside else f" {OUTSIDE}, before and after."
         return f"**The answer turns over**, and the tissue is the same.{caught}"
-    moved = 100 * (positive_of(after) - positive_of(before))
-    return f"The answer stays; the probability moves by {moved:+.1f} points."
+    moved = round(100 * (positive_of(after) - positive_of(before)), 1)
+    return f"The answer stays; the probability moves by {moved:+.1f} points." if moved else "Nothing has moved."
 
 
 def show_sweep(

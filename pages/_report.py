@@ -11,6 +11,7 @@ from dala.explain.effect import EffectCurve
 from dala.explain.render import encode_png
 from dala.opinion import Explanation, Opinion
 from dala.report import LONGEST_COMMENT, OWN_READS, Words, geojson, pdf, report, stem
+from pages._own_read import first_read
 
 AGREE = {"agree": True, "disagree": False}
 
@@ -34,7 +35,7 @@ def words_of_person(opinion: Opinion) -> Words:
             key=f"comment-{picture}",
             placeholder="What you see. No names, no numbers of patients.",
         )
-    return Words(comment, own_read, None if agree is None else AGREE[agree], with_name)
+    return Words(comment, own_read, None if agree is None else AGREE[agree], with_name, first_read(opinion))
 
 
 def show_report(opinion: Opinion, explanation: Explanation, effect: EffectCurve | None = None) -> None:

@@ -163,7 +163,12 @@ def packed(opinion: Opinion, start: Start) -> bytes:
         "start": start.number,
         "id": identity(opinion),
         "settings": asdict(start.settings),
-        "patch": {"width": opinion.patch.width, "height": opinion.patch.height},
+        "patch": {
+            "width": opinion.patch.width,
+            "height": opinion.patch.height,
+            # Of the columns, for the bar lies along a row.
+            "pixel_um": None if opinion.patch.pixel_size_um is None else opinion.patch.pixel_size_um[1],
+        },
         "rules": [asdict(rule) for rule in RULES.values()],
         "colour_maps": {name: base64.b64encode(table.tobytes()).decode() for name, table in COLOUR_MAPS.items()},
         "limits": COLOUR_LIMITS,

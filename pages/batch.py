@@ -18,6 +18,7 @@ from dala.batch import (
     Run,
     Upload,
     members,
+    nameless,
     overlays,
     to_csv,
     to_json,
@@ -27,6 +28,7 @@ from dala.intake.modality import WORDS
 from dala.nets.runtime import Model
 from dala.nets.weights import SERVED
 from dala.opinion import model_for
+from pages._own_read import note_answer_seen
 from pages._shared import (
     HANDED,
     NOT_SURE,
@@ -252,19 +254,28 @@ def show_chosen(run: Run, place: int, positive: str) -> None:
         except IntakeError as error:
             st.error(plain(str(error)))
             return
+        note_answer_seen(result.record["sha256"])  # in the table
         st.session_state[HANDED] = (item.name, data)
         st.switch_page("pages/second_opinion.py")
 
 
 def show_downloads(run: Run, model: Model) -> None:
-    records = [result.record for result in run.results]
-    row = st.container(horizontal=True)
+    records: list[Record] = [result.record for result in run.results]
+    row = st.container(horizontal=True, vertical_alignment="center")
+    with_names = row.toggle(
+        "Write the files' names",
+        key="batch-with-names",
+        on_change=lambda: st.session_state.pop(OVERLAYS, None),
+        help="Off, what is downloaded numbers the pictures and tells them by their fingerprints only: a file's name "
+        "may name a patient.",
+    )
+    told = records if with_names else nameless(records)
     # The files are made when they are asked for, not at every redrawing.
     row.download_button(
-        "All as CSV", lambda: to_csv(records, run.classes), "batch.csv", "text/csv", on_click="ignore", width="content"
+        "All as CSV", lambda: to_csv(told, run.classes), "batch.csv", "text/csv", on_click="ignore", width="content"
     )
     row.download_button(
-        "All as JSON", lambda: to_json(records), "batch.json", "application/json", on_click="ignore", width="content"
+        "All as JSON", lambda: to_json(told), "batch.json", "application/json", on_click="ignore", width="content"
     )
     judged = [record for record in records if record["prediction"] is not None]
     if not judged:
@@ -290,6 +301,7 @@ def show_downloads(run: Run, model: Model) -> None:
             model,
             lambda done, total: cast(None, bar.progress(done / total, text=f"Overlays: {done} of {total}")),
             by_modality,
+            with_names=with_names,
         )
         st.rerun()
     if len(judged) > MAXIMUM_OVERLAYS:

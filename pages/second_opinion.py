@@ -31,6 +31,7 @@ from pages._examples import (
 )
 from pages._inquiry import show_effect, show_steadiness, steadied_if_wanted
 from pages._modality import opinion_by_modality, show_worth
+from pages._own_read import answer_may_be_shown, note_answer_seen, offer_first_read, show_first_read
 from pages._report import show_report
 from pages._shared import (
     HANDED,
@@ -98,6 +99,7 @@ def choose_picture() -> tuple[bytes, str, str | None] | None:
         "Pictures from a folder of yours are listed here too if the environment variable DALA_SAMPLES names that "
         "folder.",
     )
+    offer_first_read(example_column)
     if os.environ.get("DALA_SAMPLES") and not files:
         example_column.caption("The folder that DALA_SAMPLES names holds no pictures.")
     if upload is not None:
@@ -170,7 +172,7 @@ def familiar(opinion: Opinion) -> str:
 def show_verdict(opinion: Opinion, drawn: str | None) -> None:
     prediction, card = opinion.prediction, opinion.model.card
     probability = float(prediction.probabilities.max())
-    verdict, facts = st.columns([2, 3], gap="medium")
+    verdict, facts = st.columns(2, gap="medium")
     with verdict:
         decisive, shape = prediction.default_set, SHAPES[prediction.label == card.fields["positive"]]
         if drawn is None and not opinion.gate.inside:
@@ -446,7 +448,11 @@ except IntakeError as error:
 except OSError:
     st.error("This file of the samples folder cannot be read.")
     st.stop()
+if not answer_may_be_shown(opinion):
+    st.stop()
+note_answer_seen(opinion.patch.sha256)
 # A drawn example is shown at once: it is chosen as a drawing and named as one.
 if drawn is not None or opinion.gate.inside or show_refusal(opinion):
+    show_first_read(opinion)
     show_verdict(opinion, drawn)
     show_explanation(opinion)

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from dala import batch
-from dala.batch import Item, Result, Run, Upload, judge_all, members, overlays, to_csv, to_json
+from dala.batch import Item, Result, Run, Upload, judge_all, members, nameless, overlays, to_csv, to_json
 from dala.explain.render import encode_png
 from dala.films import draw_film
 from dala.intake.image import IntakeError
@@ -404,6 +404,18 @@ def test_no_cell_begins_like_a_formula(start: str) -> None:
 
 def test_json_holds_the_records_and_the_notice() -> None:
     assert json.loads(to_json([record()])) == {"notice": NOTICE, "results": [record()]}
+
+
+def test_without_names_nothing_tells_a_file_but_its_fingerprint() -> None:
+    named = [
+        record(file="Ada's case.zip/Ada Example.png"),
+        record(file="x/Ada.png", status="refused", reason="'Ada.png' holds 'F' pixels, which Ada has not."),
+    ]
+    told = nameless(named)
+    assert [one["file"] for one in told] == ["picture 1", "picture 2"]
+    assert told[1]["reason"] == "The file holds 'F' pixels, which Ada has not."
+    assert [one["sha256"] for one in told] == [one["sha256"] for one in named]
+    assert named[0]["file"] == "Ada's case.zip/Ada Example.png", "the table keeps its names"
 
 
 def test_overlays_are_those_of_the_page(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,7 +199,12 @@ def test_json_reads_back_and_keeps_the_schema(opinion: Opinion, explanation: Exp
     again = replace(opinion.maps["malignant"], values=values).enlarged(*explanation.field.shape)
     regions = threshold(again, said["rule"], said["parameter"])
     assert (regions.threshold, regions.kept_area) == (said["threshold"], said["kept_area"])
-    assert written.content["person"] == {"comment": "ein Kern 中", "own_read": "malignant", "agree": False}
+    assert written.content["person"] == {
+        "comment": "ein Kern 中",
+        "read_first": None,
+        "own_read": "malignant",
+        "agree": False,
+    }
     assert written.content["model"]["measured"]["auc"] == opinion.model.card.fields["metrics"]["values"]["auc"]
 
 

@@ -9,12 +9,15 @@ const NARROW = 640; // CSS pixels
 const LARGEST_PIXEL = 8; // CSS pixels that a pixel of the patch may fill
 const PIXELS_SEEN_FROM = 3; // magnification from which pixels are shown as squares
 const DARK = "#18181b";
+const BAR_ROOM = 0.3; // of a pane's width, for the scale bar
 const PANES = [["all", "All three"], ["patch", "Patch"], ["gradcam", "Grad-CAM"], ["dt", "DT Grad-CAM"]];
 const KINDS = ["patch", "gradcam", "dt"];
 
 const viewers = new WeakMap();
 // What this tab has last set: a viewer that is taken down and put up again (another page, and back) goes on from there.
 let remembered = { start: null, settings: null };
+// Pixel size that a person has told, in micrometres: it holds for every picture whose file does not tell its own.
+let toldPixel = null;
 
 export default function mount(component) {
   const { parentElement, data } = component;
@@ -154,6 +157,11 @@ class Viewer {
       this.set({ fixed: Boolean(target.value), limit: this.settings.limit ?? above }, "colours", true);
     });
     this.on(find(".limit"), "change", ({ target }) => this.set({ limit: Number(target.value) }, "colours", true));
+    this.on(find(".pixel-um"), "change", ({ target }) => {
+      toldPixel = Number(target.value) > 0 ? Number(target.value) : null;
+      this.fill();
+      this.touch();
+    });
     this.on(find(".shown"), "change", ({ target }) => this.show(target.value));
     this.on(find(".lens"), "click", () => this.toggleLens());
     this.on(find(".in"), "click", () => this.zoom(1.5));
@@ -225,6 +233,8 @@ class Viewer {
     find(".fixed").value = settings.fixed ? "fixed" : "";
     find(".limits").hidden = !settings.fixed;
     if (settings.limit !== null) find(".limit").value = settings.limit;
+    find(".pixel-um").value = this.pixelSize ?? "";
+    find(".pixel-um").disabled = this.header.patch.pixel_um !== null;
     this.panes.patch.caption.textContent = "Patch";
     this.panes.gradcam.caption.textContent = `Grad-CAM towards ${settings.target}`;
     this.panes.dt.caption.textContent = "DT Grad-CAM: above the threshold";
@@ -405,6 +415,11 @@ class Viewer {
     this.touch();
   }
 
+  /** Micrometres of a pixel of the patch along a row: the file's, else what a person has told, else null. */
+  get pixelSize() {
+    return this.header.patch.pixel_um ?? toldPixel;
+  }
+
   fit() {
     this.view.zoom = 1;
     this.move();
@@ -559,8 +574,35 @@ class Viewer {
       circle();
       this.stroke(ink, undefined, 1);
     }
+    this.drawScale(ink, canvas);
     const { zoom, x, y } = this.view;
     canvas.dataset.view = [zoom, x, y].map((value) => value.toFixed(4)).join(" ");
+  }
+
+  /** A bar of a round length in the lower left corner, where the size of a pixel is known. */
+  drawScale(ink, canvas) {
+    canvas.dataset.scale = "";
+    if (this.pixelSize === null) return;
+    const ratio = window.devicePixelRatio;
+    const micronsEach = (this.pixelSize * this.header.patch.width) / this.width / this.scale; // of a CSS pixel
+    const { microns, text } = roundLength(micronsEach * BAR_ROOM * this.size.width);
+    const long = microns / micronsEach;
+    ink.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const [left, down] = [10, this.size.height - 10];
+    const bar = new Path2D();
+    bar.rect(left, down - 4, long, 4);
+    ink.lineWidth = 2;
+    ink.strokeStyle = DARK;
+    ink.stroke(bar);
+    ink.fillStyle = "#fff";
+    ink.fill(bar);
+    ink.font = `600 12px ${this.font}`;
+    ink.textAlign = "left";
+    ink.textBaseline = "bottom";
+    ink.lineWidth = 3;
+    ink.strokeText(text, left, down - 6);
+    ink.fillText(text, left, down - 6);
+    canvas.dataset.scale = `${text} ${long.toFixed(2)}`;
   }
 
   /** How the picture lies on a canvas under the present view: device pixels for each of its own, left and top edge. */
@@ -632,4 +674,12 @@ class Viewer {
       else ink.stroke();
     }
   }
+}
+
+/** The longest of 1, 2, 5, 10, 20, ... micrometres that is no longer than `most`, and how it is written. */
+function roundLength(most) {
+  const power = 10 ** Math.floor(Math.log10(most));
+  const microns = [5, 2, 1].find((digit) => digit * power <= most * (1 + 1e-9)) * power;
+  const size = microns >= 1000 ? [microns / 1000, "mm"] : [microns, "µm"];
+  return { microns, text: `${Number(size[0].toPrecision(1))} ${size[1]}` };
 }

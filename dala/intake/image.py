@@ -156,7 +156,7 @@ def read_image(source: bytes | str | Path, name: str | None = None) -> Patch:
     else:
         data, file_name = _file_bytes(Path(source)), Path(source).name
     shown = _plain_name(file_name if name is None else name)
-    who = _who(shown)
+    who = who_is(shown)
     if not data:
         raise EmptyFile(f"{who} is empty.")
     if len(data) > MAXIMUM_BYTES:
@@ -196,7 +196,7 @@ def _dicom_patch(data: bytes, shown: str, who: str) -> Patch:
 
 def _file_bytes(path: Path) -> bytes:
     """At most one byte more than accepted, from a regular file only: a pipe could block, a device never end."""
-    who = _who(_plain_name(path.name))
+    who = who_is(_plain_name(path.name))
     try:
         if path.is_dir():
             raise UnreadableImage(f"{who} is a folder, not a picture.")
@@ -218,7 +218,7 @@ def _plain_name(name: str) -> str:
     return "".join(character for character in PureWindowsPath(name).name if character.isprintable())
 
 
-def _who(name: str) -> str:
+def who_is(name: str) -> str:
     """How a sentence names the file."""
     return f"'{name if len(name) <= 100 else name[:99] + '…'}'" if name else "The file"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,13 +26,24 @@ class ReportError(ValueError):
 
 
 @dataclass(frozen=True)
+class FirstRead:
+    """A call that was recorded before the model's answer was seen; confidence 0.5 (a guess) to 1 (certain), None where
+    the call is "not sure"."""
+
+    call: OwnRead
+    confidence: float | None
+
+
+@dataclass(frozen=True)
 class Words:
-    """What the person adds: their own call, whether they agree with the model's (None: not said), and a comment."""
+    """What the person adds: their own call, whether they agree with the model's (None: not said), a comment, and what
+    they had recorded first, if anything."""
 
     comment: str = ""
     own_read: OwnRead | None = None
     agree: bool | None = None
     with_name: bool = False
+    first: FirstRead | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,12 @@ def report(
                 "protocol": metrics["protocol"],
                 "measured": {key: metrics["values"][key] for key in MEASURED if key in metrics["values"]},
             },
-            "person": {"comment": words.comment, "own_read": words.own_read, "agree": words.agree},
+            "person": {
+                "comment": words.comment,
+                "read_first": None if words.first is None else asdict(words.first),
+                "own_read": words.own_read,
+                "agree": words.agree,
+            },
         }
     )
 

@@ -199,6 +199,10 @@ def _effect(effect: dict[str, Any], record: dict[str, Any], width: float) -> lis
 
 def _said(person: dict[str, Any], size: float) -> list[Flowable]:
     rows = []
+    first = person.get("read_first")
+    if first is not None:
+        sure = "" if first["confidence"] is None else f", {100 * first['confidence']:.0f} % sure"
+        rows.append(("Read first", f"{first['call'].capitalize()}{sure}; recorded before the model's answer was seen"))
     if person["own_read"] is not None:
         rows.append(("Own read", person["own_read"].capitalize()))
     if person["agree"] is not None:

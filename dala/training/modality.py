@@ -12,7 +12,7 @@ import numpy as np
 from dala.data import DataError
 from dala.intake.gate import HISTOLOGY, MAMMOGRAM
 from dala.intake.image import PICTURE_SUFFIXES, Patch, read_image
-from dala.intake.modality import recognise
+from dala.intake.modality import GREY, SMOOTH, recognise
 
 PROTOCOL = (
     "every picture of each folder, read as an upload is and recognised by its pixels alone; the rule's two limits were "
@@ -51,7 +51,7 @@ def measure(root: Path, progress: Callable[[str], Callable[[int, int], None]] | 
             rows.append(row | {"wrong_files": sorted(wrong)[:20]})
     if not rows:
         raise DataError(f"{root} holds none of the folders {', '.join(KINDS)}.")
-    return {"protocol": PROTOCOL, "command": COMMAND, "kinds": rows}
+    return {"protocol": PROTOCOL, "command": COMMAND, "rule": {"grey": GREY, "smooth": SMOOTH}, "kinds": rows}
 
 
 def _pictures(folder: Path) -> list[Path]:

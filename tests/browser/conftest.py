@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
@@ -58,12 +58,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The app, served by this Python on a free port with the project's own configuration."""
-    log = tmp_path_factory.mktemp("app") / "streamlit.log"
+    with serving(free_port(), tmp_path_factory.mktemp("app") / "streamlit.log") as served:
+        yield served
+
+
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(port: int, log: Path, *options: str) -> Iterator[Served]:
+    """The app with further options of Streamlit's own."""
     served = Served(f"http://localhost:{port}", log)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), *options]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -45,9 +45,18 @@ def test_from_a_zip_to_the_heat_map_of_one(visit: Callable[..., Visit], tmp_path
         download.click()
     rows = list(csv.DictReader(io.StringIO(Path(file.value.path()).read_bytes().decode(), newline="")))
     assert [(row["file"], row["status"]) for row in rows] == [
-        ("case.zip/a.png", "outside"),  # a drawing, as the gate sees
-        ("case.zip/b.png", "refused"),
+        ("picture 1", "outside"),  # a drawing, as the gate sees
+        ("picture 2", "refused"),
     ]
+    assert rows[1]["reason"].startswith("The file is not a picture")
+    page.get_by_text("Write the files' names").click()
+    settle(page)
+    page.wait_for_timeout(500)
+    settle(page)
+    with page.expect_download() as file:
+        download.click()
+    rows = list(csv.DictReader(io.StringIO(Path(file.value.path()).read_bytes().decode(), newline="")))
+    assert [row["file"] for row in rows] == ["case.zip/a.png", "case.zip/b.png"]
     table = page.get_by_test_id("stDataFrame").bounding_box()
     assert table is not None
     page.mouse.click(table["x"] + 16, table["y"] + 36 + 36)  # the box of the first row; the table is a canvas

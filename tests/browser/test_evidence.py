@@ -23,12 +23,36 @@ def settle(page: Page) -> None:
 def open_evidence(visited: Visit) -> Page:
     """From the first page, as a reader goes; on a narrow screen the pages are behind a button."""
     page = visited.page
-    if page.viewport_size is not None and page.viewport_size["width"] < 768:
+    narrow = page.viewport_size is not None and page.viewport_size["width"] < 768
+    if narrow:
         page.get_by_test_id("stExpandSidebarButton").click()
     page.get_by_role("link", name="Evidence").click()
+    if narrow:
+        page.get_by_test_id("stSidebarHeader").hover()
+        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
     expect(page.get_by_role("heading", name="Evidence", exact=True)).to_be_attached(timeout=60_000)
     settle(page)
     return page
+
+
+def turn_to(page: Page, part: str, heading: str) -> None:
+    """Open a part of the page and wait for the first of its sections."""
+    page.get_by_role("radio", name=part, exact=True).click()
+    expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible(timeout=60_000)
+    settle(page)
+
+
+PARTS = {
+    "In short": "How often it is wrong",
+    "Patients and leaks": "On whose patients",
+    "Not sure, or refused": "What its probability is worth",
+    "Changed pictures": "When pictures change",
+    "Heat maps": "Where the maps lie",
+    "Networks and parts": "What its parts are worth",
+    "Mammograms": "Mammograms",
+    "Speed and load": "Engines",
+    "The weights": "The weights",
+}
 
 
 # Must stay the first test of this file: afterwards app.py has run in the served process.
@@ -47,7 +71,8 @@ def test_a_server_that_is_asked_for_this_page_first_shows_its_frame_too(chromium
 def test_nothing_goes_to_another_host_and_nothing_complains(visit: Callable[..., Visit], app: Served) -> None:
     visited = visit()
     page = open_evidence(visited)
-    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    for part, heading in PARTS.items():
+        turn_to(page, part, heading)
     assert {urlsplit(url).hostname for url in visited.requests if not url.startswith(("blob:", "data:"))} == {
         "localhost"
     }
@@ -58,12 +83,18 @@ def test_nothing_goes_to_another_host_and_nothing_complains(visit: Callable[...,
 @pytest.mark.parametrize(("width", "dark"), [(1280, True), (480, False)])
 def test_everything_fits_and_is_drawn(visit: Callable[..., Visit], width: int, dark: bool) -> None:
     page = open_evidence(visit(width=width, dark=dark))
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
-    for plot in page.locator(".js-plotly-plot").all():
-        box = plot.bounding_box()
-        assert box is not None
-        assert 300 < box["width"] <= width
+    drawn = 0
+    for part, heading in PARTS.items():
+        turn_to(page, part, heading)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+        for plot in page.locator(".js-plotly-plot").all():
+            box = plot.bounding_box()
+            assert box is not None
+            assert 300 < box["width"] <= width
+            drawn += 1
+    assert drawn > 10
+    turn_to(page, "Changed pictures", PARTS["Changed pictures"])
     # Labels of the axes: large enough, and in a colour that stands out from the ground.
     for label in ("xtick", "ytick"):
         text = page.locator(f".js-plotly-plot .{label} text").first
@@ -75,16 +106,21 @@ def test_everything_fits_and_is_drawn(visit: Callable[..., Visit], width: int, d
         assert (max(ink, ground) + 0.05) / (min(ink, ground) + 0.05) >= 7  # WCAG 2 AAA
 
 
-def test_the_contents_lead_to_their_sections_by_keyboard(visit: Callable[..., Visit]) -> None:
+def test_parts_are_turned_to_by_keyboard_and_by_address(visit: Callable[..., Visit]) -> None:
     page = open_evidence(visit())
-    link = page.get_by_role("link", name="What its probability is worth")
-    link.focus()
-    link.press("Enter")
-    expect(page.get_by_role("heading", name="What its probability is worth")).to_be_in_viewport()
+    page.get_by_role("radio", name="In short").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    expect(page.get_by_role("heading", name="On whose patients")).to_be_visible(timeout=60_000)
+    assert "evidence-part=Patients+and+leaks" in page.url
+    page.reload()
+    expect(page.get_by_role("heading", name="On whose patients")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", name="How often it is wrong")).to_have_count(0)
 
 
 def test_the_numbers_of_a_chart_open_by_keyboard(visit: Callable[..., Visit]) -> None:
     page = open_evidence(visit())
+    turn_to(page, "Patients and leaks", "On whose patients")
     expander = page.get_by_test_id("stExpander").filter(has_text="The numbers of every patient")
     groups = expander.get_by_role("cell", name="14-10147")
     expect(groups).to_be_hidden()
@@ -95,9 +131,10 @@ def test_the_numbers_of_a_chart_open_by_keyboard(visit: Callable[..., Visit]) ->
 
 def test_the_band_follows_the_choice(visit: Callable[..., Visit]) -> None:
     page = open_evidence(visit())
+    turn_to(page, "Patients and leaks", "On whose patients")
     plot = page.locator(".js-plotly-plot").first
     band = plot.locator("path.js-fill").first
     before = band.get_attribute("d")
-    page.get_by_test_id("stButtonGroup").get_by_text("Colour alone").click()
+    page.get_by_role("radio", name="Colour alone").click()
     settle(page)
     expect(band).not_to_have_attribute("d", before or "")

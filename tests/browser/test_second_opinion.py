@@ -224,7 +224,10 @@ def test_an_example_takes_the_place_of_an_upload(visit: Callable[..., Visit], pa
     wait_for_verdict(page)
     page.get_by_role("combobox", name="Examples").click()
     page.get_by_role("option", name="Drawn example: mucin pools").click()
-    expect(page.get_by_test_id("stAlert")).to_contain_text("it is not tissue and has no diagnosis", timeout=60_000)
+    # For a moment the refusal of the upload may stand beside it.
+    told = page.get_by_test_id("stAlert").filter(has_text="it is not tissue and has no diagnosis")
+    expect(told).to_be_visible(timeout=60_000)
+    expect(page.get_by_test_id("stAlert")).to_have_count(1)
     settle(page)
     assert record(page)["file"] is None  # nobody has said that the name may be written
     page.get_by_text("Add your own read and a comment to the report").click()

@@ -464,3 +464,45 @@ def test_the_plain_view_is_remembered_by_the_address(visit: Callable[..., Visit]
     page.get_by_text("Plain view", exact=True).click()
     expect(page.locator(".viewer .value-area")).not_to_be_empty()
     assert visited.complaints == []
+
+
+def test_a_scale_bar_where_the_pixel_size_is_known(visit: Callable[..., Visit]) -> None:
+    visited = visit()
+    page = opened(visited)
+    assert canvas(page, "patch").get_attribute("data-scale") == ""
+    without = pixels(page, "patch")
+    page.locator(".viewer summary").click()
+    page.get_by_label("Pixel size").fill("0.35")
+    page.get_by_label("Pixel size").press("Enter")
+    page.keyboard.press("Escape")
+    frames(page)
+
+    def bar() -> tuple[float, float]:
+        """Its length in micrometres and in CSS pixels, as the canvas says."""
+        length, unit, long = (canvas(page, "patch").get_attribute("data-scale") or "").split()
+        return float(length) * {"µm": 1, "mm": 1000}[unit], float(long)
+
+    microns, long = bar()
+    box = pane(page, "patch").bounding_box()
+    assert box is not None
+    # 700 pixels of 0.35 um fill the pane's width.
+    assert long == pytest.approx(microns / (700 * 0.35) * box["width"], rel=0.01)
+    assert 0.1 * box["width"] < long <= 0.3 * box["width"]
+    # What is drawn is a white bar so long, at the lower left.
+    changed = (pixels(page, "patch") != without).any(-1)
+    rows = np.nonzero(changed)[0]
+    assert rows.min() > 0.7 * changed.shape[0]
+    white = (pixels(page, "patch") == 255).all(-1) & changed
+    assert white.sum(1).max() == pytest.approx(long, abs=2)
+    # Twice as large, it stands for half as much or is twice as long.
+    pane(page, "patch").focus()
+    for _ in range(4):
+        page.keyboard.press("+")
+    frames(page)
+    zoomed, longer = bar()
+    assert longer / zoomed == pytest.approx(1.25**4 * long / microns, rel=0.01)
+    # The next picture keeps what was told.
+    page.get_by_role("combobox", name="Examples").click()
+    page.get_by_role("option", name="Drawn example: mucin pools").click()
+    expect(canvas(page, "patch")).to_have_attribute("data-scale", re.compile(r"\d"), timeout=60_000)
+    assert visited.complaints == []

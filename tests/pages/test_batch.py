@@ -108,6 +108,13 @@ def test_a_batch_from_upload_to_table(page: AppTest) -> None:
     # The files may go, the results stay; overlays are made of what has a verdict.
     button(page, "Make overlays").click().run()
     with zipfile.ZipFile(io.BytesIO(page.session_state["batch-overlays"])) as archive:
+        assert archive.namelist() == [f"0001-{first['prediction']}-dt.png", "index.csv"]
+        assert b"a.png" not in archive.read("index.csv")
+    # With the files' names only when told to; what was made without them is made anew.
+    page.toggle(key="batch-with-names").set_value(True).run()
+    assert "batch-overlays" not in page.session_state
+    button(page, "Make overlays").click().run()
+    with zipfile.ZipFile(io.BytesIO(page.session_state["batch-overlays"])) as archive:
         assert archive.namelist() == [f"0001-a-{first['prediction']}-dt.png", "index.csv"]
     assert "Overlays (ZIP)" in [one.label for one in page.get("download_button")]
     uploaded(page, ("d.png", PICTURE))

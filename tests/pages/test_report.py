@@ -111,7 +111,12 @@ def test_what_the_person_adds_is_in_the_files(opinion: Opinion, explanation: Exp
     assert not app.exception
     name, numbers = offered["Numbers (JSON)"]
     found = read_report(str(numbers)).content
-    assert found["person"] == {"comment": "Größe der Kerne", "own_read": "not sure", "agree": False}
+    assert found["person"] == {
+        "comment": "Größe der Kerne",
+        "read_first": None,
+        "own_read": "not sure",
+        "agree": False,
+    }
     assert found["effect"]["kept_area"] == [0.2]
     assert (found["opinion"]["rule"], found["opinion"]["parameter"]) == ("otsu", 1.1)
     assert found["opinion"]["file"] is None and NAME not in json.dumps(found) and NAME not in name
@@ -128,6 +133,7 @@ def test_what_the_person_adds_is_in_the_files(opinion: Opinion, explanation: Exp
     app.segmented_control(key=f"agree-{picture}").set_value(None).run()
     assert read_report(str(offered["Numbers (JSON)"][1])).content["person"] == {
         "comment": "Größe der Kerne",
+        "read_first": None,
         "own_read": None,
         "agree": None,
     }

@@ -352,7 +352,7 @@ def test_a_picture_outside_gets_the_reason_and_no_verdict(page: AppTest) -> None
     )
     assert not page.metric
     assert "robability" not in text(page)
-    page.toggle[0].set_value(True).run()
+    next(one for one in page.toggle if one.label == "Show me anyway").set_value(True).run()
     assert not page.exception
     assert [header.value for header in page.header] == ["Outside the model's competence"]
     assert "Asked anyway, the model computes" in text(page)

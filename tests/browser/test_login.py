@@ -1,0 +1,178 @@
+"""Log-in by a real OpenID Connect provider, a small one that this test runs: in, the page, out, and nobody else in."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import free_port, serving
+
+CLIENT, SECRET, PERSON = "dala", "a client's secret", "Dr. Ada Example"
+
+
+class Provider(ThreadingHTTPServer):
+    """An OpenID Connect provider that knows one person and asks for nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(("localhost", 0), Answers)
+        self.issuer = f"http://localhost:{self.server_port}"
+        self.key = RSAKey.generate_key(2048, {"kid": "test", "use": "sig", "alg": "RS256"})
+        self.codes: dict[str, dict[str, str]] = {}
+        self.asked: list[str] = []
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: Provider
+
+    def do_GET(self) -> None:
+        url, provider = urlsplit(self.path), self.server
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        provider.asked.append(url.path)
+        if url.path == "/.well-known/openid-configuration":
+            self.answer(
+                {
+                    "issuer": provider.issuer,
+                    "authorization_endpoint": f"{provider.issuer}/authorize",
+                    "token_endpoint": f"{provider.issuer}/token",
+                    "jwks_uri": f"{provider.issuer}/keys",
+                    "response_types_supported": ["code"],
+                    "subject_types_supported": ["public"],
+                    "id_token_signing_alg_values_supported": ["RS256"],
+                }
+            )
+        elif url.path == "/keys":
+            self.answer({"keys": [provider.key.as_dict(private=False)]})
+        elif url.path == "/authorize" and query["client_id"] == CLIENT:
+            code = secrets.token_hex(8)
+            provider.codes[code] = query
+            self.send_response(302)
+            self.send_header(
+                "Location", f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
+            )
+            self.end_headers()
+        else:
+            self.send_error(404)
+
+    def do_POST(self) -> None:
+        provider = self.server
+        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        provider.asked.append(self.path)
+        known = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
+        asked = provider.codes.pop(form["code"][0], None)
+        if self.path != "/token" or asked is None or self.headers.get("Authorization") != f"Basic {known}":
+            self.send_error(401)
+            return
+        now = int(time.time())
+        claims = {
+            "iss": provider.issuer, "aud": CLIENT, "sub": "1", "name": PERSON, "email": "ada@example.org",
+            "iat": now, "exp": now + 600, "nonce": asked["nonce"],
+        }  # fmt: skip
+        token = jwt.encode({"alg": "RS256", "kid": "test"}, claims, provider.key)
+        self.answer({"access_token": "x", "token_type": "Bearer", "expires_in": 600, "id_token": token})
+
+    def answer(self, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    found = Provider()
+    threading.Thread(target=found.serve_forever, daemon=True).start()
+    yield found
+    found.shutdown()
+
+
+@contextmanager
+def page_of(chromium: Browser, folder: Path, port: int, **auth: str) -> Iterator[Page]:
+    """A fresh browser profile at the app with this section [auth]."""
+    file = folder / "secrets.toml"
+    file.write_text("[auth]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in auth.items()))
+    with serving(port, folder / "streamlit.log", "--secrets.files", str(file)) as served:
+        context = chromium.new_context(viewport={"width": 1280, "height": 900})
+        try:
+            page = context.new_page()
+            page.goto(served.url)
+            page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+            yield page
+        finally:
+            context.close()
+
+
+def settings(port: int, provider: Provider, **other: str) -> dict[str, str]:
+    return {
+        "redirect_uri": f"http://localhost:{port}/oauth2callback",
+        "cookie_secret": secrets.token_hex(32),
+        "client_id": CLIENT,
+        "client_secret": SECRET,
+        "server_metadata_url": f"{provider.issuer}/.well-known/openid-configuration",
+    } | other
+
+
+def test_in_and_out(chromium: Browser, provider: Provider, tmp_path: Path) -> None:
+    port = free_port()
+    with page_of(chromium, tmp_path, port, **settings(port, provider)) as page:
+        # Nothing of the tool before.
+        expect(page.get_by_text("Please log in to use this tool.")).to_be_visible()
+        expect(page.get_by_test_id("stFileUploader")).to_have_count(0)
+        page.get_by_role("link", name="Evidence").click()
+        expect(page.get_by_text("Please log in to use this tool.")).to_be_visible()
+        expect(page.get_by_role("heading")).to_have_count(0)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_text(f"Logged in as {PERSON}")).to_be_visible(timeout=60_000)
+        expect(page.get_by_test_id("stFileUploader")).to_be_visible(timeout=60_000)
+        assert {"/authorize", "/token"} <= set(provider.asked)
+        page.get_by_role("button", name="Log out").click()
+        expect(page.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=60_000)
+        expect(page.get_by_test_id("stFileUploader")).to_have_count(0)
+
+
+def test_a_wrong_secret_lets_nobody_in(chromium: Browser, provider: Provider, tmp_path: Path) -> None:
+    port = free_port()
+    with page_of(chromium, tmp_path, port, **settings(port, provider, client_secret="wrong")) as page:
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url("**/*", timeout=60_000)
+        page.wait_for_timeout(2000)
+        page.goto(f"http://localhost:{port}")
+        expect(page.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=60_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"client_id": None}, "does not name client_id"),
+        ({"cookie_secret": "short"}, "cookie_secret is shorter than 32 characters"),
+        ({"redirect_uri": "http://localhost/elsewhere"}, "redirect_uri does not end with /oauth2callback"),
+    ],
+)
+def test_a_wrong_configuration_lets_nobody_in_and_says_why(
+    chromium: Browser, provider: Provider, tmp_path: Path, changes: dict[str, str | None], said: str
+) -> None:
+    port = free_port()
+    auth = {key: value for key, value in (settings(port, provider) | changes).items() if value is not None}
+    with page_of(chromium, tmp_path, port, **auth) as page:
+        expect(page.get_by_test_id("stAlert")).to_contain_text(said, timeout=60_000)
+        expect(page.get_by_test_id("stAlert")).not_to_contain_text(SECRET)
+        expect(page.get_by_test_id("stFileUploader")).to_have_count(0)
+        expect(page.get_by_role("button", name="Log in")).to_have_count(0)

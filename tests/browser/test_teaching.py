@@ -1,0 +1,197 @@
+"""The lesson of docs/lesson.md in a real browser, step by step, and the marker under mouse, keys and touch."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import re
+from collections.abc import Callable
+from io import StringIO
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser.conftest import ROOT, Served, Visit
+from tests.browser.test_second_opinion import downloaded, settle
+
+LESSON = (ROOT / "docs" / "lesson.md").read_text(encoding="utf-8")
+NOT_CONTROLS = {"make run", "DALA_SAMPLES=FOLDER make run", "benign", "malignant"}
+
+
+def canvas(page: Page) -> Locator:
+    return page.locator(".marker canvas")
+
+
+def opened(visit: Callable[..., Visit]) -> Visit:
+    visited = visit()
+    # By its link: an address below the root makes Streamlit ask for its own files there first, in vain.
+    visited.page.get_by_role("link", name="Teaching").first.click()
+    expect(visited.page.get_by_role("heading", name="Teaching")).to_be_visible(timeout=60_000)
+    settle(visited.page)
+    return visited
+
+
+def begun(page: Page, cases: str = "5") -> None:
+    page.get_by_role("radio", name=cases, exact=True).click()
+    page.get_by_role("button", name="Start reading").click()
+    expect(canvas(page)).to_be_visible(timeout=60_000)
+    settle(page)
+
+
+def rectangle(page: Page, left: float, top: float, right: float, bottom: float) -> None:
+    """Draw with the mouse, in shares of the picture."""
+    canvas(page).scroll_into_view_if_needed()
+    box = canvas(page).bounding_box()
+    assert box is not None
+
+    def move(x: float, y: float) -> None:
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=12)
+
+    move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top + 0.02)):
+        move(x, y)
+    page.mouse.up()
+
+
+def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
+    used = set()
+
+    def control(name: str) -> str:
+        assert f"`{name}`" in LESSON, f"{name} is no step of the lesson"
+        used.add(name)
+        return name
+
+    visited = opened(visit)
+    page = visited.page
+
+    def part(name: str) -> None:
+        page.get_by_role("radio", name=control(name)).click()
+        settle(page)
+
+    part("Read first")
+    page.get_by_role("radio", name=control("5"), exact=True).click()
+    page.get_by_role("button", name=control("Start reading")).click()
+    for number in range(1, 6):
+        expect(page.get_by_text(f"Case {number} of 5")).to_be_visible(timeout=60_000)
+        settle(page)
+        page.get_by_role("radio", name=control("Malignant" if number % 2 else "Benign")).click()
+        settle(page)
+        if number == 1:
+            rectangle(page, 0.2, 0.2, 0.8, 0.7)
+            expect(page.get_by_text("An area is marked.")).to_be_visible()
+            settle(page)
+        page.get_by_role("button", name=control("Commit and reveal")).click()
+        expect(page.get_by_text("The model:")).to_be_visible(timeout=60_000)
+        settle(page)
+        name = "See the score" if number == 5 else "Next case"
+        page.get_by_role("button", name=control(name)).click()
+    expect(page.get_by_text("5 cases read")).to_be_visible()
+    expect(page.get_by_text("Cohen's kappa")).to_be_visible()
+    settle(page)
+    rows = list(csv.DictReader(StringIO(downloaded(page, control("All reads (CSV)")).decode())))
+    assert [row["call"] for row in rows] == ["malignant", "benign", "malignant", "benign", "malignant"]
+    corners = np.array([[float(value) for value in pair.split()] for pair in rows[0]["mark"].split(";")])
+    np.testing.assert_allclose([*corners.min(0), *corners.max(0)], [0.2, 0.2, 0.8, 0.7], atol=0.02)
+    assert all(row["mark"] == "" for row in rows[1:])
+    page.get_by_role("button", name=control("Another round")).click()
+    expect(page.get_by_role("button", name="Start reading")).to_be_visible()
+
+    part("How it works")
+    expect(page.get_by_role("heading", name="5. The dynamic threshold")).to_be_visible(timeout=60_000)
+    settle(page)
+    dropped = page.get_by_text(re.compile(r"here \d+ of 100 cells"))
+    before = dropped.inner_text()
+    target = page.get_by_role("radiogroup").filter(has_text="malignant").get_by_role("radio", checked=False)
+    target.click()
+    expect(dropped).not_to_have_text(before)
+    expect(page.get_by_role("slider")).to_have_count(5)
+
+    part("Where it fails")
+    expect(page.get_by_text("Nothing has moved.")).to_be_visible(timeout=60_000)
+    for name in ("Eosin (times)", "Blur (sigma, px)", "Rotation (degrees)"):
+        page.get_by_role("slider", name=control(name)).press("ArrowRight")
+        settle(page)
+    expect(page.get_by_text("Nothing has moved.")).to_have_count(0)
+    page.get_by_role("combobox", name=control("Sweep one change over its range, the others as set")).click()
+    page.keyboard.type("Hue")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("of these 11 pictures (open circles)")).to_be_visible(timeout=60_000)
+    settle(page)
+    page.get_by_role("button", name=control("Put everything back")).click()
+    expect(page.get_by_text("Nothing has moved.")).to_be_visible(timeout=60_000)
+
+    page.get_by_role("link", name="Second opinion").first.click()
+    page.get_by_text(control("Record my own read first"), exact=True).click(timeout=60_000)
+    settle(page)
+    page.get_by_role("button", name="Solid sheets").click()
+    expect(page.get_by_role("button", name="Record it and show the model's answer")).to_be_visible(timeout=60_000)
+    expect(page.locator(".viewer")).to_have_count(0)
+    settle(page)
+    assert visited.complaints == []
+    steps = {name for name in re.findall(r"`([^`]+)`", LESSON)} - NOT_CONTROLS
+    assert used == steps, "every control that the lesson names was used"
+
+
+def test_a_place_is_marked_by_click_and_by_keys(visit: Callable[..., Visit]) -> None:
+    page = opened(visit).page
+    begun(page)
+    box = canvas(page).bounding_box()
+    assert box is not None
+    drawn = pixels(page)
+    page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.75 * box["height"])
+    expect(page.get_by_text("A place is marked.")).to_be_visible()
+    marked = np.argwhere((pixels(page) != drawn).any(-1)) / drawn.shape[:2]
+    np.testing.assert_allclose(marked.mean(0), [0.75, 0.25], atol=0.01)
+    page.get_by_role("button", name="Clear the mark").click()
+    np.testing.assert_array_equal(pixels(page), drawn)
+    # A cross from the middle: ten times 2 % to the right, once 10 % up, set.
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowUp")
+    page.keyboard.press("Enter")
+    settle(page)
+    marked = np.argwhere((pixels(page) != drawn).any(-1)) / drawn.shape[:2]
+    np.testing.assert_allclose(marked.mean(0), [0.4, 0.7], atol=0.01)
+    page.get_by_role("radio", name="Benign").click()
+    settle(page)
+    page.get_by_role("button", name="Commit and reveal").click()
+    expect(page.get_by_text("At your mark the model's map has")).to_be_visible(timeout=60_000)
+    # After it nothing can be marked.
+    expect(page.get_by_role("button", name="Clear the mark")).to_have_count(0)
+
+
+def test_a_finger_draws(chromium: Browser, app: Served) -> None:
+    context = chromium.new_context(has_touch=True, viewport={"width": 480, "height": 900})
+    try:
+        page = context.new_page()
+        page.goto(f"{app.url}/teaching")
+        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+        begun(page)
+        box = canvas(page).bounding_box()
+        assert box is not None and box["width"] <= 480
+        session = context.new_cdp_session(page)
+        for kind, x, y in (
+            ("touchStart", 0.3, 0.3), ("touchMove", 0.6, 0.3), ("touchMove", 0.6, 0.6), ("touchMove", 0.3, 0.6),
+        ):  # fmt: skip
+            place = {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"], "id": 0}
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [place]})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        expect(page.get_by_text("An area is marked.")).to_be_visible()
+    finally:
+        context.close()
+
+
+@pytest.mark.parametrize("part", ["Read first", "How it works", "Where it fails"])
+def test_a_link_points_to_a_part(visit: Callable[..., Visit], part: str) -> None:
+    page = visit().page
+    page.goto(f"{page.url.rstrip('/')}/teaching?part={part.replace(' ', '+')}")
+    expect(page.get_by_role("radio", name=part)).to_be_checked(timeout=60_000)
+
+
+def pixels(page: Page) -> np.ndarray:
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    data = canvas(page).evaluate("canvas => canvas.toDataURL().split(',')[1]")
+    return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR_RGB)

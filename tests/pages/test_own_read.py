@@ -1,0 +1,110 @@
+"""Record my own read first: no answer before it, and what was recorded goes into the report unchanged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("DALA_SAMPLES", raising=False)
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    offered: dict[str, Any] = {}
+    button = st.delta_generator.DeltaGenerator.download_button
+
+    def keep(self: Any, label: str, data: Any, *rest: Any, **options: Any) -> Any:
+        offered[label] = data
+        return button(self, label, data, *rest, **options)
+
+    monkeypatch.setattr(st.delta_generator.DeltaGenerator, "download_button", keep)
+    return offered
+
+
+def opened(**query: str) -> AppTest:
+    at = AppTest.from_file(str(PAGE), default_timeout=120)
+    for name, value in {"plain": "true", **query}.items():
+        at.query_params[name] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
+def words(at: AppTest) -> str:
+    return "\n".join(str(one.value) for one in [*at.header, *at.markdown, *at.caption, *at.warning])
+
+
+def choose(at: AppTest, name: str) -> AppTest:
+    at.selectbox(key="example").set_value(f"drawn:{name}").run()
+    assert not at.exception
+    return at
+
+
+def person(files: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files["Numbers (JSON)"])["person"]
+    return found
+
+
+def test_the_answer_waits_for_the_own_read(files: dict[str, Any]) -> None:
+    at = choose(opened(**{"read-first": "true"}), "solid_sheets")
+    assert not at.header and not files
+    assert "malignant" not in words(at).lower()
+    (record,) = [one for one in at.button if one.label.startswith("Record it")]
+    assert record.disabled
+    (own,) = [one for one in at.segmented_control if one.label == "Your own read"]
+    (sure,) = [one for one in at.slider if one.label.startswith("How sure")]
+    sure.set_value(90)
+    own.set_value("benign").run()
+    (record,) = [one for one in at.button if one.label.startswith("Record it")]
+    record.click().run()
+    assert not at.exception
+    assert at.header and "Your own read, recorded before: **● benign, 90 % sure**." in words(at)
+    assert person(files) == {
+        "comment": "",
+        "read_first": {"call": "benign", "confidence": 0.9},
+        "own_read": "benign",
+        "agree": None,
+    }
+    # A second thought is a second thought.
+    (own,) = [one for one in at.segmented_control if one.label == "My own read"]
+    own.set_value("malignant").run()
+    assert person(files)["own_read"] == "malignant"
+    assert person(files)["read_first"] == {"call": "benign", "confidence": 0.9}
+    # The next picture is asked for again.
+    choose(at, "regular_ducts")
+    assert not at.header
+
+
+def test_not_sure_has_no_confidence(files: dict[str, Any]) -> None:
+    at = choose(opened(**{"read-first": "true"}), "mucin_pools")
+    at.segmented_control[0].set_value("not sure").run()
+    next(one for one in at.button if one.label.startswith("Record it")).click().run()
+    assert "recorded before: **not sure**" in words(at)
+    assert person(files)["read_first"] == {"call": "not sure", "confidence": None}
+
+
+def test_a_picture_whose_answer_was_seen_is_not_read_first(files: dict[str, Any]) -> None:
+    at = choose(opened(), "solid_sheets")
+    assert at.header
+    at.toggle(key="read-first").set_value(True).run()
+    assert not at.exception
+    assert at.header and "was shown before" in words(at)
+    assert person(files)["read_first"] is None
+
+
+def test_without_the_switch_nothing_is_asked(files: dict[str, Any]) -> None:
+    at = choose(opened(), "solid_sheets")
+    assert at.header and person(files)["read_first"] is None

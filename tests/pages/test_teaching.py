@@ -1,0 +1,195 @@
+"""The teaching page through Streamlit's own harness: a round of reading, the map taken apart, the changed picture."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from dala.nets.runtime import load_model
+from dala.opinion import second_opinion
+from dala.phantoms import draw
+from dala.teaching.unfold import unfold
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "teaching.py"
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("DALA_SAMPLES", raising=False)
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, Any]]:
+    """What the page offers for download, by its button's label."""
+    offered: dict[str, tuple[str, Any]] = {}
+    button = st.delta_generator.DeltaGenerator.download_button
+
+    def keep(self: Any, label: str, data: Any, file_name: str, *rest: Any, **options: Any) -> Any:
+        offered[label] = (file_name, data)
+        return button(self, label, data, file_name, *rest, **options)
+
+    monkeypatch.setattr(st.delta_generator.DeltaGenerator, "download_button", keep)
+    return offered
+
+
+def opened(part: str = "Read first") -> AppTest:
+    at = AppTest.from_file(str(PAGE), default_timeout=120).run()
+    assert not at.exception
+    if part != "Read first":
+        at.segmented_control(key="part").set_value(part).run()
+        assert not at.exception
+    return at
+
+
+def button(at: AppTest, label: str) -> Any:
+    (found,) = [one for one in at.button if one.label == label]
+    return found
+
+
+def words(at: AppTest) -> str:
+    return "\n".join(str(one.value) for one in [*at.markdown, *at.subheader, *at.caption, *at.info])
+
+
+def call(at: AppTest, answer: str, sure: int = 75) -> AppTest:
+    (control,) = [one for one in at.segmented_control if one.label == "Your call"]
+    (slider,) = [one for one in at.slider if one.label.startswith("How sure")]
+    slider.set_value(sure)
+    control.set_value(answer).run()
+    button(at, "Commit and reveal").click().run()
+    assert not at.exception
+    return at
+
+
+def test_a_round_is_read_revealed_and_scored(files: dict[str, tuple[str, Any]]) -> None:
+    at = opened()
+    at.segmented_control(key="reading-count").set_value(5)
+    at.run()
+    button(at, "Start reading").click().run()
+    for number in range(1, 6):
+        said = words(at)
+        assert f"Case {number} of 5" in said
+        # Nothing tells the answer before the call.
+        assert "model" not in said.lower() and "malignant" not in said.lower() and not at.get("imgs")
+        assert button(at, "Commit and reveal").disabled
+        call(at, "malignant", 50 + 5 * number)
+        said = words(at)
+        assert "The model:" in said and "it is not tissue and has no diagnosis" in said
+        button(at, "See the score" if number == 5 else "Next case").click().run()
+    name, table = files["All reads (CSV)"]
+    rows = list(csv.DictReader(StringIO(table)))
+    assert name == "reads.csv"
+    assert [row["confidence"] for row in rows] == ["0.55", "0.60", "0.65", "0.70", "0.75"]
+    right = sum(row["answer"] == "malignant" for row in rows)
+    (score,) = at.table
+    mine = score.value.iloc[0]
+    assert mine["Right"].startswith(f"{right} of 5 (")
+    assert mine["Sensitivity (malignant found)"].startswith(f"{right} of {right} (" if right else "undefined")
+    assert mine["Specificity (benign left alone)"].startswith(f"0 of {5 - right} (" if right < 5 else "undefined")
+    same = sum(row["model"] == "malignant" for row in rows)
+    assert f"agree** on {same} of 5" in words(at)
+    assert "All pictures are outside the model's competence" in words(at)
+    button(at, "Another round").click().run()
+    assert button(at, "Start reading")
+
+
+def test_a_round_may_end_early() -> None:
+    at = opened()
+    button(at, "Start reading").click().run()
+    call(at, "benign")
+    button(at, "Next case").click().run()
+    button(at, "End the round").click().run()
+    assert not at.exception
+    assert "1 cases read" in words(at)
+
+
+def test_pictures_of_a_folder_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for folder in ("benign", "malignant"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(draw("loose_stroma").pixels).save(tmp_path / folder / "one.png")
+    Image.fromarray(draw("loose_stroma").pixels).save(tmp_path / "unknown.png")
+    (tmp_path / "malignant" / "broken.png").write_bytes(b"no picture")
+    monkeypatch.setenv("DALA_SAMPLES", str(tmp_path))
+    at = opened()
+    assert "3 pictures of the samples folder have a known answer" in words(at)
+    button(at, "Start reading").click().run()
+    seen = 0
+    for _ in range(3):
+        if errors := [one.value for one in at.error]:
+            assert "broken" in errors[0] and "is left out" in errors[0]
+            button(at, "Go on").click().run()
+            continue
+        call(at, "benign")
+        seen += 1
+        button(
+            at, "See the score" if "See the score" in [one.label for one in at.button] else "Next case"
+        ).click().run()
+        assert not at.exception
+    assert seen == 2
+    assert "2 cases read" in words(at)
+
+
+def test_the_map_is_taken_apart_with_its_own_numbers() -> None:
+    at = opened("How it works")
+    opinion = second_opinion(encode(draw("solid_sheets").pixels), load_model())
+    steps = unfold(opinion, opinion.prediction.label)
+    rows = at.table[0].value
+    products = [float(text.strip("*")) for text in rows["Product (0.001)"]]
+    assert products[-1] == pytest.approx(1000 * steps.total.max(), abs=6e-4)
+    # With a pencil: the products above it, as they are shown, make the sum.
+    assert sum(products[:-1]) == pytest.approx(products[-1], abs=0.006)
+    assert [row for row in rows["Map"]][:8] == [str(channel.number) for channel in steps.strongest]
+    said = words(at)
+    assert "2,048 feature maps of 10 x 10 cells" in said
+    assert f"here {(steps.total < 0).sum()} of 100 cells" in said
+    at.segmented_control[1].set_value("benign" if steps.target == "malignant" else "malignant").run()
+    assert not at.exception
+    assert f"here {(steps.total > 0).sum()} of 100 cells" in words(at)
+
+
+def test_rules_are_compared_on_one_map() -> None:
+    at = opened("How it works")
+    sliders = [one for one in at.slider if one.key and one.key.startswith("rule-")]
+    assert len(sliders) == 5
+    at.slider(key="rule-fixed").set_value(0.9).run()
+    assert not at.exception
+
+
+def test_changes_are_followed_by_network_colours_and_gate() -> None:
+    at = opened("Where it fails")
+    rows = at.table[0].value
+    assert list(rows["As it came"]) == list(rows["Changed"])
+    assert "Nothing has moved." in words(at)
+    at.slider(key="disturb-blur").set_value(3.0).run()
+    at.slider(key="disturb-brightness").set_value(0.5).run()
+    assert not at.exception
+    rows = at.table[0].value
+    assert all(before != after for before, after in zip(rows["As it came"], rows["Changed"], strict=True))
+    button(at, "Put everything back").click().run()
+    assert "Nothing has moved." in words(at)
+    at.selectbox(key="disturb-sweep").set_value("jpeg").run()
+    assert not at.exception
+    assert "of these 11 pictures (open circles)" in words(at)
+
+
+def test_a_sample_that_cannot_be_read_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    monkeypatch.setenv("DALA_SAMPLES", str(tmp_path))
+    at = opened("Where it fails")
+    assert len(at.error) == 1
+
+
+def encode(pixels: np.ndarray) -> bytes:
+    from dala.explain.render import encode_png
+
+    return encode_png(pixels)
