@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from dala.explain.render import dt_overlay, encode_png
+from dala.explain.render import dt_overlay
 from dala.explain.threshold import RULES, threshold
 from dala.nets.colour_only import ColourOnly, load_colour_only
 from dala.nets.runtime import Model, look
@@ -18,7 +18,7 @@ from dala.opinion import Opinion, opinion_of
 from dala.teaching.disturb import NEUTRAL, SLIDERS, Slider, as_patch, disturbed, levels
 from dala.teaching.unfold import unfold
 from pages._lesson_picture import lesson_opinion
-from pages._shared import OUTSIDE, SHAPES, percent, plain
+from pages._shared import OUTSIDE, SHAPES, inline, percent, plain
 
 NETWORK, COLOUR = "#0072B2", "#D55E00"
 KEY = "disturb-"
@@ -88,10 +88,9 @@ def experiment(view: np.ndarray, frame: tuple[int, int], model: Model, colours: 
         first, second = st.columns(2, gap="small")
         for place, opinion, name in ((first, before, "As it came"), (second, after, "Changed")):
             place.image(
-                encode_png(mapped(opinion, target, frame)),
+                inline(mapped(opinion, target, frame)),
                 caption=f"{name}: what the network sees, DT Grad-CAM towards {target}",
                 width="stretch",
-                output_format="PNG",
             )
         st.table(answers(before, after, view, changed, colours), hide_index=True)
         st.markdown(verdict_on(before, after))

@@ -32,7 +32,7 @@ from dala.teaching.reading import (
 )
 from pages._examples import opinion_of, samples
 from pages._marker import Shown, mark, outlines_of
-from pages._shared import OUTSIDE, SHAPES, known_group, percent, plain
+from pages._shared import OUTSIDE, SHAPES, inline, known_group, percent, plain
 
 COUNTS = (5, 10, 20)
 DRAWINGS, FILES = "Drawn cases", "Pictures of the samples folder"
@@ -232,20 +232,18 @@ def show_answer(going: Round, case: Case, opinion: Opinion, phantom: Phantom | N
     row = st.container(horizontal=True, gap="small")
     gradcam, dt = row.container(width="stretch").columns(2, gap="small")
     gradcam.image(
-        encode_png(with_mark(explanation.panels.gradcam, read.mark)),
+        inline(with_mark(explanation.panels.gradcam, read.mark)),
         caption=f"Grad-CAM towards {target}",
         width="stretch",
-        output_format="PNG",
     )
     dt.image(
-        encode_png(with_mark(explanation.panels.dt, read.mark)),
+        inline(with_mark(explanation.panels.dt, read.mark)),
         caption="DT Grad-CAM: above the threshold",
         width="stretch",
-        output_format="PNG",
     )
     # A width for the image itself would make Streamlit scale it down on the server.
     bar = row.container(width=BAR_WIDTH)
-    bar.image(encode_png(explanation.panels.bar), width="stretch", output_format="PNG")
+    bar.image(inline(explanation.panels.bar), width="stretch")
 
 
 def with_mark(panel: np.ndarray, where: Mark) -> np.ndarray:

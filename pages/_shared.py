@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 from streamlit.runtime.pages_manager import PagesManager
 
 from dala.data import DataError, breakhis, mini_ddsm
+from dala.explain.render import encode_png
 from dala.intake.gate import HISTOLOGY, MAMMOGRAM
 from dala.nets import runtime
 from dala.nets.runtime import Model
@@ -71,3 +75,12 @@ def plain(text: str) -> str:
 def percent(probability: float) -> str:
     """Never 100 %: rounding must not make a model certain."""
     return "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+
+
+def inline(pixels: NDArray[np.uint8]) -> str:
+    """A picture (H, W, 3) uint8 as an address that holds it, lossless.
+
+    For pictures that change quickly: one that the server keeps can be gone, with the run that showed it, before the
+    browser asks for it.
+    """
+    return "data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode()
