@@ -11,6 +11,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from tests.pages.conftest import Files
+
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 
 
@@ -19,19 +21,6 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("DALA_SAMPLES", raising=False)
     yield
     st.cache_resource.clear()
-
-
-@pytest.fixture
-def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    offered: dict[str, Any] = {}
-    button = st.delta_generator.DeltaGenerator.download_button
-
-    def keep(self: Any, label: str, data: Any, *rest: Any, **options: Any) -> Any:
-        offered[label] = data
-        return button(self, label, data, *rest, **options)
-
-    monkeypatch.setattr(st.delta_generator.DeltaGenerator, "download_button", keep)
-    return offered
 
 
 def opened(**query: str) -> AppTest:
@@ -53,12 +42,12 @@ def choose(at: AppTest, name: str) -> AppTest:
     return at
 
 
-def person(files: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(files["Numbers (JSON)"])["person"]
+def person(files: Files) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files["Numbers (JSON)"][1])["person"]
     return found
 
 
-def test_the_answer_waits_for_the_own_read(files: dict[str, Any]) -> None:
+def test_the_answer_waits_for_the_own_read(files: Files) -> None:
     at = choose(opened(**{"read-first": "true"}), "solid_sheets")
     assert not at.header and not files
     assert "malignant" not in words(at).lower()
@@ -88,7 +77,7 @@ def test_the_answer_waits_for_the_own_read(files: dict[str, Any]) -> None:
     assert not at.header
 
 
-def test_not_sure_has_no_confidence(files: dict[str, Any]) -> None:
+def test_not_sure_has_no_confidence(files: Files) -> None:
     at = choose(opened(**{"read-first": "true"}), "mucin_pools")
     at.segmented_control[0].set_value("not sure").run()
     next(one for one in at.button if one.label.startswith("Record it")).click().run()
@@ -96,7 +85,7 @@ def test_not_sure_has_no_confidence(files: dict[str, Any]) -> None:
     assert person(files)["read_first"] == {"call": "not sure", "confidence": None}
 
 
-def test_a_picture_whose_answer_was_seen_is_not_read_first(files: dict[str, Any]) -> None:
+def test_a_picture_whose_answer_was_seen_is_not_read_first(files: Files) -> None:
     at = choose(opened(), "solid_sheets")
     assert at.header
     at.toggle(key="read-first").set_value(True).run()
@@ -105,6 +94,6 @@ def test_a_picture_whose_answer_was_seen_is_not_read_first(files: dict[str, Any]
     assert person(files)["read_first"] is None
 
 
-def test_without_the_switch_nothing_is_asked(files: dict[str, Any]) -> None:
+def test_without_the_switch_nothing_is_asked(files: Files) -> None:
     at = choose(opened(), "solid_sheets")
     assert at.header and person(files)["read_first"] is None

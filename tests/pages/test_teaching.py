@@ -18,6 +18,7 @@ from dala.nets.runtime import load_model
 from dala.opinion import second_opinion
 from dala.phantoms import draw
 from dala.teaching.unfold import unfold
+from tests.pages.conftest import Files
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "teaching.py"
 
@@ -27,20 +28,6 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("DALA_SAMPLES", raising=False)
     yield
     st.cache_resource.clear()
-
-
-@pytest.fixture
-def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, Any]]:
-    """What the page offers for download, by its button's label."""
-    offered: dict[str, tuple[str, Any]] = {}
-    button = st.delta_generator.DeltaGenerator.download_button
-
-    def keep(self: Any, label: str, data: Any, file_name: str, *rest: Any, **options: Any) -> Any:
-        offered[label] = (file_name, data)
-        return button(self, label, data, file_name, *rest, **options)
-
-    monkeypatch.setattr(st.delta_generator.DeltaGenerator, "download_button", keep)
-    return offered
 
 
 def opened(part: str = "Read first") -> AppTest:
@@ -71,7 +58,7 @@ def call(at: AppTest, answer: str, sure: int = 75) -> AppTest:
     return at
 
 
-def test_a_round_is_read_revealed_and_scored(files: dict[str, tuple[str, Any]]) -> None:
+def test_a_round_is_read_revealed_and_scored(files: Files) -> None:
     at = opened()
     at.segmented_control(key="reading-count").set_value(5)
     at.run()
