@@ -106,9 +106,9 @@ def show_start() -> None:
     if source == DRAWINGS:
         st.caption(
             "Schematic H&E made by code, a new field every time. The answer is how it was drawn: it is not tissue and "
-            "has no diagnosis, and every drawing is outside the model's competence. For real cases let the environment "
-            "variable DALA_SAMPLES name a folder of pictures with BreakHis names, or with subfolders called benign and "
-            "malignant."
+            "has no diagnosis, and nearly every drawing is outside the model's competence. For real cases let the "
+            "environment variable DALA_SAMPLES name a folder of pictures with BreakHis names, or with subfolders "
+            "called benign and malignant."
         )
     else:
         st.caption(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
@@ -20,7 +21,18 @@ from dala.nets.weights import SERVED, WeightsError
 OUTSIDE = "Outside the model's competence"
 SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that colour is never the only sign
 NOT_SURE = "◆ Not sure"
-HANDED = "handed"  # in the session: name and bytes of a picture that another page opens in the first one
+HANDED = "handed"  # in the session: the `Handed` picture that the first page is about
+DROPPED = "dropped"  # in the session: files that were dropped on the first page and are for the batch
+BATCH_PAGE = "pages/batch.py"
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A picture's file that the first page shows, and where it comes from, in words for the user."""
+
+    name: str
+    data: bytes
+    origin: str = "Your picture"
 
 
 def shared_model(name: str = SERVED[HISTOLOGY]) -> Model:

@@ -30,10 +30,12 @@ from dala.nets.weights import SERVED
 from dala.opinion import model_for
 from pages._own_read import note_answer_seen
 from pages._shared import (
+    DROPPED,
     HANDED,
     NOT_SURE,
     OUTSIDE,
     SHAPES,
+    Handed,
     known_group,
     model_or_stop,
     plain,
@@ -53,6 +55,7 @@ ROW_HEIGHT, TABLE_HEIGHT, PREVIEW_WIDTH = 72, 560, 96
 
 def start(items: list[Item], model: Model) -> None:
     stop()
+    st.session_state.pop(DROPPED, None)
     st.session_state[RUN] = Run(items, model, by_modality)
     st.session_state.pop(OVERLAYS, None)
     st.session_state.pop("batch-filter", None)
@@ -77,7 +80,10 @@ def choose(model: Model, working: bool) -> None:
         max_upload_size=LARGEST_MB,
         key="batch-upload",
     )
-    items = list(members(Upload(file.name, file) for file in files))
+    waiting = [] if files else st.session_state.get(DROPPED, [])
+    items = list(members(Upload(file.name, file) for file in files or waiting))
+    if waiting:
+        st.info(f"{counted(len(items))} from the first page, to be judged in place of the ones below.")
     what = f"Judge {counted(len(items))}" if items else "Judge the pictures"
     st.button(what, type="primary", disabled=working or not items, on_click=start, args=(items, model))
 
@@ -254,8 +260,9 @@ def show_chosen(run: Run, place: int, positive: str) -> None:
         except IntakeError as error:
             st.error(plain(str(error)))
             return
+        assert isinstance(data, bytes)  # of an upload, never a file of the server's
         note_answer_seen(result.record["sha256"])  # in the table
-        st.session_state[HANDED] = (item.name, data)
+        st.session_state[HANDED] = Handed(item.name, data, "From the batch")
         st.switch_page("pages/second_opinion.py")
 
 
@@ -311,6 +318,8 @@ def show_downloads(run: Run, model: Model) -> None:
 require_frame()
 model = model_or_stop()
 
+if DROPPED in st.session_state and RUN not in st.session_state:
+    start(list(members(Upload(file.name, file) for file in st.session_state[DROPPED])), model)
 run: Run | None = st.session_state.get(RUN)
 working = run is not None and not run.done
 choose(model, working)

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import math
-import os
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dala.explain.render import COLOUR_MAPS, encode_png
 from dala.explain.threshold import RULES, Regions
-from dala.films import FILMS
 from dala.intake.gate import MAMMOGRAM
-from dala.intake.image import ACCEPTED, IntakeError
+from dala.intake.image import IntakeError
 from dala.nets.runtime import Model, Prediction
 from dala.opinion import Explanation, Opinion, explain
-from dala.phantoms import PHANTOMS
 from pages import _viewer
-from pages._examples import (
-    DRAWN,
-    FILE,
-    NONE,
-    drawn_title,
-    phantom,
-    phantom_png,
-    sample_bytes,
-    samples,
-    thumbnail_png,
-    title,
-)
+from pages._choice import choose_picture, show_gallery
 from pages._inquiry import show_effect, show_steadiness, steadied_if_wanted
 from pages._modality import opinion_by_modality, show_worth
-from pages._own_read import answer_may_be_shown, note_answer_seen, offer_first_read, show_first_read
+from pages._own_read import answer_may_be_shown, note_answer_seen, show_first_read
 from pages._report import show_report
 from pages._shared import (
-    HANDED,
     NOT_SURE,
     OUTSIDE,
     SHAPES,
@@ -46,93 +31,13 @@ from pages._shared import (
 )
 from pages._viewer import COLOUR_LIMITS, OPACITY, Settings, ViewerError, identity, remember, settings_for
 
-LARGEST_MB = 64  # a camera field of 2048 x 1536 pixels, uncompressed at 16 bit, takes 19
 CLOSE_TO_EVEN = 0.65
-BAR_WIDTH, THUMBNAIL_WIDTH, REFUSED_WIDTH = 110, 146, 420
+BAR_WIDTH, REFUSED_WIDTH = 110, 420
 DT_CAPTION = "DT Grad-CAM: above the threshold"
 AREA, EVIDENCE = "Area (% of the picture)", "Evidence (% of the positive)"
 ERROR = "expected_calibration_error"
-EXAMPLES = (*PHANTOMS, *FILMS)
 HISTOLOGY_CHECKED = "Focus, tissue, brightness and stain are checked."
 FILM_CHECKED = "Colour, brightness, contrast and smoothness are checked."
-
-
-# Whichever was chosen last is shown: a new upload puts the example back, an example empties the uploader.
-def forget_example() -> None:
-    st.session_state["example"] = NONE
-    forget_handed()
-
-
-def forget_upload() -> None:
-    st.session_state["uploads"] = st.session_state.get("uploads", 0) + 1
-    forget_handed()
-
-
-def forget_handed() -> None:
-    st.session_state.pop(HANDED, None)
-
-
-def choose_example(key: str) -> None:
-    st.session_state["example"] = key
-    forget_upload()
-
-
-def choose_picture() -> tuple[bytes, str, str | None] | None:
-    """The bytes of the chosen picture, its name, and what must be said of it if it is drawn. May raise OSError."""
-    files = samples()
-    upload_column, example_column = st.columns([3, 2], gap="medium")
-    upload = upload_column.file_uploader(
-        "Drop an H&E breast patch or a mammogram here to get a second opinion, or choose an example.",
-        # No list of types: a DICOM file often has no suffix, or a number for one. Its content tells what a file is.
-        help=f"{ACCEPTED} are accepted, whatever the file is called.",
-        max_upload_size=LARGEST_MB,
-        key=f"upload-{st.session_state.get('uploads', 0)}",
-        on_change=forget_example,
-    )
-    example = example_column.selectbox(
-        "Examples",
-        [NONE, *(DRAWN + name for name in EXAMPLES), *(FILE + name for name in files)],
-        format_func=title,
-        key="example",
-        on_change=forget_upload,
-        help="Drawn examples are made by code: schematic H&E and a schematic film, neither tissue nor a radiograph. "
-        "Pictures from a folder of yours are listed here too if the environment variable DALA_SAMPLES names that "
-        "folder.",
-    )
-    offer_first_read(example_column)
-    if os.environ.get("DALA_SAMPLES") and not files:
-        example_column.caption("The folder that DALA_SAMPLES names holds no pictures.")
-    if upload is not None:
-        return upload.getvalue(), upload.name, None
-    if example.startswith(DRAWN):
-        name = example.removeprefix(DRAWN)
-        return phantom_png(name), f"{name}.png", phantom(name).description
-    if example == NONE and HANDED in st.session_state:
-        name, data = st.session_state[HANDED]
-        row = st.container(horizontal=True, vertical_alignment="center")
-        row.markdown(f"From the batch: **{plain(name)}**", width="content")
-        row.button("Put it away", on_click=forget_handed, type="tertiary")
-        return data, name, None
-    if example.startswith(FILE):
-        path = files[example.removeprefix(FILE)]
-        return sample_bytes(path), path.name, None
-    return None
-
-
-def show_gallery() -> None:
-    """The drawn examples of the empty page, each a thumbnail with its button."""
-    st.caption(
-        "Drawn examples: schematic H&E and a schematic mammogram made by code. They are not tissue and have no "
-        "diagnosis."
-    )
-    row = st.container(horizontal=True)
-    for name in EXAMPLES:
-        key = DRAWN + name
-        place = row.container(width=THUMBNAIL_WIDTH, gap="xsmall")
-        place.image(thumbnail_png(name), width="stretch", output_format="PNG")
-        place.button(
-            drawn_title(key).capitalize(), key=f"choose-{name}", on_click=choose_example, args=(key,), width="stretch"
-        )
 
 
 def show_refusal(opinion: Opinion) -> bool:

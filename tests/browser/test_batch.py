@@ -80,3 +80,26 @@ def test_cancel_stops_and_keeps(visit: Callable[..., Visit], tmp_path: Path) -> 
     expect(page.get_by_text("of 60 pictures were judged.")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("button", name="All as CSV")).to_be_visible(timeout=60_000)
     settle(page)
+
+
+def test_several_files_dropped_on_the_first_page_are_a_batch(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    paths = [tmp_path / "one.png", tmp_path / "two.png"]
+    for number, path in enumerate(paths):
+        path.write_bytes(encode_png(draw(PHANTOMS[number], seed=6).pixels))
+    visited = visit()
+    page = visited.page
+    page.get_by_text("Drop an H&E breast patch").wait_for(timeout=60_000)
+    settle(page)
+    page.locator("input[type=file]").set_input_files(paths)
+    expect(page.get_by_role("button", name="All as CSV")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("All 2")).to_be_visible()
+    # One more, alone, is the first page's.
+    page.get_by_role("link", name="Second opinion").click()
+    page.get_by_text("Drop an H&E breast patch").wait_for(timeout=60_000)
+    settle(page)
+    for path in paths:
+        page.locator("input[type=file]").set_input_files(path)
+        expect(page.get_by_text(f"Your picture: {path.name}")).to_be_visible(timeout=60_000)
+        settle(page)
+    expect(page.get_by_text("Your picture: one.png")).to_have_count(0)
+    assert visited.complaints == []

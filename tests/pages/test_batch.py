@@ -17,6 +17,7 @@ from dala.batch import Run
 from dala.explain.render import encode_png
 from dala.nets import runtime, weights
 from dala.phantoms import PHANTOMS, draw
+from pages._shared import Handed
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "batch.py"
 PICTURE = encode_png(draw(PHANTOMS[0]).pixels)
@@ -152,7 +153,7 @@ def test_pictures_of_known_patients_are_said(page: AppTest, monkeypatch: pytest.
 
 def test_the_first_page_opens_what_is_handed_over() -> None:
     first = AppTest.from_file(str(PAGE.with_name("second_opinion.py")), default_timeout=60)
-    first.session_state["handed"] = ("many.zip/a*b.png", PICTURE)
+    first.session_state["handed"] = Handed("many.zip/a*b.png", PICTURE, "From the batch")
     first.run()
     assert not first.exception
     assert first.header[0].value
@@ -164,12 +165,44 @@ def test_the_first_page_opens_what_is_handed_over() -> None:
 
 def test_an_upload_takes_the_place_of_what_was_handed_over() -> None:
     first = AppTest.from_file(str(PAGE.with_name("second_opinion.py")), default_timeout=60)
-    first.session_state["handed"] = ("a.png", PICTURE)
+    first.session_state["handed"] = Handed("a.png", PICTURE, "From the batch")
     first.run()
     first.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
     assert not any("From the batch" in one.value for one in first.markdown)
     first.selectbox(key="example").set_value("none").run()
     assert not first.header
+
+
+def test_files_dropped_on_the_first_page_are_judged_at_once() -> None:
+    page = AppTest.from_file(str(PAGE), default_timeout=60)
+    page.session_state["dropped"] = [named("a.png", PICTURE), named("two.zip", zipped({"b.png": b"", "c.png": b""}))]
+    page.run()
+    assert not page.exception
+    finished(page)
+    assert [result.record["file"] for result in run_of(page).results] == ["a.png", "two.zip/b.png", "two.zip/c.png"]
+    assert "dropped" not in page.session_state
+
+
+def test_files_dropped_on_the_first_page_do_not_end_another_batch() -> None:
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    uploaded(page, ("a.png", PICTURE))
+    button(page, "Judge 1 picture").click().run()
+    finished(page)
+    uploaded(page)
+    page.session_state["dropped"] = [named("b.png", PICTURE), named("c.png", PICTURE)]
+    page.run()
+    assert page.info[0].value == "2 pictures from the first page, to be judged in place of the ones below."
+    assert [result.record["file"] for result in run_of(page).results] == ["a.png"]
+    button(page, "Judge 2 pictures").click().run()
+    finished(page)
+    assert [result.record["file"] for result in run_of(page).results] == ["b.png", "c.png"]
+    assert not page.info
+
+
+def named(name: str, data: bytes) -> io.BytesIO:
+    file = io.BytesIO(data)
+    file.name = name
+    return file
 
 
 def test_missing_weights_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

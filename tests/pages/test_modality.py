@@ -45,7 +45,7 @@ def page() -> AppTest:
 
 
 def upload(page: AppTest, name: str, data: bytes) -> AppTest:
-    page.file_uploader[0].set_value((name, data, "application/octet-stream"))
+    page.file_uploader[0].set_value([(name, data, "application/octet-stream")])
     page.run()
     assert not page.exception
     return page

@@ -80,7 +80,7 @@ def page() -> AppTest:
 
 
 def upload(page: AppTest, name: str, data: bytes, kind: str = "image/png") -> AppTest:
-    page.file_uploader[0].set_value((name, data, kind))
+    page.file_uploader[0].set_value([(name, data, kind)])
     page.run()
     assert not page.exception
     return page
@@ -406,9 +406,13 @@ def test_what_was_chosen_last_is_shown(page: AppTest) -> None:
     upload(page, "patch.png", picture(10))
     assert not page.warning
     assert page.selectbox(key="example").value == "none"
+    assert "Your picture: **patch.png**" in text(page)
+    assert not page.file_uploader[0].value  # empty again: the next file does not join this one
+    upload(page, "second.png", picture(11))
+    assert "Your picture: **second.png**" in text(page) and "patch.png" not in text(page)
     page.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
     assert page.warning
-    assert page.file_uploader[0].value is None
+    assert "second.png" not in text(page)
 
 
 @pytest.fixture
