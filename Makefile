@@ -9,7 +9,7 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check
 .PHONY: run test
 
 run: $(VENV)/.runtime
-	$(BIN)/streamlit run app.py --server.port $(PORT)
+	MALLOC_ARENA_MAX=2 $(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -32,6 +32,7 @@ from dala.explain.threshold import RULES, threshold
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.weights import load_weights
 
+REST = 0.1  # s
 SIDE = 320  # what the shipped weights are shown
 
 
@@ -63,12 +64,17 @@ def torch_cam(net: DALAResNet50, x: Tensor) -> np.ndarray:
 
 
 def milliseconds(programs: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Median over the runs of every program, taking turns, after one round to warm up."""
+    """Median over the runs of every program, taking turns, after one round to warm up.
+
+    With a rest before each: torch's threads go on spinning for some milliseconds after their work, on the cores of
+    whoever comes next.
+    """
     times: dict[str, list[float]] = {name: [] for name in programs}
     order = list(programs)
     for turn in range(runs + 1):
         random.Random(turn).shuffle(order)
         for name in order:
+            time.sleep(REST)
             start = time.perf_counter()
             programs[name]()
             if turn:

@@ -154,7 +154,10 @@ def main() -> None:
     pictures = list(islice(taken, options.users * EACH))
     others = busy_with_other_work()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(PORT)]
-    served = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    surroundings = os.environ | {"MALLOC_ARENA_MAX": "2"}  # as `make run`
+    served = subprocess.Popen(
+        command, cwd=ROOT, env=surroundings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     try:
         while True:
             try:

@@ -3,8 +3,8 @@
     PYTHONPATH=. python benchmarks/localisation.py --data DIR [--score-cam N]
 
 DIR holds `camelyon_tiles` and `bach_part_b`, pictures NAME.jpg beside NAME_mask.png (0: unmarked). About 6 minutes on
-two cores without ScoreCAM, which takes some minutes a picture and is run on the first N of each set. Writes
-evidence/localisation_breakhis.json.
+two cores without ScoreCAM, which takes some two minutes a picture more and is run on N of each set, evenly spread; its
+maps are kept (`--runs`), so that a stopped run goes on. Writes evidence/localisation_breakhis.json.
 
 Every map is the shipped network's, towards malignant, whatever the verdict, brought to 320 x 320 (the network's input)
 and compared with the mask there. pytorch-grad-cam's methods are used as it documents them. Beside them stand maps that
@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from methods import library_maps, trainable
+from methods import SCORE_CAM, Scoring, library_maps, spread, trainable
 from PIL import Image
 from tqdm import tqdm
 
@@ -126,8 +126,8 @@ def interval(values: list[float], parents: np.ndarray) -> dict:
     return mean_shift(np.array(values, dtype=float), parents)
 
 
-def scored(name: str, found: list[Case], net, card, score_cam: int) -> dict:
-    ready = trainable(net)
+def scored(name: str, found: list[Case], net, card, score_cam: int, scoring: Scoring) -> dict:
+    ready, slow = trainable(net), spread(len(found), score_cam)
     maps: list[dict[str, np.ndarray]] = []
     masks, malignant = [], []
     for number, case in enumerate(tqdm(found, desc=name)):
@@ -136,12 +136,14 @@ def scored(name: str, found: list[Case], net, card, score_cam: int) -> dict:
         with torch.no_grad():
             malignant.append(bool(net(x)[0].argmax() == 1))
         maps.append(
-            own_maps(net, x) | library_maps(ready, x, TARGETS[0], number < score_cam) | plain_maps(seen[0], number)
+            own_maps(net, x)
+            | library_maps(ready, x, TARGETS[0], scoring if number in slow else None)
+            | plain_maps(seen[0], number)
         )
         shrunk = cv2.resize(case.mask.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         masks.append(shrunk >= 0.5)
     parents = np.array([case.parent for case in found])
-    methods = {}
+    methods: dict[str, dict] = {}
     for method in dict.fromkeys(key for one in maps for key in one):
         here = [n for n, one in enumerate(maps) if method in one]
         fields = [maps[n][method] for n in here]
@@ -155,6 +157,15 @@ def scored(name: str, found: list[Case], net, card, score_cam: int) -> dict:
             ),
             "rules": {} if method not in ("gradcam", "fine", "steady", "stain") else rules(fields, masks, parents),
         }
+    if SCORE_CAM in methods:
+        # Of a part of the pictures: beside it what Grad-CAM has on these, and the difference picture by picture.
+        here = [n for n, one in enumerate(maps) if SCORE_CAM in one]
+        theirs, ours = (
+            np.array([area_under_precision_recall(maps[n][name], masks[n]) for n in here])
+            for name in (SCORE_CAM, "gradcam")
+        )
+        methods[SCORE_CAM]["gradcam_on_the_same"] = interval(ours.tolist(), parents[here])
+        methods[SCORE_CAM]["more_than_gradcam"] = interval((theirs - ours).tolist(), parents[here])
     return {
         "pictures": len(found),
         "parents": len(set(parents)),
@@ -211,6 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--score-cam", type=int, default=0, metavar="N")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--evidence", type=Path, default=Path("evidence") / "localisation_breakhis.json")
     options = parser.parse_args()
     model = load_model()
@@ -223,12 +235,14 @@ def main() -> None:
         "protocol": "raw signed maps of the shipped weights towards malignant against masks at 320 x 320; "
         f"pictures whose mask covers {COVER[0]:.0%} to {COVER[1]:.0%}; a rule's parameter is chosen on every second "
         "picture and scored on the others; 95 % intervals: bootstrap over the pictures that crops were cut from",
-        "command": COMMAND,
+        "command": COMMAND + (f" --score-cam {options.score_cam}" if options.score_cam else ""),
+        "score_cam_on": [model.runs_on.name] if options.score_cam else [],
         "weights_sha256": model.card.fields["sha256"],
         "sets": {},
     }
+    scoring = Scoring(model.runs_on, options.runs / f"score-cam-{model.card.fields['sha256'][:8]}")
     for name, make in sets.items():
-        record["sets"][name] = scored(name, make(), model.net, model.card, options.score_cam)
+        record["sets"][name] = scored(name, make(), model.net, model.card, options.score_cam, scoring)
         write_json(options.evidence, record)
         for method, row in record["sets"][name]["methods"].items():
             shown = (

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dala.films import FILMS
 from dala.intake.image import ACCEPTED
@@ -38,12 +41,21 @@ def take_files() -> None:
     """Keep what was dropped and empty the uploader: the next file takes the place of this one, it does not join it."""
     files = st.session_state[uploader_key()]
     st.session_state["uploads"] = st.session_state.get("uploads", 0) + 1
+    give_back(files)
     st.session_state["example"] = NONE
     put_away()
     if len(files) > 1 or any(file.name.lower().endswith(".zip") for file in files):
         st.session_state[DROPPED] = files
     elif files:
         st.session_state[HANDED] = Handed(files[0].name, files[0].getvalue())
+
+
+def give_back(files: list[UploadedFile]) -> None:
+    """Let the server forget its copies. It would keep those of an uploader that is no more until the session ends."""
+    context = get_script_run_ctx()
+    if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        for file in files:
+            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
 
 
 def put_away() -> None:

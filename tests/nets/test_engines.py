@@ -19,6 +19,7 @@ from dala.nets import engines
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.engines import (
     GRAPH,
+    IDLE_REQUESTS,
     MANIFEST,
     Bias32,
     EngineError,
@@ -95,6 +96,34 @@ def test_threads_share_an_engine(exact: OpenVINOEngine, x: torch.Tensor) -> None
     for number, answer in enumerate(together):
         torch.testing.assert_close(answer, alone[number % 3], rtol=0, atol=0)
     assert len({answer.data_ptr() for answer in together}) == 24  # nobody holds a buffer that the next call overwrites
+
+
+def test_requests_work_again_and_remember_nothing(net: DALAResNet50, x: torch.Tensor) -> None:
+    engine = choose_engine(net, None, "openvino-f32")
+    assert isinstance(engine, OpenVINOEngine)
+    first = engine.trunk(x[:1])
+    (request,) = engine.idle["front"]
+    many = torch.randn(5, 3, 96, 64, generator=torch.Generator().manual_seed(2))
+    close(engine.trunk(many), net.trunk(many), 1e-4)  # another size, and a batch whose buffers are too large to keep
+    assert not engine.idle["front"] and not engine.idle["back"]
+    other = engine.trunk(x[1:2, :, :32])
+    again = engine.trunk(x[:1])
+    torch.testing.assert_close(again, first, rtol=0, atol=0)
+    assert first.data_ptr() != again.data_ptr()
+    torch.testing.assert_close(other, engine.trunk(x[1:2, :, :32]), rtol=0, atol=0)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: engine.trunk(x[:1]), range(32)))
+    assert 1 <= len(engine.idle["front"]) <= IDLE_REQUESTS
+    assert request not in engine.idle["front"]
+
+
+def test_a_request_that_failed_is_not_used_again(net: DALAResNet50, x: torch.Tensor) -> None:
+    engine = choose_engine(net, None, "openvino-f32")
+    assert isinstance(engine, OpenVINOEngine)
+    with pytest.raises(RuntimeError):
+        engine.trunk(torch.zeros(1, 4, 64, 64))
+    assert not engine.idle["front"]
+    close(engine.trunk(x), net.trunk(x), 1e-4)
 
 
 def test_conversion_is_found_again(

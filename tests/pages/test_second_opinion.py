@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.testing.v1 import AppTest
 from torch import Tensor
 
@@ -413,6 +414,22 @@ def test_what_was_chosen_last_is_shown(page: AppTest) -> None:
     page.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
     assert page.warning
     assert "second.png" not in text(page)
+
+
+def test_the_server_forgets_what_was_dropped(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit would keep every file of a session: the uploader that had it is gone, and nobody else removes it."""
+    forgotten = []
+    remove = MemoryUploadedFileManager.remove_file
+
+    def noted(self: MemoryUploadedFileManager, session: str, file: str) -> None:
+        forgotten.append((session, file))
+        remove(self, session, file)
+
+    monkeypatch.setattr(MemoryUploadedFileManager, "remove_file", noted)
+    upload(page, "patch.png", picture(10))
+    upload(page, "second.png", picture(11))
+    assert len(set(forgotten)) == len(forgotten) == 2
+    assert page.header, "the page has its own copy"
 
 
 @pytest.fixture
