@@ -7,7 +7,8 @@ pictures of patients that it has not seen. About 15 minutes on two cores, and tw
 pictures whose ScoreCAM is wanted; what is done is kept. Writes evidence/faithfulness_breakhis_200x.json.
 
 Every map is of the network's own call (towards malignant where it says so, else towards benign), on a grid of 10 x 10
-cells (fine and steady maps: 20 x 20). pytorch-grad-cam's maps are averaged over the cells that they were enlarged from.
+cells. pytorch-grad-cam's maps are averaged over the cells that they were enlarged from. The finer maps, which have 20 x
+20, are measured on their own grid beside a random order of such cells, and averaged to 10 x 10 beside the others.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from dala.explain.gradcam import signed_maps
 from dala.explain.stability import fine_maps, steady_maps
 from dala.nets.calibration import softmax
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.nets.engines import choose_engine
+from dala.nets.engines import Engine, choose_engine
 from dala.nets.runtime import network_input
 from dala.training.evaluate import described, kept_networks, write_json
 from dala.training.fit import reduced_precision
@@ -42,6 +43,13 @@ from dala.training.recipe import SIZE, Recipe
 from dala.training.robustness import FOLDS, mean_shift, sample
 
 CPU = torch.device("cpu")
+# The library's Grad-CAM and HiResCAM are in the same order as ours, but for negative values.
+LIBRARY = (*(f"pytorch-grad-cam {name}" for name in ("GradCAM++", "LayerCAM", "EigenCAM")), SCORE_CAM)
+NAMES = {
+    "gradcam", "gradcam_inverted", "fine", "steady", "fine_averaged", "steady_averaged", "random", "random_fine",
+    *LIBRARY[:-1],
+}  # fmt: skip
+FINER = ("fine", "steady", "random_fine")
 COMMAND = "PYTHONPATH=. python benchmarks/faithfulness.py --data ROOT"
 
 
@@ -60,39 +68,56 @@ def call_of(net: DALAResNet50, view: np.ndarray, enlarged: int):
     return judge, called, torch.tensor([-1.0, 1.0]) * (1 if called == 1 else -1)
 
 
-def areas(view: np.ndarray, maps: dict[str, np.ndarray], judge, called: int, steps: int, seed: int) -> dict:
+def areas(
+    view: np.ndarray, maps: dict[str, np.ndarray], judge, called: int, options: argparse.Namespace, seed: int
+) -> dict:
     """Areas under deletion and insertion of every map, by baseline."""
     found: dict = {}
     for baseline in BASELINES:
         found[baseline] = {}
         for name, values in maps.items():
-            curves = ordered_curves(view, values, judge, called, baseline, steps, seed=seed)
+            curves = ordered_curves(view, values, judge, called, baseline, options.steps, seed=seed)
             found[baseline][name] = [curves.deletion_area, curves.insertion_area]
     return found
 
 
-def lines_of(kept: Path) -> list[dict]:
-    return [json.loads(line) for line in kept.read_text().splitlines()] if kept.is_file() else []
+def merged(kept: Path) -> dict[str, dict]:
+    """What was kept of each picture, in one row; a later line adds to the ones before."""
+    rows: dict[str, dict] = {}
+    for line in kept.read_text().splitlines() if kept.is_file() else ():
+        new = json.loads(line)
+        row = rows.setdefault(new["picture"], {"areas": {}})
+        for baseline, of_method in new.pop("areas").items():
+            row["areas"].setdefault(baseline, {}).update(of_method)
+        row.update(new)
+    return rows
 
 
-def maps_of(net: DALAResNet50, x: torch.Tensor, target: torch.Tensor, number: int) -> dict[str, np.ndarray]:
+def maps_of(
+    net: DALAResNet50, x: torch.Tensor, target: torch.Tensor, number: int, scoring: Scoring | None
+) -> dict[str, np.ndarray]:
     with torch.no_grad():
         trunk = net.trunk(x)
         activations = net.tail(trunk)
     plain = signed_maps(net.head, activations, target[None])[0, 0].numpy()
     cells = plain.shape
-    library = {
-        name: cv2.resize(values, cells[::-1], interpolation=cv2.INTER_AREA)
-        for name, values in library_maps(trainable(net), x, target).items()
-        if "HiResCAM" not in name and name != "pytorch-grad-cam GradCAM"  # the same order as ours, but for negatives
-    }
+
+    def averaged(values: np.ndarray) -> np.ndarray:
+        return cv2.resize(values, cells[::-1], interpolation=cv2.INTER_AREA)
+
+    fine = fine_maps(trunk, net.tail, net.head, target[None])[0, 0].numpy()
+    steady = steady_maps(x, net.trunk, net.tail, net.head, target[None]).mean[0]
+    library = library_maps(trainable(net), x, target, scoring)
     return {
         "gradcam": plain,
         "gradcam_inverted": -plain,
-        "fine": fine_maps(trunk, net.tail, net.head, target[None])[0, 0].numpy(),
-        "steady": steady_maps(x, net.trunk, net.tail, net.head, target[None]).mean[0],
+        "fine": fine,
+        "steady": steady,
+        "fine_averaged": averaged(fine),
+        "steady_averaged": averaged(steady),
         "random": random_map(cells, number),
-        **library,
+        "random_fine": random_map(fine.shape, number),
+        **{name: averaged(library[name]) for name in LIBRARY if name in library},
     }
 
 
@@ -141,80 +166,80 @@ def main() -> None:
     chosen = sample(dataset.groups, options.each)
     pixels = load_pixels(dataset.records, SIZE)
     kept = folder / f"faithfulness-{options.each}-{options.steps}.jsonl"
-    rows = lines_of(kept)
-    done = {row["picture"] for row in rows}
-    for index in tqdm([int(one) for one in chosen if dataset.records[one].name not in done]):
-        net = networks[fold_of[index]]
-        view, x = pixels[index], network_input(pixels[index][None], recipe.enlarged)
-        judge, called, target = call_of(net, view, recipe.enlarged)
-        maps = maps_of(net, x, target, index)
-        row = {"picture": dataset.records[index].name, "group": str(dataset.groups[index])}
-        row["areas"] = areas(view, maps, judge, called, options.steps, index)
-        row["randomised"] = randomised(net, x, target, maps["gradcam"], index)
-        rows.append(row)
-        with kept.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-    scored = folder / f"faithfulness-{options.each}-{options.steps}-score-cam.jsonl"
-    found = {row["picture"]: row for row in lines_of(scored)}
+    rows = merged(kept)
     slow = sorted(spread(len(chosen), options.score_cam)) if options.score_cam else []
-    engines = {}
-    for index in tqdm([int(chosen[place]) for place in slow], desc=SCORE_CAM):
+    engines: dict[int, Engine] = {}
+    for place, index in enumerate(tqdm(chosen.tolist())):
         name, fold = dataset.records[index].name, fold_of[index]
-        if name not in found:
-            net, view, x = networks[fold], pixels[index], network_input(pixels[index][None], recipe.enlarged)
-            if fold not in engines:
-                engines[fold] = choose_engine(net, None, options.engine)
-            judge, called, target = call_of(net, view, recipe.enlarged)
-            map_ = library_maps(trainable(net), x, target, Scoring(engines[fold], folder / f"score-cam-{fold}"))
-            cells = cv2.resize(map_[SCORE_CAM], (10, 10), interpolation=cv2.INTER_AREA)
-            found[name] = {
-                "picture": name,
-                "engine": engines[fold].name,
-                "areas": areas(view, {SCORE_CAM: cells}, judge, called, options.steps, index),
-            }
-            with scored.open("a") as file:
-                file.write(json.dumps(found[name]) + "\n")
-    taken = {dataset.records[int(chosen[place])].name for place in slow}
-    for row in rows:
-        if row["picture"] in taken:
-            for baseline, of_method in found[row["picture"]]["areas"].items():
-                row["areas"][baseline] |= of_method
+        row = rows.setdefault(name, {"picture": name, "group": str(dataset.groups[index]), "areas": {}})
+        missing = NAMES | ({SCORE_CAM} if place in slow else set())
+        missing -= set(row["areas"].get(BASELINES[0], {}))
+        if not missing:
+            continue
+        net, view, x = networks[fold], pixels[index], network_input(pixels[index][None], recipe.enlarged)
+        if SCORE_CAM in missing and fold not in engines:
+            engines[fold] = choose_engine(net, None, options.engine)
+        scoring = Scoring(engines[fold], folder / f"score-cam-{fold}") if SCORE_CAM in missing else None
+        judge, called, target = call_of(net, view, recipe.enlarged)
+        maps = maps_of(net, x, target, index, scoring)
+        new = {
+            "picture": name,
+            "areas": areas(view, {one: maps[one] for one in maps if one in missing}, judge, called, options, index),
+        }
+        if "randomised" not in row:
+            new |= {"group": row["group"], "randomised": randomised(net, x, target, maps["gradcam"], index)}
+        if scoring is not None:
+            new["score_cam_on"] = scoring.engine.name
+        with kept.open("a") as file:
+            file.write(json.dumps(new) + "\n")
+    rows = merged(kept)
+    slowly = {dataset.records[int(chosen[place])].name for place in slow}
+    for name, row in rows.items():
+        for of_method in row["areas"].values():
+            if name not in slowly:
+                of_method.pop(SCORE_CAM, None)
 
     methods: dict = {}
     for baseline in BASELINES:
         methods[baseline] = {}
-        for name in dict.fromkeys(name for row in rows for name in row["areas"][baseline]):
-            here = [row for row in rows if name in row["areas"][baseline]]
-            areas_, chance, plain = (
-                np.array([row["areas"][baseline][one] for row in here]) for one in (name, "random", "gradcam")
-            )
+        for name in sorted(NAMES | ({SCORE_CAM} if slow else set())):
+            here = [row for row in rows.values() if name in row["areas"][baseline]]
             by = np.array([row["group"] for row in here])
+
+            def of(method: str, here: list[dict] = here, baseline: str = baseline) -> np.ndarray:
+                return np.array([row["areas"][baseline][method] for row in here]) * (-1, 1)  # then more is better
+
+            def mean(values: np.ndarray, by: np.ndarray = by) -> dict:
+                return mean_shift(values, by)
+
+            chance = "random_fine" if name in FINER else "random"
             methods[baseline][name] = {
                 "pictures": len(here),
-                "deletion": mean_shift(areas_[:, 0], by),
-                "insertion": mean_shift(areas_[:, 1], by),
+                "deletion": mean(-of(name)[:, 0]),
+                "insertion": mean(of(name)[:, 1]),
                 # Paired by picture: how much sooner the call falls, and how much sooner it is back, than at random.
-                "deletion_gain": mean_shift(chance[:, 0] - areas_[:, 0], by),
-                "insertion_gain": mean_shift(areas_[:, 1] - chance[:, 1], by),
-                # And than with Grad-CAM.
-                "deletion_over_gradcam": mean_shift(plain[:, 0] - areas_[:, 0], by),
-                "insertion_over_gradcam": mean_shift(areas_[:, 1] - plain[:, 1], by),
+                "deletion_gain": mean((of(name) - of(chance))[:, 0]),
+                "insertion_gain": mean((of(name) - of(chance))[:, 1]),
             }
-    groups = np.array([row["group"] for row in rows])
+            if name not in FINER:  # and than with Grad-CAM, on the same grid
+                methods[baseline][name] |= {
+                    "deletion_over_gradcam": mean((of(name) - of("gradcam"))[:, 0]),
+                    "insertion_over_gradcam": mean((of(name) - of("gradcam"))[:, 1]),
+                }
+    groups = np.array([row["group"] for row in rows.values()])
     record = {
         "protocol": f"deletion and insertion in {options.steps} steps of the cells in the map's order, towards the "
         f"network's own call, by the network of the fold ({FOLDS} folds by accession number) that has not seen the "
         f"patient, before calibration; up to {options.each} pictures, drawn at random, of every accession group; gains "
-        "are paired with a random order by picture; mean over the groups; 95 % intervals: bootstrap over accession "
-        "groups",
+        "are paired by picture with a random order of cells of the same size; mean over the groups; 95 % intervals: "
+        "bootstrap over accession groups",
         "command": f"{COMMAND} --each {options.each}" + (f" --score-cam {len(slow)}" if slow else ""),
-        "score_cam_on": sorted({found[name]["engine"] for name in taken}),
+        "score_cam_on": sorted({rows[name]["score_cam_on"] for name in slowly}),
         "recipe": recipe.record,
         "data": described(dataset) | {"pictures": len(rows)},
         "methods": methods,
         "randomised": {
-            part: mean_shift(np.array([row["randomised"][part] for row in rows]), groups)
+            part: mean_shift(np.array([row["randomised"][part] for row in rows.values()]), groups)
             for part in ("head", "layer4", "both")
         },
         "explained": {

@@ -24,11 +24,15 @@ METHODS = {
     "pytorch-grad-cam LayerCAM": "pytorch-grad-cam: LayerCAM",
     "pytorch-grad-cam EigenCAM": "pytorch-grad-cam: EigenCAM",
     "pytorch-grad-cam ScoreCAM": "pytorch-grad-cam: ScoreCAM",
+    "fine_averaged": "Grad-CAM, half-cell shifts, averaged to 10 x 10",
+    "steady_averaged": "Grad-CAM, steadier map, averaged to 10 x 10",
     "random": "At random",
+    "random_fine": "At random, 20 x 20 cells",
     "centre": "Middle of the picture",
     "stain": "Amount of stain",
 }
 OWN, STEADY, RANDOM, STAIN = "gradcam", "steady", "random", "stain"
+RANDOM_FINE, SLOW = "random_fine", "pytorch-grad-cam ScoreCAM"
 BREAST = "bach_part_b"
 RULES = {
     "mean_std": "Mean + k standard deviations",
@@ -52,15 +56,38 @@ def localisation_table(record: Record) -> list[Row]:
         row = {"Map": METHODS[method]}
         for name, title in SETS.items():
             found = record["sets"][name]["methods"].get(method)
-            row[f"{title}: strongest point"] = "" if found is None else figure(found["pointing_game"])
-            row[f"{title}: precision"] = "" if found is None else figure(found["precision_recall"])
+            told = "" if found is None else _only(found["pictures"], record["sets"][name]["pictures"])
+            row[f"{title}: strongest point"] = "" if found is None else figure(found["pointing_game"]) + told
+            row[f"{title}: precision"] = "" if found is None else figure(found["precision_recall"]) + told
         rows.append(row)
     return rows
 
 
+def _only(pictures: int, of: int) -> str:
+    """Said behind a figure that is of a part of the pictures."""
+    return f", {pictures} of {of} pictures" if pictures < of else ""
+
+
+def slow_sentence(record: Record) -> str:
+    """What ScoreCAM reaches beside Grad-CAM on the same pictures; nothing where it was not run."""
+    lines = []
+    for name, title in SETS.items():
+        one = record["sets"][name]["methods"].get(SLOW)
+        if one is not None:
+            lines.append(
+                f"- {title}: on {one['pictures']} pictures its average precision is {figure(one['precision_recall'])}, "
+                f"Grad-CAM's on the same {figure(one['gradcam_on_the_same'])}; picture by picture "
+                f"{figure(one['more_than_gradcam'], signed=True)}."
+            )
+    if not lines:
+        return ""
+    return "\n".join(["ScoreCAM shows the network each picture 2,048 times and was run on some of them:", "", *lines])
+
+
 def localisation_points(record: Record, name: str) -> list[Point]:
-    """Average precision of every map on one set."""
-    methods = record["sets"][name]["methods"]
+    """Average precision of every map that all pictures of one set have."""
+    found = record["sets"][name]
+    methods = {method: row for method, row in found["methods"].items() if row["pictures"] == found["pictures"]}
     known = [method for method in METHODS if method in methods]
     return [Point(METHODS[method], **methods[method]["precision_recall"]) for method in known]
 
@@ -120,17 +147,24 @@ def purity_lines(record: Record, name: str, method: str = OWN) -> list[Line]:
 
 
 def faithfulness_table(record: Record, baseline: str) -> list[Row]:
-    """A row a map: areas under deletion and insertion, and the gains over a random order."""
+    """A row a map: areas under deletion and insertion, the gains over a random order, and those over Grad-CAM."""
     rows = []
-    for method, one in record["methods"][baseline].items():
-        chance = method == RANDOM
+    found = record["methods"][baseline]
+    for method in sorted(found, key=list(METHODS).index):
+        one = found[method]
+
+        def gain(key: str, none: bool, one: Record = one) -> str:
+            return "" if none or key not in one else figure(one[key], signed=True)
+
         rows.append(
             {
-                "Map": METHODS[method],
+                "Map": METHODS[method] + _only(one["pictures"], record["data"]["pictures"]),
                 "Deletion (less is better)": figure(one["deletion"]),
-                "sooner than at random": "" if chance else figure(one["deletion_gain"], signed=True),
+                "sooner than at random": gain("deletion_gain", method in (RANDOM, RANDOM_FINE)),
+                "than Grad-CAM": gain("deletion_over_gradcam", method == OWN),
                 "Insertion (more is better)": figure(one["insertion"]),
-                "more than at random": "" if chance else figure(one["insertion_gain"], signed=True),
+                "more than at random": gain("insertion_gain", method in (RANDOM, RANDOM_FINE)),
+                "than with Grad-CAM": gain("insertion_over_gradcam", method == OWN),
             }
         )
     return rows

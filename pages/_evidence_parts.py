@@ -248,6 +248,8 @@ def localisation(source: Source) -> None:
         "mark is not always wrong; and where stain alone does as well, the map has found nuclei and not disease."
     )
     numbers("Every map on every set", source.take(evidence_maps.localisation_table))
+    if slow := source.take(evidence_maps.slow_sentence):
+        st.markdown(slow)
     st.markdown("How pure is what a rule keeps, and how much of the lesion does it cover? On breast tissue:")
     figure = canvas("Share of the picture that is kept", "Share of the kept on the lesion")
     for number, line in enumerate(source.take(partial(evidence_maps.purity_lines, name=evidence_maps.BREAST))):

@@ -13,9 +13,14 @@ def interval(value: float, half: float = 0.02) -> dict[str, float]:
     return {"value": value, "low": value - half, "high": value + half}
 
 
+def plainly(text: str) -> str:
+    """With the signs and spaces of a keyboard."""
+    return text.replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
+
+
 def localisation(steady: float, random: float, stain: float) -> dict[str, Any]:
     methods = {
-        name: {"precision_recall": interval(value), "pointing_game": interval(value), "rules": {}}
+        name: {"pictures": 7, "precision_recall": interval(value), "pointing_game": interval(value), "rules": {}}
         for name, value in (("gradcam", 0.4), ("steady", steady), ("random", random), ("stain", stain))
     }
     one = {"pictures": 7, "called_malignant": 0.5, "methods": methods}
@@ -37,6 +42,28 @@ def test_localisation_is_told_by_its_intervals(steady: float, random: float, sta
     assert "7 pictures" in told
 
 
+def test_what_was_run_on_a_part_says_so() -> None:
+    record = localisation(0.5, 0.3, 0.6)
+    assert evidence_maps.slow_sentence(record) == ""
+    for one in record["sets"].values():
+        one["methods"][evidence_maps.SLOW] = {
+            "pictures": 3,
+            "precision_recall": interval(0.6),
+            "pointing_game": interval(1.0),
+            "gradcam_on_the_same": interval(0.45),
+            "more_than_gradcam": interval(0.15),
+            "rules": {},
+        }
+    told = plainly(evidence_maps.slow_sentence(record))
+    assert "on 3 pictures its average precision is 0.600 (0.580 to 0.620), Grad-CAM's on the same 0.450" in told
+    assert told.count("picture by picture +0.150 (+0.130 to +0.170)") == len(evidence_maps.SETS)
+    (row,) = [one for one in evidence_maps.localisation_table(record) if one["Map"].endswith("ScoreCAM")]
+    assert all(cell.endswith(", 3 of 7 pictures") for key, cell in row.items() if key != "Map")
+    # A chart that compares has those alone which were run on the same pictures.
+    shown = [str(point.place) for point in evidence_maps.localisation_points(record, evidence_maps.BREAST)]
+    assert len(shown) == 4 and not any("ScoreCAM" in name for name in shown)
+
+
 def faithful(deletion: float, insertion: float) -> dict[str, Any]:
     row = {
         "deletion": interval(0.3),
@@ -44,8 +71,9 @@ def faithful(deletion: float, insertion: float) -> dict[str, Any]:
         "deletion_gain": interval(deletion),
         "insertion_gain": interval(insertion),
     }
-    methods = {"gradcam": row, "random": row}
-    return {"methods": dict.fromkeys(evidence_maps.BASELINES, methods)}
+    row |= {"pictures": 9, "deletion_over_gradcam": interval(-0.05), "insertion_over_gradcam": interval(0.04)}
+    methods = {"gradcam": row, "random": row, evidence_maps.SLOW: row | {"pictures": 4}}
+    return {"methods": dict.fromkeys(evidence_maps.BASELINES, methods), "data": {"pictures": 9}}
 
 
 def test_faithfulness_is_told_by_its_intervals() -> None:
@@ -57,9 +85,24 @@ def test_faithfulness_is_told_by_its_intervals() -> None:
     assert unclear.count("does not clearly do more than a random order") == len(lines)
 
 
+def test_gains_stand_beside_random_and_beside_gradcam() -> None:
+    rows = [
+        {key: plainly(str(cell)) for key, cell in row.items()}
+        for row in evidence_maps.faithfulness_table(faithful(0.1, -0.1), "glass")
+    ]
+    assert [row["Map"] for row in rows] == [
+        "Grad-CAM, as on the first page",
+        "pytorch-grad-cam: ScoreCAM, 4 of 9 pictures",
+        "At random",
+    ]
+    assert [row["than Grad-CAM"] for row in rows] == ["", "-0.050 (-0.070 to -0.030)", "-0.050 (-0.070 to -0.030)"]
+    assert [bool(row["more than at random"]) for row in rows] == [True, True, False]
+    assert rows[1]["than with Grad-CAM"] == "+0.040 (+0.020 to +0.060)"
+
+
 def test_a_random_order_gains_nothing_over_itself() -> None:
     rows = evidence_maps.faithfulness_table(faithful(0.1, 0.1), "blurred")
-    assert [row["sooner than at random"] == "" for row in rows] == [False, True]
+    assert [row["sooner than at random"] == "" for row in rows] == [False, False, True]
 
 
 def test_purity_runs_from_little_to_much() -> None:

