@@ -14,6 +14,8 @@ SETS = {
 }
 METHODS = {
     "gradcam": "Grad-CAM, as on the first page",
+    "fine_averaged": "Half-cell shifts, averaged to 10 x 10",
+    "steady_averaged": "Steadier map, averaged to 10 x 10",
     "fine": "Grad-CAM, half-cell shifts",
     "steady": "Grad-CAM, steadier map",
     "gradcam_moved": "Grad-CAM, moved by half a cell",
@@ -24,15 +26,13 @@ METHODS = {
     "pytorch-grad-cam LayerCAM": "pytorch-grad-cam: LayerCAM",
     "pytorch-grad-cam EigenCAM": "pytorch-grad-cam: EigenCAM",
     "pytorch-grad-cam ScoreCAM": "pytorch-grad-cam: ScoreCAM",
-    "fine_averaged": "Grad-CAM, half-cell shifts, averaged to 10 x 10",
-    "steady_averaged": "Grad-CAM, steadier map, averaged to 10 x 10",
     "random": "At random",
     "random_fine": "At random, 20 x 20 cells",
     "centre": "Middle of the picture",
     "stain": "Amount of stain",
 }
 OWN, STEADY, RANDOM, STAIN = "gradcam", "steady", "random", "stain"
-RANDOM_FINE, SLOW = "random_fine", "pytorch-grad-cam ScoreCAM"
+SLOW = "pytorch-grad-cam ScoreCAM"
 BREAST = "bach_part_b"
 RULES = {
     "mean_std": "Mean + k standard deviations",
@@ -147,27 +147,43 @@ def purity_lines(record: Record, name: str, method: str = OWN) -> list[Line]:
 
 
 def faithfulness_table(record: Record, baseline: str) -> list[Row]:
-    """A row a map: areas under deletion and insertion, the gains over a random order, and those over Grad-CAM."""
+    """A row a map of the usual cells: its gains over a random order, and over Grad-CAM, picture by picture."""
     rows = []
-    found = record["methods"][baseline]
-    for method in sorted(found, key=list(METHODS).index):
-        one = found[method]
+    for method, one in _in_order(record["methods"][baseline]):
+        if method == RANDOM or "deletion_over_gradcam" not in one:
+            continue
 
-        def gain(key: str, none: bool, one: Record = one) -> str:
-            return "" if none or key not in one else figure(one[key], signed=True)
+        def over_own(key: str, method: str = method, one: Record = one) -> str:
+            return "" if method == OWN else figure(one[key], signed=True)
 
         rows.append(
             {
                 "Map": METHODS[method] + _only(one["pictures"], record["data"]["pictures"]),
-                "Deletion (less is better)": figure(one["deletion"]),
-                "sooner than at random": gain("deletion_gain", method in (RANDOM, RANDOM_FINE)),
-                "than Grad-CAM": gain("deletion_over_gradcam", method == OWN),
-                "Insertion (more is better)": figure(one["insertion"]),
-                "more than at random": gain("insertion_gain", method in (RANDOM, RANDOM_FINE)),
-                "than with Grad-CAM": gain("insertion_over_gradcam", method == OWN),
+                "Taken away: over random": figure(one["deletion_gain"], signed=True),
+                "Taken away: over Grad-CAM": over_own("deletion_over_gradcam"),
+                "Shown: over random": figure(one["insertion_gain"], signed=True),
+                "Shown: over Grad-CAM": over_own("insertion_over_gradcam"),
             }
         )
     return rows
+
+
+def areas_table(record: Record, baseline: str) -> list[Row]:
+    """A row a map: the areas themselves; finer maps have gains over a random order of cells as small as theirs."""
+    return [
+        {
+            "Map": METHODS[method] + _only(one["pictures"], record["data"]["pictures"]),
+            "Deletion (less is better)": figure(one["deletion"]),
+            "sooner than at random": figure(one["deletion_gain"], signed=True),
+            "Insertion (more is better)": figure(one["insertion"]),
+            "more than at random": figure(one["insertion_gain"], signed=True),
+        }
+        for method, one in _in_order(record["methods"][baseline])
+    ]
+
+
+def _in_order(methods: dict[str, Record]) -> list[tuple[str, Record]]:
+    return sorted(methods.items(), key=lambda item: list(METHODS).index(item[0]))
 
 
 def faithfulness_sentence(record: Record) -> str:

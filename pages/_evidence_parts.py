@@ -267,8 +267,13 @@ def localisation(source: Source) -> None:
 def faithfulness(source: Source) -> None:
     st.markdown(source.take(evidence_maps.faithfulness_sentence))
     for baseline, words in evidence_maps.BASELINES.items():
-        st.markdown(f"Tissue replaced by {words}:")
+        st.markdown(
+            f"Tissue replaced by {words}; how much more the probability follows the map than a random order of the "
+            "same cells, and than Grad-CAM's own:"
+        )
         table(source.take(partial(evidence_maps.faithfulness_table, baseline=baseline)), f"Replaced by {words}")
+        areas = source.take(partial(evidence_maps.areas_table, baseline=baseline))
+        numbers(f"The areas themselves, and finer maps ({words})", areas)
     st.markdown("A map that explains this network must change when the network's weights are drawn anew:")
     table(source.take(evidence_maps.randomised_table), "Weights drawn anew")
 

@@ -86,23 +86,26 @@ def test_faithfulness_is_told_by_its_intervals() -> None:
 
 
 def test_gains_stand_beside_random_and_beside_gradcam() -> None:
+    record = faithful(0.1, -0.1)
     rows = [
         {key: plainly(str(cell)) for key, cell in row.items()}
-        for row in evidence_maps.faithfulness_table(faithful(0.1, -0.1), "glass")
+        for row in evidence_maps.faithfulness_table(record, "glass")
     ]
     assert [row["Map"] for row in rows] == [
         "Grad-CAM, as on the first page",
         "pytorch-grad-cam: ScoreCAM, 4 of 9 pictures",
-        "At random",
     ]
-    assert [row["than Grad-CAM"] for row in rows] == ["", "-0.050 (-0.070 to -0.030)", "-0.050 (-0.070 to -0.030)"]
-    assert [bool(row["more than at random"]) for row in rows] == [True, True, False]
-    assert rows[1]["than with Grad-CAM"] == "+0.040 (+0.020 to +0.060)"
-
-
-def test_a_random_order_gains_nothing_over_itself() -> None:
-    rows = evidence_maps.faithfulness_table(faithful(0.1, 0.1), "blurred")
-    assert [row["sooner than at random"] == "" for row in rows] == [False, False, True]
+    assert [row["Taken away: over Grad-CAM"] for row in rows] == ["", "-0.050 (-0.070 to -0.030)"]
+    assert [row["Shown: over random"] for row in rows] == ["-0.100 (-0.120 to -0.080)"] * 2
+    assert rows[1]["Shown: over Grad-CAM"] == "+0.040 (+0.020 to +0.060)"
+    # Maps of other cells are no match for Grad-CAM's; they stand with their areas.
+    finer = {key: value for key, value in record["methods"]["glass"]["gradcam"].items() if "over" not in key}
+    record["methods"]["glass"]["fine"] = finer
+    assert evidence_maps.faithfulness_table(record, "glass")[0]["Map"] == "Grad-CAM, as on the first page"
+    assert len(evidence_maps.faithfulness_table(record, "glass")) == 2
+    areas = evidence_maps.areas_table(record, "glass")
+    assert [row["Map"] for row in areas][:2] == ["Grad-CAM, as on the first page", "Grad-CAM, half-cell shifts"]
+    assert plainly(areas[1]["Deletion (less is better)"]) == "0.300 (0.280 to 0.320)"
 
 
 def test_purity_runs_from_little_to_much() -> None:
