@@ -65,8 +65,13 @@ class Familiarity:
 
 
 def fit_gaussian(pooled: NDArray[np.floating], weights: NDArray[np.floating], axes: int) -> Gaussian:
-    """The weighted Gaussian of (N, C) pooled features; `weights` (N,) need not sum to one; `axes` < min(N, C)."""
+    """The weighted Gaussian of (N, C) pooled features; `weights` (N,) need not sum to one.
+
+    Raises ValueError unless `axes` < min(N - 1, C): nothing would be left to measure the other directions by.
+    """
     x = np.asarray(pooled, np.float64)
+    if axes >= min(len(x) - 1, x.shape[1]):
+        raise ValueError(f"{len(x)} pictures of {x.shape[1]} features do not carry {axes} axes and a rest.")
     share = np.asarray(weights, np.float64) / np.sum(weights)
     mean = share @ x
     scale = np.sqrt(share @ (x - mean) ** 2) + SMALLEST_SCALE

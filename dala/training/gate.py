@@ -293,8 +293,8 @@ def _fit(parts: Sequence[Seen], keep: set[str]) -> Gaussian:
     groups = np.concatenate([part.groups[part.picture] for part in parts])
     inside = np.isin(groups, sorted(keep))
     _, group_of, counts = np.unique(groups[inside], return_inverse=True, return_counts=True)
-    # Patients weigh the same, however many pictures they have.
-    return fit_gaussian(pooled[inside], 1 / counts[group_of], AXES)
+    # Patients weigh the same, however many pictures they have. Half of what few pictures span is kept for the rest.
+    return fit_gaussian(pooled[inside], 1 / counts[group_of], min(AXES, int(inside.sum()) // 2))
 
 
 def _handed_in(pixels: NDArray[np.uint8], groups: Sequence[str], k: int) -> Callable[[], Iterable[Item]]:

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from dala.data import DataError
 from dala.data.changes import jpeg, restain
-from dala.nets.familiarity import Gaussian, load_familiarity
+from dala.nets.familiarity import Gaussian, fit_gaussian, load_familiarity
 from dala.nets.runtime import load_model
 from dala.nets.weights import sha256_of
 from dala.training import gate
@@ -45,6 +45,18 @@ def test_half_of_the_views_must_pass_and_a_failed_check_is_no_distance() -> None
     all_failed = seen([1, 1], ["grey", "grey"], [0, 0], [""])
     assert np.isinf(gate.score(all_failed, [flat()], {})).all()
     assert gate.reasons(two, np.array([True, False, True])) == {"unfamiliar": 1, "grey": 1}
+
+
+def test_few_pictures_have_fewer_axes() -> None:
+    random = np.random.default_rng(0)
+    pooled = random.normal(size=(20, 100)).astype(np.float32)
+    groups = [str(number) for number in range(20)]
+    few = Seen(pooled, np.full(20, ""), np.arange(20), np.array(groups), np.array(groups))
+    fitted = gate._fit([few], set(groups) - {"0", "1"})
+    assert len(fitted.axes) == 9 and fitted.rest > 0
+    assert np.isfinite(fitted.distances(pooled)).all()
+    with pytest.raises(ValueError, match="18 pictures of 100 features do not carry 17 axes and a rest"):
+        fit_gaussian(pooled[2:], np.ones(18), 17)
 
 
 def test_the_limit_is_the_least_that_accepts_the_share() -> None:
