@@ -3,8 +3,8 @@
     PYTHONPATH=. python benchmarks/localisation.py --data DIR [--score-cam N]
 
 DIR holds `camelyon_tiles` and `bach_part_b`, pictures NAME.jpg beside NAME_mask.png (0: unmarked). About 6 minutes on
-two cores without ScoreCAM, which takes some two minutes a picture more and is run on N of each set, evenly spread; its
-maps are kept (`--runs`), so that a stopped run goes on. Writes evidence/localisation_breakhis.json.
+two cores without ScoreCAM, which takes some two minutes a picture more and is run on N of each set of tissue, evenly
+spread; its maps are kept (`--runs`), so that a stopped run goes on. Writes evidence/localisation_breakhis.json.
 
 Every map is the shipped network's, towards malignant, whatever the verdict, brought to 320 x 320 (the network's input)
 and compared with the mask there. pytorch-grad-cam's methods are used as it documents them. Beside them stand maps that
@@ -41,6 +41,7 @@ SIDE = 320
 COVER = (0.05, 0.80)  # of a mask: below it nothing is to be found, above it nothing can be missed
 CROP = 500  # of BACH's 1000 px tiles: 210 um, about a BreakHis field
 SEEDS = 6  # of each phantom that has a lesion
+TISSUE = ("camelyon", "bach_part_b")
 TARGETS = torch.tensor([[-1.0, 1.0]])
 COMMAND = "PYTHONPATH=. python benchmarks/localisation.py --data DIR"
 PARAMETERS = {
@@ -127,7 +128,7 @@ def interval(values: list[float], parents: np.ndarray) -> dict:
 
 
 def scored(name: str, found: list[Case], net, card, score_cam: int, scoring: Scoring) -> dict:
-    ready, slow = trainable(net), spread(len(found), score_cam)
+    ready, slow = trainable(net), spread(len(found), score_cam if name in TISSUE else 0)
     maps: list[dict[str, np.ndarray]] = []
     masks, malignant = [], []
     for number, case in enumerate(tqdm(found, desc=name)):
