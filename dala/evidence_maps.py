@@ -14,8 +14,8 @@ SETS = {
 }
 METHODS = {
     "gradcam": "Grad-CAM, as on the first page",
-    "fine_averaged": "Half-cell shifts, averaged to 10 x 10",
-    "steady_averaged": "Steadier map, averaged to 10 x 10",
+    "fine_averaged": "Half-cell shifts, averaged to Grad-CAM's cells",
+    "steady_averaged": "Steadier map, averaged to Grad-CAM's cells",
     "fine": "Grad-CAM, half-cell shifts",
     "steady": "Grad-CAM, steadier map",
     "gradcam_moved": "Grad-CAM, moved by half a cell",
@@ -27,7 +27,7 @@ METHODS = {
     "pytorch-grad-cam EigenCAM": "pytorch-grad-cam: EigenCAM",
     "pytorch-grad-cam ScoreCAM": "pytorch-grad-cam: ScoreCAM",
     "random": "At random",
-    "random_fine": "At random, 20 x 20 cells",
+    "random_fine": "At random, finer cells",
     "centre": "Middle of the picture",
     "stain": "Amount of stain",
 }
@@ -81,7 +81,13 @@ def slow_sentence(record: Record) -> str:
             )
     if not lines:
         return ""
-    return "\n".join(["ScoreCAM shows the network each picture 2,048 times and was run on some of them:", "", *lines])
+    return "\n".join(
+        [
+            "ScoreCAM shows the network a masked picture for each of its feature maps, so it was run on a few:",
+            "",
+            *lines,
+        ]
+    )
 
 
 def localisation_points(record: Record, name: str) -> list[Point]:
