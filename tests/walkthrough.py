@@ -5,7 +5,7 @@
 The commands come out of README.md and docs/*.md; ROOT, DIR, PATH, FILE, OUT and NAME are put in, nothing else. They
 work in a copy of the repository in a temporary folder (or DIR, where a stopped walk goes on), in the order in which one
 needs what another wrote. It ends with status 1 if a command failed. A command that must download what this machine
-cannot reach may leave that out with a sentence. Some 40 minutes on one core, so it is no part of `make test`, which
+cannot reach may leave that out with a sentence. It takes hours on two cores and is no part of `make test`, which
 parses every command and runs the same training code on smaller networks. The load test wants true patches,
 `--pictures`, any PNG that the gate lets through, and is left out without them.
 """
