@@ -1,6 +1,6 @@
 """How fast is every engine? Prediction with maps beside pytorch-grad-cam and torch-cam, batches, and a fresh start.
 
-    PYTHONPATH=. python benchmarks/engines.py [--runs 11] [--threads 2] [--out evidence/engines_speed.json]
+    PYTHONPATH=. python benchmarks/engines.py [--runs 21] [--threads 2] [--out evidence/engines_speed.json]
 
 All take turns in one process in a seeded random order (see benchmarks/explain.py, which the other programs' calls are
 taken from), so that a slower moment of the machine meets all of them. "int8" is measured only and not served, its
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from explain import SIDE, milliseconds, pytorch_grad_cam, torch_cam
+from explain import REST, SIDE, milliseconds, pytorch_grad_cam, torch_cam
 from torch import Tensor
 
 from dala.explain.gradcam import signed_maps
@@ -107,7 +107,7 @@ def processor() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=11)
+    parser.add_argument("--runs", type=int, default=21)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("evidence/engines_speed.json"), metavar="FILE")
     options = parser.parse_args()
@@ -142,7 +142,8 @@ def main() -> None:
 
     rate = {name: 1000 * BATCH / value for name, value in batches.items()}
     record: dict[str, Any] = {
-        "protocol": f"{options.threads} threads, median of {options.runs} runs in turn, input {SIDE} x {SIDE}; maps: "
+        "protocol": f"{options.threads} threads, median of {options.runs} runs in turn, after {REST:g} s of rest "
+        f"each, input {SIDE} x {SIDE}; maps: "
         f"logits and the maps of both classes of one picture; batches: {BATCH} pictures in one pass to logits, without "
         "maps; start: fresh process to the first whole opinion, graphs in the cache, files read before",
         "command": "PYTHONPATH=. python benchmarks/engines.py",

@@ -233,7 +233,9 @@ def main() -> None:
         f"patient, before calibration; up to {options.each} pictures, drawn at random, of every accession group; gains "
         "are paired by picture with a random order of cells of the same size; mean over the groups; 95 % intervals: "
         "bootstrap over accession groups",
-        "command": f"{COMMAND} --each {options.each}" + (f" --score-cam {len(slow)}" if slow else ""),
+        "command": f"{COMMAND} --each {options.each}"
+        + (f" --score-cam {len(slow)}" if slow else "")
+        + (f" --engine {options.engine}" if slow and options.engine else ""),
         "score_cam_on": sorted({rows[name]["score_cam_on"] for name in slowly}),
         "recipe": recipe.record,
         "data": described(dataset) | {"pictures": len(rows)},

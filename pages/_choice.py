@@ -29,6 +29,7 @@ from pages._shared import BATCH_PAGE, DROPPED, HANDED, Handed, plain
 
 LARGEST_MB = 64  # a camera field of 2048 x 1536 pixels, uncompressed at 16 bit, takes 19
 THUMBNAIL_WIDTH = 146
+TO_BATCH = "to-batch"  # in the session: files were dropped just now that the page Batch is to show
 EXAMPLES = (*PHANTOMS, *FILMS)
 
 
@@ -46,6 +47,7 @@ def take_files() -> None:
     put_away()
     if len(files) > 1 or any(file.name.lower().endswith(".zip") for file in files):
         st.session_state[DROPPED] = files
+        st.session_state[TO_BATCH] = True
     elif files:
         st.session_state[HANDED] = Handed(files[0].name, files[0].getvalue())
 
@@ -72,7 +74,7 @@ def choose_picture() -> tuple[bytes, str, str | None] | None:
 
     Several files at once, or a ZIP, open the page Batch with them instead.
     """
-    if DROPPED in st.session_state:
+    if st.session_state.pop(TO_BATCH, False):  # once: files that wait there do not keep anybody from this page
         st.switch_page(BATCH_PAGE)
     files = samples()
     upload_column, example_column = st.columns([3, 2], gap="medium")

@@ -22,7 +22,7 @@ OUTSIDE = "Outside the model's competence"
 SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that colour is never the only sign
 NOT_SURE = "◆ Not sure"
 HANDED = "handed"  # in the session: the `Handed` picture that the first page is about
-DROPPED = "dropped"  # in the session: files that were dropped on the first page and are for the batch
+DROPPED = "dropped"  # in the session: files that were dropped on the first page and wait for the batch
 BATCH_PAGE = "pages/batch.py"
 
 

@@ -83,7 +83,9 @@ def choose(model: Model, working: bool) -> None:
     waiting = [] if files else st.session_state.get(DROPPED, [])
     items = list(members(Upload(file.name, file) for file in files or waiting))
     if waiting:
-        st.info(f"{counted(len(items))} from the first page, to be judged in place of the ones below.")
+        row = st.container(horizontal=True, vertical_alignment="center")
+        row.info(f"{counted(len(items))} from the first page, to be judged in place of the ones below.")
+        row.button("Put them away", on_click=lambda: st.session_state.pop(DROPPED), type="tertiary")
     what = f"Judge {counted(len(items))}" if items else "Judge the pictures"
     st.button(what, type="primary", disabled=working or not items, on_click=start, args=(items, model))
 
@@ -137,7 +139,10 @@ def certain_of_nothing(percent: float) -> float:
 
 
 def table(results: list[Result], positive: str, key: str | None, choosable: bool) -> list[int]:
-    """The table; the numbers of the rows that were chosen."""
+    """The table; the numbers of the rows that were chosen. Whose answer stands there can no more be read first."""
+    for result in results:
+        if result.record["status"] != "refused":
+            note_answer_seen(result.record["sha256"])
     event = st.dataframe(
         [table_row(result, positive) for result in results],
         column_config={
@@ -261,7 +266,6 @@ def show_chosen(run: Run, place: int, positive: str) -> None:
             st.error(plain(str(error)))
             return
         assert isinstance(data, bytes)  # of an upload, never a file of the server's
-        note_answer_seen(result.record["sha256"])  # in the table
         st.session_state[HANDED] = Handed(item.name, data, "From the batch")
         st.switch_page("pages/second_opinion.py")
 

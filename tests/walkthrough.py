@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dala.films import film
 from dala.phantoms import PHANTOMS, draw
 from tests.documents import ROOT, commands
+from tests.training.conftest import FOLDERS
 
 # In this order one finds what it needs; a command is at the first of these words that it holds.
 ORDER = (
@@ -42,7 +43,6 @@ ORDER = (
 # Their data sets are miniatures, so they are not whole; or they download what may be out of reach from here.
 MAY_REFUSE = (" validate", "backbone --source torchvision", "dala benchmark breakhis")
 GROUPS = {"A": 8, "DC": 12}  # accession groups of the drawn BreakHis tree, 2 pictures each
-FOLDERS = {"A": ("benign", "adenosis"), "DC": ("malignant", "ductal_carcinoma")}
 FIELD = (350, 230)
 
 

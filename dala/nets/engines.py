@@ -103,8 +103,8 @@ class OpenVINOEngine:
     """The `pieces` of a network compiled by OpenVINO for this processor.
 
     A request has buffers for everything between two layers, and fetching that memory from the system anew for every
-    picture takes a fifth of the time. So a few that have done their work stay `idle` for the next call. A call takes
-    one out for itself alone, or makes one, and two calls never hold the same.
+    picture costs time. So a few that have done their work stay `idle` for the next call. A call takes one out for
+    itself alone, or makes one, and two calls never hold the same.
     """
 
     name: str

@@ -102,4 +102,13 @@ def test_several_files_dropped_on_the_first_page_are_a_batch(visit: Callable[...
         expect(page.get_by_text(f"Your picture: {path.name}")).to_be_visible(timeout=60_000)
         settle(page)
     expect(page.get_by_text("Your picture: one.png")).to_have_count(0)
+    # Beside a batch that is there the next files wait, and keep nobody from the first page.
+    page.locator("input[type=file]").set_input_files(paths)
+    expect(page.get_by_text("2 pictures from the first page")).to_be_visible(timeout=60_000)
+    settle(page)
+    page.get_by_role("link", name="Second opinion").click()
+    expect(page.get_by_text("Drop an H&E breast patch")).to_be_visible(timeout=60_000)
+    settle(page)
+    expect(page.get_by_text("Your picture")).to_have_count(0)
+    expect(page.get_by_role("button", name="All as CSV")).to_have_count(0)
     assert visited.complaints == []

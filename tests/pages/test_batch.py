@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
@@ -181,6 +182,8 @@ def test_files_dropped_on_the_first_page_are_judged_at_once() -> None:
     finished(page)
     assert [result.record["file"] for result in run_of(page).results] == ["a.png", "two.zip/b.png", "two.zip/c.png"]
     assert "dropped" not in page.session_state
+    # The table tells the answer, so that picture can no more be read first.
+    assert page.session_state["answers-seen"] == {hashlib.sha256(PICTURE).hexdigest()}
 
 
 def test_files_dropped_on_the_first_page_do_not_end_another_batch() -> None:
@@ -197,6 +200,11 @@ def test_files_dropped_on_the_first_page_do_not_end_another_batch() -> None:
     finished(page)
     assert [result.record["file"] for result in run_of(page).results] == ["b.png", "c.png"]
     assert not page.info
+    page.session_state["dropped"] = [named("d.png", PICTURE)]
+    page.run()
+    button(page, "Put them away").click().run()
+    assert not page.info and "dropped" not in page.session_state
+    assert [result.record["file"] for result in run_of(page).results] == ["b.png", "c.png"]
 
 
 def named(name: str, data: bytes) -> io.BytesIO:
