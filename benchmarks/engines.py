@@ -1,6 +1,6 @@
 """How fast is every engine? Prediction with maps beside pytorch-grad-cam and torch-cam, batches, and a fresh start.
 
-    PYTHONPATH=. python benchmarks/engines.py [--runs 21] [--threads 2] [--out evidence/engines_speed.json]
+    PYTHONPATH=. python benchmarks/engines.py [--runs 41] [--threads 2] [--out evidence/engines_speed.json]
 
 All take turns in one process in a seeded random order (see benchmarks/explain.py, which the other programs' calls are
 taken from), so that a slower moment of the machine meets all of them. "int8" is measured only and not served, its
@@ -107,7 +107,7 @@ def processor() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=21)
+    parser.add_argument("--runs", type=int, default=41)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("evidence/engines_speed.json"), metavar="FILE")
     options = parser.parse_args()

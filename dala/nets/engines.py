@@ -47,7 +47,7 @@ PRECISIONS = {
     "openvino-f32": {"front": "f32", "back": "f32", "tail": "f32"},
 }
 EXAMPLE = {"front": (1, 3, 320, 320), "back": (1, 256, 80, 80), "tail": (1, 1024, 20, 20)}
-IDLE_REQUESTS, KEPT_BATCH = 2, 4  # of each piece, and pictures in a batch whose buffers are kept
+IDLE_REQUESTS, FEW = 2, 4  # of each piece, and the pictures that one takes at once
 CACHE_FORMAT = 2  # another number where the conversion changes
 GRAPH, MANIFEST = ("graph.xml", "graph.bin"), "sha256.json"
 
@@ -103,8 +103,8 @@ class OpenVINOEngine:
     """The `pieces` of a network compiled by OpenVINO for this processor.
 
     A request has buffers for everything between two layers, and fetching that memory from the system anew for every
-    picture costs time. So a few that have done their work stay `idle` for the next call. A call takes one out for
-    itself alone, or makes one, and two calls never hold the same.
+    picture costs time. So two that have done their work stay `idle` for the next call. A call takes one out for itself
+    alone, or makes one, and two calls never hold the same.
     """
 
     name: str
@@ -118,6 +118,8 @@ class OpenVINOEngine:
         return self._run(("tail",), trunk)
 
     def _run(self, names: tuple[str, ...], x: Tensor) -> Tensor:
+        if len(x) > FEW:  # what lies between two layers of a large batch would be hundreds of megabytes
+            return torch.cat([self._run(names, x[start : start + FEW]) for start in range(0, len(x), FEW)])
         # By numpy: torch's threads go on spinning for milliseconds after they have laid it out, and hold the cores.
         values, requests = np.ascontiguousarray(x.detach().numpy()), []
         for name in names:
@@ -125,9 +127,8 @@ class OpenVINOEngine:
             values = requests[-1].infer({0: values}, share_inputs=True, share_outputs=True)[0]
         # What the requests answer are views of their buffers: nobody else may have them before the last is copied.
         answer = torch.from_numpy(values.copy())
-        if len(x) <= KEPT_BATCH:  # the buffers of a large batch are hundreds of megabytes
-            for name, request in zip(names, requests, strict=True):
-                self.idle[name].append(request)
+        for name, request in zip(names, requests, strict=True):
+            self.idle[name].append(request)
         return answer
 
     def _request(self, name: str) -> Any:

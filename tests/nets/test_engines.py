@@ -104,8 +104,8 @@ def test_requests_work_again_and_remember_nothing(net: DALAResNet50, x: torch.Te
     first = engine.trunk(x[:1])
     (request,) = engine.idle["front"]
     many = torch.randn(5, 3, 96, 64, generator=torch.Generator().manual_seed(2))
-    close(engine.trunk(many), net.trunk(many), 1e-4)  # another size, and a batch whose buffers are too large to keep
-    assert not engine.idle["front"] and not engine.idle["back"]
+    close(engine.trunk(many), net.trunk(many), 1e-4)  # another size, and more than a request takes at once
+    assert list(engine.idle["front"]) == [request]
     other = engine.trunk(x[1:2, :, :32])
     again = engine.trunk(x[:1])
     torch.testing.assert_close(again, first, rtol=0, atol=0)
@@ -114,7 +114,6 @@ def test_requests_work_again_and_remember_nothing(net: DALAResNet50, x: torch.Te
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: engine.trunk(x[:1]), range(32)))
     assert 1 <= len(engine.idle["front"]) <= IDLE_REQUESTS
-    assert request not in engine.idle["front"]
 
 
 def test_a_request_that_failed_is_not_used_again(net: DALAResNet50, x: torch.Tensor) -> None:

@@ -40,3 +40,23 @@ def test_markdown_by_hand(tmp_path: Path) -> None:
     assert "| AUC | " + " | ".join(["0.900 (0.800 to 1.000)"] * 5) + " |" in text
     assert "| Brier | " + " | ".join(["0.500"] * 5) + " |" in text
     assert "| IBA | " + " | ".join(["undefined"] * 5) + " |" in text
+
+
+def test_the_speed_in_the_readme_is_what_was_measured() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    speed = json.loads((ROOT / "evidence" / "engines_speed.json").read_text())
+    load = json.loads((ROOT / "evidence" / "load.json").read_text())
+    for program, words in {
+        "openvino-bf16": "**dala**, OpenVINO, bfloat16 (the default here)",
+        "openvino-f32": "dala, OpenVINO, float32",
+        "torch": "dala, torch",
+        "pytorch-grad-cam": "pytorch-grad-cam, as documented (trainable weights, a call a class)",
+        "torch-cam": "torch-cam",
+    }.items():
+        row = speed["maps"][program]
+        assert f"| {words} | {row['milliseconds']:.0f} | {row['of pytorch-grad-cam']:.2f} |" in readme
+    batches, start = speed["batches"]["openvino-bf16"], speed["start_seconds"]["openvino-bf16"]
+    told = " ".join(readme.split())
+    assert f"{batches['pictures_per_second']:.1f} pictures a second, {batches['of torch']:.1f} times torch's" in told
+    assert f"first whole opinion: {start['first_answer']:.1f} s" in told
+    assert f"a verdict in {load['seconds']['median']:.1f} s (median), none mixed up" in told and load["mixed_up"] == 0
