@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._login import require_login
+from pages.parts.login import require_login
 
 NOTICE = "**For research and teaching only, not for diagnosis.** Nothing leaves this machine."
 
-# No emoji or Material icon as page icon: the browser would fetch its picture from a font server.
+# No emoji or Material icon as page icon: the browser would fetch its image from a font server.
 st.set_page_config(page_title="DALA second opinion", layout="wide", menu_items={"About": NOTICE})
 page = st.navigation(
     [

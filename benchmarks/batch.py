@@ -1,10 +1,10 @@
-"""Is a batch as fast as its network? Pictures a second from a ZIP to records, against the bare forward pass.
+"""Is a batch as fast as its network? Images a second from a ZIP to records, against the bare forward pass.
 
-    PYTHONPATH=. python benchmarks/batch.py [--pictures 300]
+    PYTHONPATH=. python benchmarks/batch.py [--images 300]
 
-Drawn pictures of 700 x 460 px in a ZIP; the batch reads, decodes, judges, maps and makes thumbnails, the bare pass gets
+Drawn images of 700 x 460 px in a ZIP; the batch reads, decodes, judges, maps and makes thumbnails, the bare pass gets
 pixels that lie ready. Both take turns over groups of 20, so that a machine which is busy otherwise slows both. Memory
-is this process's VmRSS (Linux) after a third of the batch and at its end: it must not grow with the pictures.
+is this process's VmRSS (Linux) after a third of the batch and at its end: it must not grow with the images.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import zipfile
 from itertools import islice
 from pathlib import Path
 
-from dala.batch import Upload, judge_all, members
+from dala.batch import judge_all
 from dala.explain.render import encode_png
+from dala.intake.archive import Upload, members
 from dala.intake.image import read_image
-from dala.nets.runtime import load_model, predict
-from dala.phantoms import PHANTOMS, draw
+from dala.phantoms.tissue import PHANTOMS, draw
+from dala.runtime.predict import load_model, predict
 
 GROUP = 20
 
@@ -37,8 +38,8 @@ def resident() -> int:
 def main() -> None:
     """Print the rates, their ratio and the memory as one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=300)
-    number = parser.parse_args().pictures
+    parser.add_argument("--images", type=int, default=300)
+    number = parser.parse_args().images
     files = [encode_png(draw(name, seed).pixels) for name in PHANTOMS for seed in range(2)]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:

@@ -4,7 +4,7 @@
 
 All take turns in one process in a seeded random order (see benchmarks/explain.py, which the other programs' calls are
 taken from), so that a slower moment of the machine meets all of them. "int8" is measured only and not served, its
-ranges are those of drawn pictures, which its speed does not depend on. A start is a fresh Python process, from its
+ranges are those of drawn images, which its speed does not depend on. A start is a fresh Python process, from its
 first line to the first whole opinion (verdict, gate and maps) of a drawn patch, with converted graphs in the cache.
 """
 
@@ -28,15 +28,17 @@ import torch
 from explain import REST, SIDE, milliseconds, pytorch_grad_cam, torch_cam
 from torch import Tensor
 
+from dala.errors import EngineError
 from dala.explain.gradcam import signed_maps
 from dala.explain.render import encode_png
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.nets.engines import ENGINES, TORCH, Engine, EngineError, choose_engine, import_openvino
-from dala.nets.runtime import load_model, network_input
 from dala.opinion import margins
-from dala.phantoms import PHANTOMS, draw
+from dala.phantoms.tissue import PHANTOMS, draw
+from dala.preprocess.views import network_input
+from dala.runtime.engines import ENGINES, TORCH, Engine, choose_engine, import_openvino
+from dala.runtime.predict import load_model
+from dala.studies.engines import INT8, quantised
 from dala.training.evaluate import write_json
-from dala.training.parity import INT8, quantised
 
 BATCH = 16
 PGC, TORCH_CAM = "pytorch-grad-cam", "torch-cam"
@@ -47,7 +49,7 @@ from dala.nets.runtime import load_model
 imported = time.perf_counter()
 model = load_model(engine={engine!r})
 loaded = time.perf_counter()
-second_opinion({picture!r}, model)
+second_opinion({image!r}, model)
 print(imported - start, loaded - start, time.perf_counter() - start)
 """
 
@@ -73,20 +75,20 @@ def engines_of(net: DALAResNet50, key: str) -> dict[str, Engine]:
             found[name] = choose_engine(net, key, name)
         except EngineError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
-    pictures = [network_input(draw(name).pixels[None, :224, :224], SIDE) for name in PHANTOMS]
+    images = [network_input(draw(name).pixels[None, :224, :224], SIDE) for name in PHANTOMS]
     try:
-        found[INT8] = quantised(net, pictures)
+        found[INT8] = quantised(net, images)
     except EngineError as error:
         print(f"{INT8} is left out: {error}", file=sys.stderr)
     return found
 
 
-def starts(engine: str, picture: Path, runs: int) -> dict[str, float]:
+def starts(engine: str, image: Path, runs: int) -> dict[str, float]:
     """Median seconds of a fresh process until everything is imported, the model is loaded and the first answer given.
 
     One more start comes first: it fills the caches of files, also that of converted graphs.
     """
-    program = START.format(engine=engine, picture=str(picture))
+    program = START.format(engine=engine, image=str(image))
     rows = []
     for turn in range(runs + 1):
         found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -133,18 +135,18 @@ def main() -> None:
         {name: lambda engine=engine: batch(net, engine, many) for name, engine in engines.items()},  # type: ignore[misc]
         max(3, options.runs // 3),
     )
-    picture = options.out.with_suffix(".png")
-    picture.write_bytes(encode_png(draw("solid_sheets").pixels))
+    image = options.out.with_suffix(".png")
+    image.write_bytes(encode_png(draw("solid_sheets").pixels))
     try:
-        started = {name: starts(name, picture, 3) for name in engines if name in (TORCH, "openvino-bf16")}
+        started = {name: starts(name, image, 3) for name in engines if name in (TORCH, "openvino-bf16")}
     finally:
-        picture.unlink()
+        image.unlink()
 
     rate = {name: 1000 * BATCH / value for name, value in batches.items()}
     record: dict[str, Any] = {
         "protocol": f"{options.threads} threads, median of {options.runs} runs in turn, after {REST:g} s of rest "
         f"each, input {SIDE} x {SIDE}; maps: "
-        f"logits and the maps of both classes of one picture; batches: {BATCH} pictures in one pass to logits, without "
+        f"logits and the maps of both classes of one image; batches: {BATCH} images in one pass to logits, without "
         "maps; start: fresh process to the first whole opinion, graphs in the cache, files read before",
         "command": "PYTHONPATH=. python benchmarks/engines.py",
         "weights_sha256": key,
@@ -169,7 +171,7 @@ def main() -> None:
     print(f"| prediction and both maps | ms (median) | of {PGC} | of {TORCH_CAM} |\n|---|---:|---:|---:|")
     for name, row in record["maps"].items():
         print(f"| {name} | {row['milliseconds']:.0f} | {row[f'of {PGC}']:.3f} | {row[f'of {TORCH_CAM}']:.2f} |")
-    print(f"\n| batches of {BATCH} | pictures a second | of torch |\n|---|---:|---:|")
+    print(f"\n| batches of {BATCH} | images a second | of torch |\n|---|---:|---:|")
     for name, row in record["batches"].items():
         print(f"| {name} | {row['pictures_per_second']:.1f} | {row['of torch']:.2f} |")
     print("\n| fresh start, seconds | imported | loaded | first answer |\n|---|---:|---:|---:|")

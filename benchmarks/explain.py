@@ -30,7 +30,7 @@ from dala.explain import render
 from dala.explain.gradcam import SignedMap, signed_maps
 from dala.explain.threshold import RULES, threshold
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.nets.weights import load_weights
+from dala.runtime.weights import load_weights
 
 REST = 0.1  # s
 SIDE = 320  # what the shipped weights are shown
@@ -96,12 +96,12 @@ def differences(net: DALAResNet50, x: Tensor) -> dict[str, float]:
 
 def slider_table(runs: int) -> None:
     generator = np.random.default_rng(0)
-    picture = generator.integers(0, 256, (460, 700, 3), dtype=np.uint8)
+    image = generator.integers(0, 256, (460, 700, 3), dtype=np.uint8)
     field = SignedMap(generator.normal(size=(7, 7)), "malignant").enlarged(460, 700)
 
     def move(rule: str) -> None:
         regions = threshold(field, rule, RULES[rule].default)
-        panels = render.panels(picture, field, regions)
+        panels = render.panels(image, field, regions)
         render.encode_png(panels.dt)
         render.encode_png(panels.bar)
 

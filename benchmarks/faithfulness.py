@@ -1,10 +1,10 @@
-"""Does the probability follow the map? Deletion, insertion and re-drawn weights on pictures of held-out patients.
+"""Does the probability follow the map? Deletion, insertion and re-drawn weights on images of held-out patients.
 
     PYTHONPATH=. python benchmarks/faithfulness.py --data ROOT [--each 2] [--score-cam N] [--runs DIR]
 
 ROOT is BreakHis 200X; the folds' networks are those that `python -m dala crossvalidate breakhis` keeps, and each judges
-pictures of patients that it has not seen. About 15 minutes on two cores, and two minutes more for each of the N
-pictures whose ScoreCAM is wanted; what is done is kept. Writes evidence/faithfulness_breakhis_200x.json.
+images of patients that it has not seen. About 15 minutes on two cores, and two minutes more for each of the N
+images whose ScoreCAM is wanted; what is done is kept. Writes evidence/faithfulness_breakhis_200x.json.
 
 Every map is of the network's own call (towards malignant where it says so, else towards benign), on a grid of 10 x 10
 cells. pytorch-grad-cam's maps are averaged over the cells that they were enlarged from. The finer maps, which have 20 x
@@ -33,14 +33,14 @@ from dala.explain.effect import BASELINES
 from dala.explain.faithfulness import ordered_curves, random_map
 from dala.explain.gradcam import signed_maps
 from dala.explain.stability import fine_maps, steady_maps
-from dala.nets.calibration import softmax
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.nets.engines import Engine, choose_engine
-from dala.nets.runtime import network_input
+from dala.preprocess.views import network_input
+from dala.runtime.calibration import softmax
+from dala.runtime.engines import Engine, choose_engine
+from dala.studies.robustness import FOLDS, mean_shift, sample
 from dala.training.evaluate import described, kept_networks, write_json
-from dala.training.fit import reduced_precision
+from dala.training.fine_tune import reduced_precision
 from dala.training.recipe import SIZE, Recipe
-from dala.training.robustness import FOLDS, mean_shift, sample
 
 CPU = torch.device("cpu")
 # The library's Grad-CAM and HiResCAM are in the same order as ours, but for negative values.
@@ -54,15 +54,15 @@ COMMAND = "PYTHONPATH=. python benchmarks/faithfulness.py --data ROOT"
 
 
 def judge_of(net: DALAResNet50, enlarged: int):
-    def judge(pictures: np.ndarray) -> np.ndarray:
+    def judge(images: np.ndarray) -> np.ndarray:
         with torch.no_grad(), reduced_precision(CPU):
-            return softmax(net(network_input(pictures[:, 0], enlarged)).double().numpy())
+            return softmax(net(network_input(images[:, 0], enlarged)).double().numpy())
 
     return judge
 
 
 def call_of(net: DALAResNet50, view: np.ndarray, enlarged: int):
-    """What judges changed pictures, the class that the network calls this one, and the map's target."""
+    """What judges changed images, the class that the network calls this one, and the map's target."""
     judge = judge_of(net, enlarged)
     called = int(judge(view[None, None])[0].argmax())
     return judge, called, torch.tensor([-1.0, 1.0]) * (1 if called == 1 else -1)
@@ -82,7 +82,7 @@ def areas(
 
 
 def merged(kept: Path) -> dict[str, dict]:
-    """What was kept of each picture, in one row; a later line adds to the ones before."""
+    """What was kept of each image, in one row; a later line adds to the ones before."""
     rows: dict[str, dict] = {}
     for line in kept.read_text().splitlines() if kept.is_file() else ():
         new = json.loads(line)
@@ -149,9 +149,9 @@ def randomised(net: DALAResNet50, x: torch.Tensor, target: torch.Tensor, plain: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--each", type=int, default=2, help="pictures of an accession group, at most")
+    parser.add_argument("--each", type=int, default=2, help="images of an accession group, at most")
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--score-cam", type=int, default=0, metavar="N", help="pictures that ScoreCAM is run on")
+    parser.add_argument("--score-cam", type=int, default=0, metavar="N", help="images that ScoreCAM is run on")
     parser.add_argument("--engine", default=None, metavar="NAME", help="what ScoreCAM's passes run on")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--evidence", type=Path, default=Path("evidence") / "faithfulness_breakhis_200x.json")
@@ -217,7 +217,7 @@ def main() -> None:
                 "pictures": len(here),
                 "deletion": mean(-of(name)[:, 0]),
                 "insertion": mean(of(name)[:, 1]),
-                # Paired by picture: how much sooner the call falls, and how much sooner it is back, than at random.
+                # Paired by image: how much sooner the call falls, and how much sooner it is back, than at random.
                 "deletion_gain": mean((of(name) - of(chance))[:, 0]),
                 "insertion_gain": mean((of(name) - of(chance))[:, 1]),
             }
@@ -230,8 +230,8 @@ def main() -> None:
     record = {
         "protocol": f"deletion and insertion in {options.steps} steps of the cells in the map's order, towards the "
         f"network's own call, by the network of the fold ({FOLDS} folds by accession number) that has not seen the "
-        f"patient, before calibration; up to {options.each} pictures, drawn at random, of every accession group; gains "
-        "are paired by picture with a random order of cells of the same size; mean over the groups; 95 % intervals: "
+        f"patient, before calibration; up to {options.each} images, drawn at random, of every accession group; gains "
+        "are paired by image with a random order of cells of the same size; mean over the groups; 95 % intervals: "
         "bootstrap over accession groups",
         "command": f"{COMMAND} --each {options.each}"
         + (f" --score-cam {len(slow)}" if slow else "")

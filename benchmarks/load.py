@@ -1,9 +1,9 @@
 """Eight people at once: uploads, slider and downloads against the served app, each checking that the answer is theirs.
 
-    PYTHONPATH=. python benchmarks/load.py --pictures DIR [--users 8] [--seconds 360]
+    PYTHONPATH=. python benchmarks/load.py --images DIR [--users 8] [--seconds 360]
 
 DIR holds true patches (any PNG; those that the gate refuses are left out). Every user is a browser profile of its own
-in one Chromium, which works on the same cores as the server: uploads a picture of its own, waits for the verdict,
+in one Chromium, which works on the same cores as the server: uploads an image of its own, waits for the verdict,
 moves the threshold by keyboard, downloads the numbers, and starts again. Afterwards every download is compared with
 what the model says of that file by itself: sha256 and probabilities. Writes evidence/load.json: times, memory of the
 server second by second and how fast it climbs after the first minute, errors, and how busy the machine was with other
@@ -31,14 +31,15 @@ from urllib.request import urlopen
 import numpy as np
 from playwright.async_api import Browser, Error, async_playwright
 
-from dala.nets.runtime import load_model
-from dala.opinion import prediction_record, second_opinion
+from dala.export.records import prediction_record
+from dala.opinion import second_opinion
+from dala.runtime.predict import load_model
 from dala.training.evaluate import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 8597
-# What the page says of a picture and of its map, once both are there and the page rests. The distance alone is not
-# enough: two pictures in a row can have the same to two digits.
+# What the page says of an image and of its map, once both are there and the page rests. The distance alone is not
+# enough: two images in a row can have the same to two digits.
 SAID = """old => { const captions = [...document.querySelectorAll('[data-testid=stCaptionContainer]')]
     .map(e => e.innerText);
     const parts = ['Distance from the training', 'Table and downloads'].map(s => captions.find(t => t.includes(s)));
@@ -47,7 +48,7 @@ SAID = """old => { const captions = [...document.querySelectorAll('[data-testid=
 QUIET = 1000  # ms that a page rests before somebody presses a button
 WARM_UP = 60.0  # seconds after which memory has to be flat
 LONGEST = 120_000
-EACH = 60  # pictures of a user: more than can be looked at in six minutes
+EACH = 60  # images of a user: more than can be looked at in six minutes
 LOOK = 5.0  # seconds for which other work on the machine is watched
 
 
@@ -114,7 +115,7 @@ async def user(browser: Browser, files: list[Path], until: float, found: list[di
         await context.close()
 
 
-async def run(pictures: list[Path], users: int, seconds: float, pid: int) -> tuple[list[dict], list[str], list]:
+async def run(images: list[Path], users: int, seconds: float, pid: int) -> tuple[list[dict], list[str], list]:
     found: list[dict] = []
     errors: list[str] = []
     memory: list[list[float]] = []
@@ -130,7 +131,7 @@ async def run(pictures: list[Path], users: int, seconds: float, pid: int) -> tup
                 await asyncio.sleep(1)
 
         watching = asyncio.create_task(watch())
-        parts = [pictures[n::users] for n in range(users)]
+        parts = [images[n::users] for n in range(users)]
         await asyncio.gather(*(user(browser, part, started + seconds, found, errors) for part in parts))
         watching.cancel()
         await browser.close()
@@ -141,17 +142,17 @@ async def run(pictures: list[Path], users: int, seconds: float, pid: int) -> tup
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--users", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=360)
     parser.add_argument("--evidence", type=Path, default=Path("evidence") / "load.json")
     options = parser.parse_args()
-    pictures = sorted(options.pictures.rglob("*.png"))
-    random.Random(0).shuffle(pictures)
+    images = sorted(options.images.rglob("*.png"))
+    random.Random(0).shuffle(images)
     model = load_model()
     # Those that the gate refuses get no verdict to wait for.
-    taken = (one for one in pictures if second_opinion(one, model).gate.inside)
-    pictures = list(islice(taken, options.users * EACH))
+    taken = (one for one in images if second_opinion(one, model).gate.inside)
+    images = list(islice(taken, options.users * EACH))
     others = busy_with_other_work()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(PORT)]
     surroundings = os.environ | {"MALLOC_ARENA_MAX": "2"}  # as `make run`
@@ -165,7 +166,7 @@ def main() -> None:
                 break
             except (URLError, OSError):
                 time.sleep(0.2)
-        found, errors, memory = asyncio.run(run(pictures, options.users, options.seconds, served.pid))
+        found, errors, memory = asyncio.run(run(images, options.users, options.seconds, served.pid))
     finally:
         served.terminate()
         complaints = [line for line in served.communicate()[1].splitlines() if "Error" in line or "Traceback" in line]
@@ -181,10 +182,10 @@ def main() -> None:
     record = {
         "protocol": f"{options.users} browser profiles in one Chromium on the server's own "
         f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores, {others:.1f} of them busy with other work just "
-        f"before, each uploading pictures of its own for {options.seconds:g} seconds, moving the threshold and "
+        f"before, each uploading images of its own for {options.seconds:g} seconds, moving the threshold and "
         "downloading the numbers; every download compared with the model's answer to that file alone (sha256 and "
         "probabilities)",
-        "command": "PYTHONPATH=. python benchmarks/load.py --pictures DIR",
+        "command": "PYTHONPATH=. python benchmarks/load.py --images DIR",
         "weights_sha256": model.card.fields["sha256"],
         "engine": model.runs_on.name,
         "users": options.users,

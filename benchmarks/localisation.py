@@ -2,14 +2,14 @@
 
     PYTHONPATH=. python benchmarks/localisation.py --data DIR [--score-cam N]
 
-DIR holds `camelyon_tiles` and `bach_part_b`, pictures NAME.jpg beside NAME_mask.png (0: unmarked). About 6 minutes on
-two cores without ScoreCAM, which takes some two minutes a picture more and is run on N of each set of tissue, evenly
+DIR holds `camelyon_tiles` and `bach_part_b`, images NAME.jpg beside NAME_mask.png (0: unmarked). About 6 minutes on
+two cores without ScoreCAM, which takes some two minutes an image more and is run on N of each set of tissue, evenly
 spread; its maps are kept (`--runs`), so that a stopped run goes on. Writes evidence/localisation_breakhis.json.
 
 Every map is the shipped network's, towards malignant, whatever the verdict, brought to 320 x 320 (the network's input)
 and compared with the mask there. pytorch-grad-cam's methods are used as it documents them. Beside them stand maps that
 ask no network: a random one, the distance from the centre, and the amount of haematoxylin, that is where nuclei are.
-The rules' parameters are chosen on every second picture (`chosen on`) and scored on the others.
+The rules' parameters are chosen on every second image (`chosen on`) and scored on the others.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from methods import SCORE_CAM, Scoring, library_maps, spread, trainable
 from PIL import Image
 from tqdm import tqdm
 
-from dala.data.changes import density
+from dala.data.perturb import density
 from dala.data.pixels import read_rgb
 from dala.explain.gradcam import signed_maps
 from dala.explain.localisation import area_under_precision_recall, overlap, pointing_game
 from dala.explain.stability import fine_maps, steady_maps
 from dala.explain.threshold import RULES, threshold
-from dala.nets.runtime import cut, load_model, network_input
-from dala.phantoms import PHANTOMS, draw
+from dala.phantoms.tissue import PHANTOMS, draw
+from dala.preprocess.views import cut, network_input
+from dala.runtime.predict import load_model
+from dala.studies.robustness import mean_shift
 from dala.training.evaluate import write_json
-from dala.training.robustness import mean_shift
 
 SIDE = 320
 COVER = (0.05, 0.80)  # of a mask: below it nothing is to be found, above it nothing can be missed
@@ -55,7 +56,7 @@ PARAMETERS = {
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A picture (H, W, 3) uint8, its mask (H, W) bool, and the picture that it was cut from."""
+    """An image (H, W, 3) uint8, its mask (H, W) bool, and the image that it was cut from."""
 
     pixels: np.ndarray
     mask: np.ndarray
@@ -63,10 +64,10 @@ class Case:
 
 
 def cases(folder: Path, crop: int | None) -> list[Case]:
-    """Pictures with masks of a folder, cut into squares of `crop` pixels, those whose mask covers `COVER`."""
+    """Images with masks of a folder, cut into squares of `crop` pixels, those whose mask covers `COVER`."""
     found = []
     for path in sorted(folder.rglob("*_mask.png")):
-        picture = np.asarray(read_rgb(path.with_name(path.name.replace("_mask.png", ".jpg"))))
+        image = np.asarray(read_rgb(path.with_name(path.name.replace("_mask.png", ".jpg"))))
         mask = np.asarray(Image.open(path)) > 0
         height, width = mask.shape
         step = crop or max(height, width)
@@ -74,7 +75,7 @@ def cases(folder: Path, crop: int | None) -> list[Case]:
             for left in range(0, width, step):
                 part = (slice(top, top + step), slice(left, left + step))
                 if COVER[0] <= mask[part].mean() <= COVER[1]:
-                    found.append(Case(picture[part], mask[part], path.stem))
+                    found.append(Case(image[part], mask[part], path.stem))
     return found
 
 
@@ -93,7 +94,7 @@ def enlarged(values: np.ndarray) -> np.ndarray:
 
 
 def moved(values: np.ndarray) -> np.ndarray:
-    """A map (h, w) on the picture with its cells at the middle of what they see: half a cell up and left."""
+    """A map (h, w) on the image with its cells at the middle of what they see: half a cell up and left."""
     half = SIDE / values.shape[0] / 2
     shift = np.float32([[1, 0, -half], [0, 1, -half]])
     return cv2.warpAffine(enlarged(values), shift, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
@@ -159,7 +160,7 @@ def scored(name: str, found: list[Case], net, card, score_cam: int, scoring: Sco
             "rules": {} if method not in ("gradcam", "fine", "steady", "stain") else rules(fields, masks, parents),
         }
     if SCORE_CAM in methods:
-        # Of a part of the pictures: beside it what Grad-CAM has on these, and the difference picture by picture.
+        # Of a part of the images: beside it what Grad-CAM has on these, and the difference image by image.
         here = [n for n, one in enumerate(maps) if SCORE_CAM in one]
         theirs, ours = (
             np.array([area_under_precision_recall(maps[n][name], masks[n]) for n in here])
@@ -178,7 +179,7 @@ def scored(name: str, found: list[Case], net, card, score_cam: int, scoring: Sco
 
 
 def rules(fields: list[np.ndarray], masks: list[np.ndarray], parents: np.ndarray) -> dict:
-    """IoU of every rule at its default, and at the parameter chosen on every second parent picture, on the others."""
+    """IoU of every rule at its default, and at the parameter chosen on every second parent image, on the others."""
     order = sorted(set(parents))
     chosen_on = np.isin(parents, order[::2])
     table = {}
@@ -234,8 +235,8 @@ def main() -> None:
     }
     record = {
         "protocol": "raw signed maps of the shipped weights towards malignant against masks at 320 x 320; "
-        f"pictures whose mask covers {COVER[0]:.0%} to {COVER[1]:.0%}; a rule's parameter is chosen on every second "
-        "picture and scored on the others; 95 % intervals: bootstrap over the pictures that crops were cut from",
+        f"images whose mask covers {COVER[0]:.0%} to {COVER[1]:.0%}; a rule's parameter is chosen on every second "
+        "image and scored on the others; 95 % intervals: bootstrap over the images that crops were cut from",
         "command": COMMAND + (f" --score-cam {options.score_cam}" if options.score_cam else ""),
         "score_cam_on": [model.runs_on.name] if options.score_cam else [],
         "weights_sha256": model.card.fields["sha256"],

@@ -13,7 +13,7 @@ from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, Layer
 from torch import nn
 
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.nets.engines import Engine
+from dala.runtime.engines import Engine
 
 METHODS = {
     "pytorch-grad-cam GradCAM": GradCAM,
@@ -35,14 +35,14 @@ def trainable(net: DALAResNet50) -> DALAResNet50:
 
 @dataclass(frozen=True)
 class Scoring:
-    """For ScoreCAM, which shows the network a picture 2,048 times: what runs those, and where each map is kept."""
+    """For ScoreCAM, which shows the network an image 2,048 times: what runs those, and where each map is kept."""
 
     engine: Engine
     kept: Path
 
 
 class Masked(nn.Module):
-    """A network for ScoreCAM: the picture goes through torch, where its activations are taken, masked ones do not."""
+    """A network for ScoreCAM: the image goes through torch, where its activations are taken, masked ones do not."""
 
     def __init__(self, net: DALAResNet50, engine: Engine) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ def library_maps(
 
 
 def spread(count: int, wanted: int) -> set[int]:
-    """Numbers of `wanted` of `count` pictures, evenly spread, so that neighbours cut from one slide do not crowd."""
+    """Numbers of `wanted` of `count` images, evenly spread, so that neighbours cut from one slide do not crowd."""
     return set(np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist())
 
 

@@ -1,6 +1,6 @@
 """What a user waits for: cold start to a served page, click to verdict with a warm model, resident memory.
 
-    PYTHONPATH=. python benchmarks/serve.py --pictures DIR
+    PYTHONPATH=. python benchmarks/serve.py --images DIR
 
 Chromium opens the page of a freshly started server and uploads five patches of DIR (true ones: of a drawing the page
 gives no verdict); the clock runs from the upload to the verdict and to the panels on the screen, the browser working on
@@ -22,8 +22,8 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 8596
-PICTURES = 5
-# The caption beside the verdict is another for every picture; the panels follow it.
+IMAGES = 5
+# The caption beside the verdict is another for every image; the panels follow it.
 VERDICT = """old => { const c = [...document.querySelectorAll('[data-testid=stCaptionContainer]')]
     .map(e => e.innerText).find(t => t.includes('Distance from the training'));
     return c && c !== old ? c : false }"""
@@ -36,8 +36,8 @@ PANELS = """old => { const v = document.querySelector('[data-testid=stBidiCompon
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=Path, required=True)
-    files = sorted(parser.parse_args().pictures.rglob("*.png"))[:PICTURES]
+    parser.add_argument("--images", type=Path, required=True)
+    files = sorted(parser.parse_args().images.rglob("*.png"))[:IMAGES]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-background-networking"]

@@ -1,10 +1,10 @@
-"""Whole picture or tiles for elongated pictures? AUC on patients the networks have not seen.
+"""Whole image or tiles for elongated images? AUC on patients the networks have not seen.
 
     PYTHONPATH=. python benchmarks/view_policy.py --data ROOT [--runs runs] [--every 4]
 
 The fold networks are those that `python -m dala crossvalidate breakhis` kept in `runs`, each asked about patients it
-has not seen. Each test picture is shown as it is, as its central square, and as a panorama: joined with the next
-picture of its slide to about 3 : 1, once squeezed whole and once cut into two tiles with averaged logits.
+has not seen. Each test image is shown as it is, as its central square, and as a panorama: joined with the next
+image of its slide to about 3 : 1, once squeezed whole and once cut into two tiles with averaged logits.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tqdm import tqdm
 from dala.data import breakhis
 from dala.data.pixels import load_pixels
 from dala.data.splits import grouped_folds
-from dala.nets.runtime import cut, network_input
+from dala.preprocess.views import cut, network_input
+from dala.stats.metrics import binary_scores
 from dala.training.evaluate import kept_networks
-from dala.training.fit import reduced_precision
-from dala.training.metrics import binary_scores
+from dala.training.fine_tune import reduced_precision
 from dala.training.recipe import SIZE, Recipe
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--every", type=int, default=4, help="score every n-th picture of each accession group")
+    parser.add_argument("--every", type=int, default=4, help="score every n-th image of each accession group")
     arguments = parser.parse_args()
     recipe = Recipe()
     dataset = breakhis.load(arguments.data, 200)
@@ -47,8 +47,8 @@ def main() -> None:
     for number, (_, test) in enumerate(grouped_folds(dataset.labels, dataset.groups, 5, seed=0)):
         net = networks[number]
 
-        def margin(picture: np.ndarray, grid: tuple[int, int], net: torch.nn.Module = net) -> float:
-            tiles, _ = cut(picture, grid, SIZE)
+        def margin(image: np.ndarray, grid: tuple[int, int], net: torch.nn.Module = net) -> float:
+            tiles, _ = cut(image, grid, SIZE)
             with torch.no_grad(), reduced_precision(torch.device("cpu")):
                 logits = net(network_input(tiles, recipe.enlarged)).float().mean(0)
             return float(logits[1] - logits[0])
@@ -68,7 +68,7 @@ def main() -> None:
             for name, value in shown.items():
                 variants.setdefault(name, np.zeros(len(pixels)))[index] = value
     labels = dataset.labels[chosen]
-    print(f"{len(labels)} pictures of {len(set(dataset.groups))} accession groups")
+    print(f"{len(labels)} images of {len(set(dataset.groups))} accession groups")
     print("| view | AUC | balanced accuracy |\n|---|---:|---:|")
     for name, margins in variants.items():
         accuracy = binary_scores(labels, 1 / (1 + np.exp(-margins[chosen])))["balanced_accuracy"]

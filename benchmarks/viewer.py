@@ -26,10 +26,10 @@ from playwright.sync_api import sync_playwright
 from dala.explain.render import encode_png
 from dala.explain.threshold import RULES
 from dala.intake.image import read_image
-from dala.nets.runtime import load_model
 from dala.opinion import opinion_of
-from dala.phantoms import PHANTOMS, draw
-from pages import _viewer
+from dala.phantoms.tissue import PHANTOMS, draw
+from dala.runtime.predict import load_model
+from pages.parts.second_opinion import viewer as _viewer
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 8595
@@ -71,13 +71,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=None, metavar="FILE.json")
     out = parser.parse_args().out
-    picture = encode_png(cv2.resize(draw(PHANTOMS[2]).pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
+    image = encode_png(cv2.resize(draw(PHANTOMS[2]).pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(PORT)]
     served = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "patch.png")
-            path.write_bytes(picture)
+            path.write_bytes(image)
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"),
                 args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
@@ -104,7 +104,7 @@ def main() -> None:
     finally:
         served.terminate()
         served.wait()
-    opinion = opinion_of(read_image(picture, "patch.png"), load_model())
+    opinion = opinion_of(read_image(image, "patch.png"), load_model())
     _, body = _viewer.heavy.__wrapped__("patch", opinion)
     record = {
         "protocol": f"slider taken over its range and back in {FRAMES} frames, {WIDTH} x {HEIGHT} px, three panes at "

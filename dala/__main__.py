@@ -1,5 +1,5 @@
 """python -m dala"""
 
-from dala.cli import main
+from dala.cli.main import main
 
 raise SystemExit(main())

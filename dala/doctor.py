@@ -124,7 +124,8 @@ def _check_card(card: Path) -> Check:
     if found != expected:
         return Check(name, "FAIL", f"{file.name} ({_size(size)}) is damaged or altered: its sha256 is not the card's.")
     try:
-        from dala.nets.weights import WeightsError, read_card
+        from dala.errors import WeightsError
+        from dala.runtime.card import read_card
     except Exception:  # A broken package has its own line; the sha256 was compared all the same.
         return Check(name, "WARN", f"{_size(size)}, sha256 {found[:12]} as on the card; the card could not be checked.")
     try:
@@ -138,8 +139,8 @@ def _check_gate(card: Path) -> list[Check]:
     """PASS or WARN for the statistics of familiarity beside weights; nothing where the weights themselves fail."""
     name = f"gate {card.stem}"
     try:
-        from dala.nets.runtime import load_model
-        from dala.nets.weights import WeightsError
+        from dala.errors import WeightsError
+        from dala.runtime.predict import load_model
     except Exception:
         return []
     try:
@@ -148,7 +149,7 @@ def _check_gate(card: Path) -> list[Check]:
         return [Check(name, "FAIL", str(error))] if ".gate." in str(error) else []
     if model.familiarity is None:
         return [
-            Check(name, "WARN", "No statistics of these weights: run `python -m dala gate`, or strange pictures pass.")
+            Check(name, "WARN", "No statistics of these weights: run `python -m dala gate`, or strange images pass.")
         ]
     return [Check(name, "PASS", f"statistics of these weights, limit {model.familiarity.limit:.2f}")]
 
@@ -233,11 +234,12 @@ def check_engine(weights: Path) -> Check:
     FAIL if `DALA_ENGINE` names one that cannot run here.
     """
     try:
-        from dala.nets.engines import AUTO, TORCH, EngineError, preferred
-        from dala.nets.runtime import load_model
-        from dala.nets.weights import WeightsError, available
+        from dala.errors import EngineError, WeightsError
+        from dala.runtime.card import available
+        from dala.runtime.engines import AUTO, TORCH, preferred
+        from dala.runtime.predict import load_model
     except Exception as error:
-        return Check("engine", "FAIL", f"Not known: dala.nets.engines cannot be imported ({_reason(error)}).")
+        return Check("engine", "FAIL", f"Not known: dala.runtime.engines cannot be imported ({_reason(error)}).")
     named = os.environ.get("DALA_ENGINE") or AUTO
     try:
         cards = available(weights)[:1]  # breakhis, in the repository

@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.data import DataError
-from dala.nets.calibration import DEFAULT_ALPHA
-from dala.nets.weights import WEIGHTS_DIR, Card, WeightsError, read_card
-from dala.training.calibrate import Cohort, resampled_groups
-from dala.training.metrics import paired_difference
+from dala.errors import DataError, EvidenceError, WeightsError
+from dala.runtime.calibration import DEFAULT_ALPHA
+from dala.runtime.card import WEIGHTS_DIR, Card, read_card
+from dala.stats.metrics import paired_difference
+from dala.studies.calibration import Cohort, resampled_groups
 
 EVIDENCE_DIR = WEIGHTS_DIR.parent / "evidence"
 
@@ -67,7 +67,7 @@ FILM_MODELS = {
     "whole_film_dala_resnet50": "DALAResNet50, whole film",
 }
 FILM_BASELINES = ("dala_resnet50", "linear_probe", "grey_levels", "masked_out_probe")
-CUT = 0.5  # from this probability on a picture is called malignant, in every table here
+CUT = 0.5  # from this probability on an image is called malignant, in every table here
 HARMLESS = 0.01  # a loss of AUC below it is called hardly any
 CLEAR = 0.05  # a corrected p value below it is called a clear difference
 SMALL_P = 0.001
@@ -78,10 +78,6 @@ Floats = NDArray[np.float64]
 Record = dict[str, Any]
 Row = dict[str, str]
 T = TypeVar("T")
-
-
-class EvidenceError(RuntimeError):
-    """A result file cannot be shown; the message says which and what writes it anew."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,7 @@ FILES = {
     ),
     "engines": File("engines_breakhis.json", "breakhis", "python -m dala engines breakhis --data ROOT"),
     "speed": File("engines_speed.json", "breakhis", "PYTHONPATH=. python benchmarks/engines.py"),
-    "load": File("load.json", "breakhis", "PYTHONPATH=. python benchmarks/load.py --pictures DIR"),
+    "load": File("load.json", "breakhis", "PYTHONPATH=. python benchmarks/load.py --images DIR"),
     "mini_ddsm": File("mini_ddsm.json", "mini_ddsm", "python -m dala crossvalidate mini_ddsm --data ROOT"),
     "mini_ddsm_calibration": File("calibration_mini_ddsm.json", "mini_ddsm", "python -m dala calibrate mini_ddsm"),
 }
@@ -148,7 +144,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a figure was measured, in words: protocol, number of patients and pictures, intervals, command, file."""
+    """How a figure was measured, in words: protocol, number of patients and images, intervals, command, file."""
 
     protocol: str
     patients: str | None
@@ -251,14 +247,14 @@ def provenance(source: Source) -> Provenance:
 
 
 def patients_of(data: Record) -> str | None:
-    """How many patient groups and pictures, as far as a record says it."""
+    """How many patient groups and images, as far as a record says it."""
     if "groups" not in data:
         return None
     text = f"{data['groups']} groups"
     if "benign_groups" in data:
         text += f", {data['benign_groups']} of them benign"
     if "pictures" in data:
-        text += f", {data['pictures']:,} pictures"
+        text += f", {data['pictures']:,} images"
     return text
 
 
@@ -314,9 +310,9 @@ def card_table(card: Card) -> list[Row]:
         "Network": f"{fields['network']}, {fields['bytes'] / 1e6:.0f} MB",
         "Judges": f"{fields['input']['modality']}, {fields['input']['magnification']}",
         "Classes": ", ".join(card.classes),
-        "Picture": f"{card.size} x {card.size} px; {fields['input']['resize']}",
+        "Image": f"{card.size} x {card.size} px; {fields['input']['resize']}",
         "Start": fields["imagenet"],
-        "Trained on": f"{data['name']}: {data['pictures']:,} pictures ({classes}) of {len(data['groups'])} patient "
+        "Trained on": f"{data['name']}: {data['pictures']:,} images ({classes}) of {len(data['groups'])} patient "
         "groups",
         "Source": data["source"],
         "Terms": data["terms"],
@@ -382,7 +378,7 @@ def roc_lines(record: Record) -> list[Line]:
 
 
 def roc_band(cohort: Cohort, probabilities: Floats, name: str) -> Line:
-    """Sensitivity over the share of benign pictures called malignant, with a pointwise 95 % band over patient groups.
+    """Sensitivity over the share of benign images called malignant, with a pointwise 95 % band over patient groups.
 
     Each repeat's curve, (R, N) probabilities, is read off at the same false alarms and averaged. Groups are redrawn
     whole, as many of each class as there are.
@@ -417,7 +413,7 @@ def _curves(cohort: Cohort, probability: Floats, draws: Floats, wanted: Floats) 
 
 
 def confusion_table(record: Record) -> list[Row]:
-    """What each model calls benign and malignant pictures; counts are means over the repeats."""
+    """What each model calls benign and malignant images; counts are means over the repeats."""
     cohort, probabilities = cohort_of(record)
     rows = []
     for name, title in MODELS.items():
@@ -442,11 +438,11 @@ def _counted(count: float, total: int) -> str:
 
 @dataclass(frozen=True)
 class Patient:
-    """One accession group: its class, pictures, share of them called right and mean probability of malignant."""
+    """One accession group: its class, images, share of them called right and mean probability of malignant."""
 
     name: str
     malignant: bool
-    pictures: int
+    images: int
     right: float
     probability: float
 
@@ -477,7 +473,7 @@ def patient_table(rows: list[Patient]) -> list[Row]:
         {
             "Group": row.name,
             "Class": "malignant" if row.malignant else "benign",
-            "Pictures": str(row.pictures),
+            "Images": str(row.images),
             "Called right": share(row.right),
             "Mean probability of malignant": f"{row.probability:.3f}",
         }
@@ -486,16 +482,16 @@ def patient_table(rows: list[Patient]) -> list[Row]:
 
 
 def worst_patients(rows: list[Patient]) -> str:
-    """One sentence on the groups of which most pictures are called wrong."""
+    """One sentence on the groups of which most images are called wrong."""
     wrong = [row for row in rows if row.right < CUT]
     if not wrong:
-        return "No group has most of its pictures called wrong."
+        return "No group has most of its images called wrong."
     named = ", ".join(f"{row.name} ({'malignant' if row.malignant else 'benign'})" for row in wrong)
-    return f"Most pictures are called wrong of {len(wrong)} of {len(rows)} groups: {named}."
+    return f"Most images are called wrong of {len(wrong)} of {len(rows)} groups: {named}."
 
 
 def against_probe(record: Record) -> str:
-    """One sentence: how far the network is from the linear probe on the same pictures."""
+    """One sentence: how far the network is from the linear probe on the same images."""
     cohort, probabilities = cohort_of(record)
     difference = paired_difference(
         cohort.labels, probabilities[PROBE], probabilities[NETWORK], cohort.groups, metric="auc"
@@ -569,7 +565,7 @@ def reliability_table(record: Record, when: str) -> list[Row]:
             "Probability": f"{row['low']:.3f} to {row['high']:.3f}",
             "Mean": f"{row['mean_probability']:.3f}",
             "Malignant": figure(row["malignant"], percent=True),
-            "Pictures": f"{row['pictures']:.0f}",
+            "Images": f"{row['pictures']:.0f}",
             "Groups": str(row["groups"]),
         }
         for row in record["reliability"][when]["equal_mass"]
@@ -581,7 +577,7 @@ def sets_sentence(record: Record) -> str:
     sets = record["sets"][DECISIVE]
     unsure, right = (figure(sets[name]["by_picture"], percent=True) for name in ("not_sure", "right_when_sure"))
     return (
-        f"At its promise of {promise(DECISIVE)} it says *not sure* of {unsure} of such patients' pictures, and is "
+        f"At its promise of {promise(DECISIVE)} it says *not sure* of {unsure} of such patients' images, and is "
         f"right in {right} of the others."
     )
 
@@ -611,7 +607,7 @@ def candidates_table(record: Record) -> list[Row]:
     ]
 
 
-PARTS = {"by_picture": "All pictures", "benign": "Benign patients", "malignant": "Malignant patients"}
+PARTS = {"by_picture": "All images", "benign": "Benign patients", "malignant": "Malignant patients"}
 
 
 def sets_table(sets: Record) -> list[Row]:
@@ -645,11 +641,11 @@ def promise(alpha: str) -> str:
 # The gate
 
 VERDICTS = {"refuse": "should be refused", "accept": "should pass", "report": "is reported apart"}
-KIND, REFUSED = "Pictures", "Refused"
+KIND, REFUSED = "Images", "Refused"
 
 
 def gate_table(record: Record, expected: str) -> list[Row]:
-    """A row a kind of picture of which the same is expected."""
+    """A row a kind of image of which the same is expected."""
     rows = []
     for kind in record["kinds"]:
         if kind["expected"] == expected:
@@ -668,7 +664,7 @@ def gate_table(record: Record, expected: str) -> list[Row]:
 
 
 def gate_families(record: Record) -> list[Point]:
-    """Share refused: the true patches of patients held out, then every family of other pictures."""
+    """Share refused: the true patches of patients held out, then every family of other images."""
     rows = [("true patches (accept)", record["true_patches"]), *record["families"].items()]
     return [Point(name, **row["share"]) for name, row in rows]
 
@@ -683,20 +679,20 @@ def gate_sentence(record: Record) -> str:
     """What the gate costs and what it keeps out."""
     true = record["true_patches"]
     said = f"Of true patches of patients held out it refuses {_refused(true)}"
-    for family, words in (("no histology", "pictures that are no histology"), ("not H&E", "patches in other colours")):
+    for family, words in (("no histology", "images that are no histology"), ("not H&E", "patches in other colours")):
         row = record["families"].get(f"{family} (refuse)")
         if row is not None:
             kinds = [kind for kind in record["kinds"] if kind["name"] in row["kinds"]]
             alone = sum(kind["by_distance_alone"] for kind in kinds)
             said += f"; of {words} {_refused(row)} (the distance without the checks: {alone:,})"
-    return said + ". The checks were chosen with these pictures in view."
+    return said + ". The checks were chosen with these images in view."
 
 
 def _refused(row: Record) -> str:
     return f"{row['refused']:,} of {row['pictures']:,}, {figure(row['share'], percent=True)}"
 
 
-# Changed pictures
+# Changed images
 
 
 def robustness_lines(record: Record) -> list[Line]:
@@ -737,7 +733,7 @@ def robustness_sentence(record: Record) -> str:
     row, unit = worst[name], record["changes"][name]["unit"]
     harmless = [one for one, found in worst.items() if found["auc"]["value"] >= whole["value"] - HARMLESS]
     said = (
-        f"Of {len(worst)} kinds of change of the picture, **{name}** costs most: at {row['level']:g} {unit} the AUC is "
+        f"Of {len(worst)} kinds of change of the image, **{name}** costs most: at {row['level']:g} {unit} the AUC is "
         f"**{figure(row['auc'])}** instead of {figure(whole)}."
     )
     return f"{said} Hardly any at the strengths tried: {', '.join(harmless)}." if harmless else said
@@ -765,16 +761,16 @@ def robustness_table(record: Record) -> list[Row]:
 
 
 def originals_table(record: Record) -> list[Row]:
-    """The published pictures at every magnification: how many each model calls right, and its AUC where defined."""
+    """The published images at every magnification: how many each model calls right, and its AUC where defined."""
 
-    def cell(found: Record, pictures: int) -> str:
+    def cell(found: Record, images: int) -> str:
         auc = "" if found["auc"] is None else f", AUC {found['auc']:.3f}"
-        return f"{found['right']} of {pictures}{auc}"
+        return f"{found['right']} of {images}{auc}"
 
     return [
         {
             "Magnification": f"{row['magnification']}X",
-            "Pictures, patients": f"{row['pictures']} of {row['groups']}, {row['benign']} benign",
+            "Images, patients": f"{row['pictures']} of {row['groups']}, {row['benign']} benign",
             **{f"{MODELS[model]}, right": cell(row[model], row["pictures"]) for model in record["models"]},
         }
         for row in record["originals"]
@@ -804,7 +800,7 @@ def comparisons_table(record: Record) -> list[Row]:
             "against": titles[row["against"]],
             "AUC": figure(row["metrics"]["auc"], signed=True),
             "Balanced accuracy": figure(row["metrics"]["balanced_accuracy"], signed=True),
-            "p, pictures right": chance(row["tests"]["correct"]["p_holm"]),
+            "p, images right": chance(row["tests"]["correct"]["p_holm"]),
             "p, Brier": chance(row["tests"]["brier"]["p_holm"]),
         }
         for row in record["comparisons"]
@@ -828,7 +824,7 @@ def parts_verdict(record: Record) -> str:
     clear = []
     smallest = min(test["p_holm"] for row in record["comparisons"] for test in row["tests"].values())
     for row in record["comparisons"]:
-        for measure, words in (("correct", "pictures called right"), ("brier", "squared error")):
+        for measure, words in (("correct", "images called right"), ("brier", "squared error")):
             test = row["tests"][measure]
             if test["p_holm"] < CLEAR:
                 better = (test["difference"] > 0) == (measure == "correct")
@@ -865,7 +861,7 @@ def networks_table(rows: dict[str, Record]) -> list[Row]:
                 "Start": row["initialisation"],
                 "Parameters": f"{cost['parameters'] / 1e6:.1f} M",
                 "GFLOPs": f"{cost['gflops']:.1f}",
-                "ms a picture": f"{cost['milliseconds']:.0f} at {cost['side']} px",
+                "ms an image": f"{cost['milliseconds']:.0f} at {cost['side']} px",
             }
         )
     return table
@@ -936,7 +932,7 @@ def naive_table(record: Record) -> list[Row]:
             "Accuracy": share(row["accuracy"]),
             "Largest class": share(row["largest_class"]),
             "AUC": figure({"value": row["auc"], "low": None, "high": None}),
-            "Pictures": f"{row['pictures']:,}",
+            "Images": f"{row['pictures']:,}",
         }
         for row in record["naive_three_classes"]["table"]
     ]

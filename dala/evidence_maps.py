@@ -28,7 +28,7 @@ METHODS = {
     "pytorch-grad-cam ScoreCAM": "pytorch-grad-cam: ScoreCAM",
     "random": "At random",
     "random_fine": "At random, finer cells",
-    "centre": "Middle of the picture",
+    "centre": "Middle of the image",
     "stain": "Amount of stain",
 }
 OWN, STEADY, RANDOM, STAIN = "gradcam", "steady", "random", "stain"
@@ -38,10 +38,10 @@ RULES = {
     "mean_std": "Mean + k standard deviations",
     "evidence": "Share of the evidence",
     "otsu": "Otsu",
-    "percentile": "Percentile of the picture",
+    "percentile": "Percentile of the image",
     "fixed": "Fraction of the maximum",
 }
-BASELINES = {"blurred": "the picture blurred", "glass": "white glass"}
+BASELINES = {"blurred": "the image blurred", "glass": "white glass"}
 PARTS = {"head": "the head", "layer4": "the last stage and the attention", "both": "both"}
 
 
@@ -63,27 +63,27 @@ def localisation_table(record: Record) -> list[Row]:
     return rows
 
 
-def _only(pictures: int, of: int) -> str:
-    """Said behind a figure that is of a part of the pictures."""
-    return f", {pictures} of {of} pictures" if pictures < of else ""
+def _only(images: int, of: int) -> str:
+    """Said behind a figure that is of a part of the images."""
+    return f", {images} of {of} images" if images < of else ""
 
 
 def slow_sentence(record: Record) -> str:
-    """What ScoreCAM reaches beside Grad-CAM on the same pictures; nothing where it was not run."""
+    """What ScoreCAM reaches beside Grad-CAM on the same images; nothing where it was not run."""
     lines = []
     for name, title in SETS.items():
         one = record["sets"][name]["methods"].get(SLOW)
         if one is not None:
             lines.append(
-                f"- {title}: on {one['pictures']} pictures its average precision is {figure(one['precision_recall'])}, "
-                f"Grad-CAM's on the same {figure(one['gradcam_on_the_same'])}; picture by picture "
+                f"- {title}: on {one['pictures']} images its average precision is {figure(one['precision_recall'])}, "
+                f"Grad-CAM's on the same {figure(one['gradcam_on_the_same'])}; image by image "
                 f"{figure(one['more_than_gradcam'], signed=True)}."
             )
     if not lines:
         return ""
     return "\n".join(
         [
-            "ScoreCAM shows the network a masked picture for each of its feature maps, so it was run on a few:",
+            "ScoreCAM shows the network a masked image for each of its feature maps, so it was run on a few:",
             "",
             *lines,
         ]
@@ -91,7 +91,7 @@ def slow_sentence(record: Record) -> str:
 
 
 def localisation_points(record: Record, name: str) -> list[Point]:
-    """Average precision of every map that all pictures of one set have."""
+    """Average precision of every map that all images of one set have."""
     found = record["sets"][name]
     methods = {method: row for method, row in found["methods"].items() if row["pictures"] == found["pictures"]}
     known = [method for method in METHODS if method in methods]
@@ -115,7 +115,7 @@ def localisation_sentence(record: Record) -> str:
             "and not better than where the stain is dense" if said[STAIN]["value"] >= best else "and better than stain"
         )
         lines.append(
-            f"**{title}** ({one['pictures']} pictures, {share(one['called_malignant'])} of them called malignant): "
+            f"**{title}** ({one['pictures']} images, {share(one['called_malignant'])} of them called malignant): "
             f"average precision {figure(said[OWN])}, of the steadier map {figure(said[STEADY])}, of a random map "
             f"{figure(said[RANDOM])}, of the amount of stain {figure(said[STAIN])}. The steadier map is {verdict}, "
             f"{stain}."
@@ -124,7 +124,7 @@ def localisation_sentence(record: Record) -> str:
 
 
 def rules_table(record: Record, name: str, method: str = OWN) -> list[Row]:
-    """A row a rule: overlap at its default and at the parameter that other pictures chose, and how pure the kept is."""
+    """A row a rule: overlap at its default and at the parameter that other images chose, and how pure the kept is."""
     rows = []
     for rule, one in record["sets"][name]["methods"][method]["rules"].items():
         rows.append(
@@ -141,7 +141,7 @@ def rules_table(record: Record, name: str, method: str = OWN) -> list[Row]:
 
 
 def purity_lines(record: Record, name: str, method: str = OWN) -> list[Line]:
-    """Share of the kept that lies on the lesion over the share of the picture that is kept, a line a rule."""
+    """Share of the kept that lies on the lesion over the share of the image that is kept, a line a rule."""
     lines = []
     for rule, one in record["sets"][name]["methods"][method]["rules"].items():
         points = sorted((point["kept"], point["precision"]) for point in one["curve"])
@@ -153,7 +153,7 @@ def purity_lines(record: Record, name: str, method: str = OWN) -> list[Line]:
 
 
 def faithfulness_table(record: Record, baseline: str) -> list[Row]:
-    """A row a map of the usual cells: its gains over a random order, and over Grad-CAM, picture by picture."""
+    """A row a map of the usual cells: its gains over a random order, and over Grad-CAM, image by image."""
     rows = []
     for method, one in _in_order(record["methods"][baseline]):
         if method == RANDOM or "deletion_over_gradcam" not in one:

@@ -21,7 +21,7 @@ BASE = "pytorch-grad-cam"
 
 
 def speed_table(record: Record) -> list[Row]:
-    """A row a program: time for one picture with its maps, and pictures a second in batches, the fastest first."""
+    """A row a program: time for one image with its maps, and images a second in batches, the fastest first."""
     rows = []
     for name, told in sorted(record["maps"].items(), key=lambda item: float(item[1]["milliseconds"])):
         batch = record["batches"].get(name)
@@ -31,7 +31,7 @@ def speed_table(record: Record) -> list[Row]:
                 "Answer and both maps": f"{told['milliseconds']:.0f}{NO_BREAK}ms",
                 f"of {BASE}'s time": f"{told[f'of {BASE}']:.2f}",
                 "of torch-cam's time": f"{told['of torch-cam']:.2f}",
-                "Pictures a second, no maps": "" if batch is None else f"{batch['pictures_per_second']:.1f}",
+                "Images a second, no maps": "" if batch is None else f"{batch['pictures_per_second']:.1f}",
             }
         )
     return rows
@@ -42,7 +42,7 @@ def speed_sentence(record: Record) -> str:
     default = next(name for name in PROGRAMS if name in record["start_seconds"])
     told, start = record["maps"][default], record["start_seconds"][default]
     return (
-        f"One picture takes {told['milliseconds']:.0f} ms, {told[f'of {BASE}']:.2f} of the time of {BASE} and "
+        f"One image takes {told['milliseconds']:.0f} ms, {told[f'of {BASE}']:.2f} of the time of {BASE} and "
         f"{told['of torch-cam']:.2f} of that of torch-cam on the same two cores. From a fresh process to the first "
         f"whole opinion: {start['first_answer']:.1f} s, of which {start['imported']:.1f} s go to importing libraries."
     )

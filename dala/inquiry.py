@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from dala.explain.effect import Baseline, EffectCurve, effect_curve
 from dala.explain.gradcam import SignedMap, stitch
 from dala.explain.stability import steady_maps
-from dala.nets.runtime import look, network_input, probabilities_of
 from dala.opinion import Opinion, margins
+from dala.preprocess.views import look, network_input
+from dala.runtime.predict import probabilities_of
 
 Progress = Callable[[int, int], None]
 
@@ -53,7 +54,7 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
     probable class where the weights are not calibrated. Raises ValueError for a map without positive evidence.
     """
     model, patch, prediction = opinion.model, opinion.patch, opinion.prediction
-    height, width = opinion.picture.shape[:2]
+    height, width = opinion.image.shape[:2]
     _, views, _, _ = look(patch.pixels, model.card)
     side = views.shape[1]
 
@@ -76,7 +77,7 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
         views,
         opinion.maps[target].enlarged(height, width),
         to_views,
-        lambda pictures: probabilities_of(pictures, model),
+        lambda images: probabilities_of(images, model),
         prediction.probabilities,
         verdict,
         target,
@@ -89,11 +90,11 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
 def steady(opinion: Opinion, progress: Progress | None = None) -> dict[str, SteadyMap]:
     """The steadier map towards every class, at twice the resolution of the opinion's own each way.
 
-    Raises ValueError for a model whose pictures have an up and a down: a film turned upside down is no film.
+    Raises ValueError for a model whose images have an up and a down: a film turned upside down is no film.
     """
     model, prediction = opinion.model, opinion.prediction
     if model.card.preprocess == "mammogram":
-        raise ValueError("A mammogram has an up and a down, so its map cannot be averaged over turned pictures.")
+        raise ValueError("A mammogram has an up and a down, so its map cannot be averaged over turned images.")
     _, views, _, grid = look(opinion.patch.pixels, model.card)
     targets = margins(len(prediction.classes))
     found = []

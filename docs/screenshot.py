@@ -1,4 +1,4 @@
-"""Take the pictures of the documents from the running app, with drawn examples only; 1280 px wide, as WebP.
+"""Take the images of the documents from the running app, with drawn examples only; 1280 px wide, as WebP.
 
 python docs/screenshot.py
 """
@@ -20,7 +20,7 @@ from playwright.sync_api import Page, sync_playwright
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dala.explain.render import encode_png
-from dala.phantoms import PHANTOMS, draw
+from dala.phantoms.tissue import PHANTOMS, draw
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 8597
@@ -70,7 +70,7 @@ def batch(page: Page, folder: Path) -> None:
         files[-1].write_bytes(encode_png(draw(name).pixels))
     turn_to(page, "Batch")
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(files)
-    page.get_by_role("button", name=f"Judge {len(files)} pictures").click()
+    page.get_by_role("button", name=f"Judge {len(files)} images").click()
     page.get_by_role("button", name="All as CSV").wait_for()
     take(page, "batch.webp")
 
@@ -102,8 +102,8 @@ def take(page: Page, name: str) -> None:
     settle(page)
     page.mouse.move(0, 0)
     time.sleep(1.5)
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.save(ROOT / "docs" / name, quality=88, method=6)
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    image.save(ROOT / "docs" / name, quality=88, method=6)
 
 
 if __name__ == "__main__":

@@ -10,26 +10,17 @@ from typing import Any, cast
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dala.batch import (
-    MAXIMUM_OVERLAYS,
-    Item,
-    Record,
-    Result,
-    Run,
-    Upload,
-    members,
-    nameless,
-    overlays,
-    to_csv,
-    to_json,
-)
-from dala.intake.image import ACCEPTED, IntakeError, Patch
-from dala.intake.modality import WORDS
-from dala.nets.runtime import Model
-from dala.nets.weights import SERVED
+from dala.batch import MAXIMUM_OVERLAYS, Record, Result, Run, overlays
+from dala.errors import IntakeError
+from dala.export.table import nameless, to_csv, to_json
+from dala.gate.modality import WORDS
+from dala.intake.archive import Item, Upload, members
+from dala.intake.image import ACCEPTED, Patch
 from dala.opinion import model_for
-from pages._own_read import note_answer_seen
-from pages._shared import (
+from dala.runtime.card import SERVED
+from dala.runtime.predict import Model
+from pages.parts.second_opinion.own_read import note_answer_seen
+from pages.parts.shared import (
     DROPPED,
     HANDED,
     NOT_SURE,
@@ -86,12 +77,12 @@ def choose(model: Model, working: bool) -> None:
         row = st.container(horizontal=True, vertical_alignment="center")
         row.info(f"{counted(len(items))} from the first page, to be judged in place of the ones below.")
         row.button("Put them away", on_click=lambda: st.session_state.pop(DROPPED), type="tertiary")
-    what = f"Judge {counted(len(items))}" if items else "Judge the pictures"
+    what = f"Judge {counted(len(items))}" if items else "Judge the images"
     st.button(what, type="primary", disabled=working or not items, on_click=start, args=(items, model))
 
 
-def counted(pictures: int) -> str:
-    return f"{pictures} picture{'' if pictures == 1 else 's'}"
+def counted(images: int) -> str:
+    return f"{images} image{'' if images == 1 else 's'}"
 
 
 def in_time(seconds: float) -> str:
@@ -102,7 +93,7 @@ def in_time(seconds: float) -> str:
 
 
 def answer(record: Record, positive: str) -> str:
-    """The one sign and word under which a picture is listed and filtered."""
+    """The one sign and word under which an image is listed and filtered."""
     if record["status"] == "refused":
         return REFUSED
     if record["status"] == "outside":
@@ -129,7 +120,7 @@ def table_row(result: Result, positive: str) -> dict[str, Any]:
 
 
 def data_url(jpeg: bytes) -> str | None:
-    """The picture as an address: a served one can be gone, with the page that showed it, when it is asked for."""
+    """The image as an address: a served one can be gone, with the page that showed it, when it is asked for."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode() if jpeg else None
 
 
@@ -156,7 +147,7 @@ def table(results: list[Result], positive: str, key: str | None, choosable: bool
             "Distance": st.column_config.NumberColumn(
                 format="%.2f",
                 width=90,
-                help="From the pictures that the model learnt from, whose own is about 1.",
+                help="From the images that the model learnt from, whose own is about 1.",
             ),
             "Why no verdict": st.column_config.TextColumn(width="large"),
         },
@@ -213,7 +204,7 @@ def warn_of_known(run: Run, model: Model) -> None:
         known += known_group(PureWindowsPath(record["file"]).name, one) is not None
     if known:
         st.warning(
-            f"By their names {known} of these pictures are of patients on whom the model was trained: that it is right "
+            f"By their names {known} of these images are of patients on whom the model was trained: that it is right "
             "there would prove nothing."
         )
 
@@ -239,19 +230,19 @@ def show_answers(run: Run, model: Model, positive: str) -> None:
     )
     chosen = [place for place, one in enumerate(answers) if kind in (ALL, one)]
     shown = chosen[:SHOWN_AT_MOST]
-    # A key of its own for each filter: a row that was chosen in one is another picture in the next.
+    # A key of its own for each filter: a row that was chosen in one is another image in the next.
     rows = table([run.results[place] for place in shown], positive, f"batch-table-{kind}", choosable=True)
     if len(shown) < len(chosen):
         st.caption(f"The first {SHOWN_AT_MOST} of {len(chosen)}; CSV and JSON have all.")
     if rows and rows[0] < len(shown):
         show_chosen(run, shown[rows[0]], positive)
     else:
-        st.caption("Choose a row by its box to open the picture with its heat maps. A click on a heading sorts.")
+        st.caption("Choose a row by its box to open the image with its heat maps. A click on a heading sorts.")
     show_downloads(run, model)
 
 
 def show_chosen(run: Run, place: int, positive: str) -> None:
-    """The chosen picture with the way to its heat maps in the first page."""
+    """The chosen image with the way to its heat maps in the first page."""
     result, item = run.results[place], run.items[place]
     row = st.container(horizontal=True, vertical_alignment="center", border=True)
     if preview := data_url(result.thumbnail):
@@ -277,7 +268,7 @@ def show_downloads(run: Run, model: Model) -> None:
         "Write the files' names",
         key="batch-with-names",
         on_change=lambda: st.session_state.pop(OVERLAYS, None),
-        help="Off, what is downloaded numbers the pictures and tells them by their fingerprints only: a file's name "
+        help="Off, what is downloaded numbers the images and tells them by their fingerprints only: a file's name "
         "may name a patient.",
     )
     told = records if with_names else nameless(records)
@@ -303,7 +294,7 @@ def show_downloads(run: Run, model: Model) -> None:
         )
     elif row.button(
         "Make overlays",
-        help="A ZIP with the DT Grad-CAM of each picture that has a verdict, towards its prediction. The network looks "
+        help="A ZIP with the DT Grad-CAM of each image that has a verdict, towards its prediction. The network looks "
         f"at each of them again; at most the first {MAXIMUM_OVERLAYS}.",
     ):
         bar = st.progress(0.0, text="Overlays …")
@@ -316,7 +307,7 @@ def show_downloads(run: Run, model: Model) -> None:
         )
         st.rerun()
     if len(judged) > MAXIMUM_OVERLAYS:
-        st.caption(f"Overlays are made of the first {MAXIMUM_OVERLAYS} pictures with a verdict.")
+        st.caption(f"Overlays are made of the first {MAXIMUM_OVERLAYS} images with a verdict.")
 
 
 require_frame()

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from dala import evidence, evidence_maps
-from dala.evidence import EvidenceError, Source
-from pages._evidence_parts import (
+from dala.errors import EvidenceError
+from dala.evidence import Source
+from pages.parts.evidence.sections import (
     TEXT_AND_SOURCE,
     ablation,
     bach,
@@ -28,7 +29,7 @@ from pages._evidence_parts import (
     robustness,
     speed,
 )
-from pages._shared import require_frame
+from pages.parts.shared import require_frame
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ SECTIONS = (
     Section(
         "predictions",
         "On whose patients",
-        "What does it miss, at which price in false alarms, and whose pictures are they?",
+        "What does it miss, at which price in false alarms, and whose images are they?",
         predictions,
     ),
     Section(
@@ -117,7 +118,7 @@ SECTIONS = (
     ),
     Section(
         "robustness",
-        "When pictures change",
+        "When images change",
         "What is left under another stain, focus, compression, brightness or scale?",
         robustness,
     ),
@@ -151,7 +152,7 @@ SECTIONS = (
     Section(
         "load",
         "Many at once",
-        "Does everybody get the answer to the own picture, how long does it take, and does memory stay flat?",
+        "Does everybody get the answer to the own image, how long does it take, and does memory stay flat?",
         load,
     ),
     Section(
@@ -173,7 +174,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     IN_SHORT: ("headline",),
     "Patients and leaks": ("predictions", "protocols"),
     "Not sure, or refused": ("calibration", "gate"),
-    "Changed pictures": ("robustness",),
+    "Changed images": ("robustness",),
     "Networks and parts": ("ablation", "ablation_by_labels", "benchmark"),
     "Heat maps": ("localisation", "faithfulness"),
     "Speed and load": ("engines", "speed", "load"),

@@ -7,41 +7,40 @@ import math
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from dala.errors import IntakeError
 from dala.explain.render import COLOUR_MAPS, encode_png
 from dala.explain.threshold import RULES, Regions
-from dala.intake.gate import MAMMOGRAM
-from dala.intake.image import IntakeError
-from dala.nets.runtime import Model, Prediction
+from dala.gate.checks import MAMMOGRAM
 from dala.opinion import Explanation, Opinion, explain
-from pages import _viewer
-from pages._choice import choose_picture, show_gallery
-from pages._inquiry import show_effect, show_steadiness, steadied_if_wanted
-from pages._modality import opinion_by_modality, show_worth
-from pages._own_read import answer_may_be_shown, note_answer_seen, show_first_read
-from pages._report import show_report
-from pages._shared import (
-    NOT_SURE,
-    OUTSIDE,
-    SHAPES,
-    known_group,
-    model_or_stop,
-    percent,
-    plain,
-    require_frame,
+from dala.runtime.predict import Model, Prediction
+from pages.parts.second_opinion import viewer as _viewer
+from pages.parts.second_opinion.choice import choose_image, show_gallery
+from pages.parts.second_opinion.inquiry import show_effect, show_steadiness, steadied_if_wanted
+from pages.parts.second_opinion.modality import opinion_by_modality, show_worth
+from pages.parts.second_opinion.own_read import answer_may_be_shown, note_answer_seen, show_first_read
+from pages.parts.second_opinion.report import show_report
+from pages.parts.second_opinion.viewer import (
+    COLOUR_LIMITS,
+    OPACITY,
+    Settings,
+    ViewerError,
+    identity,
+    remember,
+    settings_for,
 )
-from pages._viewer import COLOUR_LIMITS, OPACITY, Settings, ViewerError, identity, remember, settings_for
+from pages.parts.shared import NOT_SURE, OUTSIDE, SHAPES, known_group, model_or_stop, percent, plain, require_frame
 
 CLOSE_TO_EVEN = 0.65
 BAR_WIDTH, REFUSED_WIDTH = 110, 420
 DT_CAPTION = "DT Grad-CAM: above the threshold"
-AREA, EVIDENCE = "Area (% of the picture)", "Evidence (% of the positive)"
+AREA, EVIDENCE = "Area (% of the image)", "Evidence (% of the positive)"
 ERROR = "expected_calibration_error"
 HISTOLOGY_CHECKED = "Focus, tissue, brightness and stain are checked."
 FILM_CHECKED = "Colour, brightness, contrast and smoothness are checked."
 
 
 def show_refusal(opinion: Opinion) -> bool:
-    """Why the model gives no verdict on this picture, and the picture; True if it is to be shown all the same."""
+    """Why the model gives no verdict on this image, and the image; True if it is to be shown all the same."""
     reason = opinion.gate.reason
     assert reason is not None
     st.header(OUTSIDE, anchor=False)
@@ -49,27 +48,27 @@ def show_refusal(opinion: Opinion) -> bool:
     anyway = st.toggle(
         "Show me anyway",
         key=f"anyway-{opinion.patch.sha256[:12]}",
-        help="What the model computes for this picture, marked as outside its competence: it was never measured on "
-        "pictures like this one.",
+        help="What the model computes for this image, marked as outside its competence: it was never measured on "
+        "images like this one.",
     )
     if not anyway:
-        st.image(encode_png(opinion.picture), width=REFUSED_WIDTH, output_format="PNG")
+        st.image(encode_png(opinion.image), width=REFUSED_WIDTH, output_format="PNG")
         st.caption(" ".join([*opinion.patch.notes, familiar(opinion)]))
     return anyway
 
 
 def familiar(opinion: Opinion) -> str:
-    """How far from the training pictures this one is, in a sentence."""
+    """How far from the training images this one is, in a sentence."""
     gate, limit = opinion.gate, opinion.model.familiarity
     if gate.distance is None or gate.rarer is None or limit is None:
         film = opinion.model.card.modality == MAMMOGRAM
         return (
-            "Whether the picture is like those that the model learnt from cannot be told: these weights have no "
+            "Whether the image is like those that the model learnt from cannot be told: these weights have no "
             f"statistics for it. {FILM_CHECKED if film else HISTOLOGY_CHECKED}"
         )
     common = "less than 1" if gate.rarer < 0.01 else f"{100 * gate.rarer:.0f}"
     return (
-        f"Distance from the training pictures {gate.distance:.2f}, limit {limit.limit:.2f}; of the true patches of new "
+        f"Distance from the training images {gate.distance:.2f}, limit {limit.limit:.2f}; of the true patches of new "
         f"patients {common} % are at least so far away."
     )
 
@@ -84,7 +83,7 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
             decisive = None
             st.markdown(
                 f"Asked anyway, the model computes {shape} **{prediction.label}** at **{percent(probability)}**. This "
-                "is **not a verdict**: none of its figures hold for pictures like this one."
+                "is **not a verdict**: none of its figures hold for images like this one."
             )
         elif decisive is not None and decisive.not_sure:
             st.header(NOT_SURE, anchor=False)
@@ -108,7 +107,7 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
         group = known_group(opinion.patch.name, opinion.model)
         if group is not None:
             st.warning(
-                f"By its name this picture is of {opinion.model.card.group_word} {group}, on which the model was "
+                f"By its name this image is of {opinion.model.card.group_word} {group}, on which the model was "
                 "trained: that it is right here would prove nothing."
             )
         show_worth(opinion.model)
@@ -116,7 +115,7 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
         training = card.fields["training_data"]
         st.markdown(
             f"{opinion.seen} Weights **{plain(opinion.model.name)}**, trained on "
-            f"{training['pictures']} pictures ({card.magnification}) of {len(card.training_groups)} {card.group_word}s "
+            f"{training['pictures']} images ({card.magnification}) of {len(card.training_groups)} {card.group_word}s "
             f"({plain(training['name'])})."
         )
         figures, protocol = headline(opinion.model)
@@ -146,7 +145,7 @@ def worth_of_sets(model: Model) -> str:
     for alpha in sorted(calibration["thresholds"], reverse=True):
         lines.append(
             f"At {100 * (1 - float(alpha)):.0f} % the set held the true class for "
-            f"{share(measured, f'coverage_{alpha}')} of the pictures; not sure: "
+            f"{share(measured, f'coverage_{alpha}')} of the images; not sure: "
             f"{share(measured, f'not_sure_{alpha}')}; "
             f"right of the others: {share(measured, f'right_when_sure_{alpha}')}."
         )
@@ -180,7 +179,7 @@ def headline(model: Model) -> tuple[str, str]:
 
 @st.fragment
 def show_explanation(opinion: Opinion) -> None:
-    """The viewer, or plain pictures and widgets, then the regions. A fragment: no slider ever runs the network."""
+    """The viewer, or plain images and widgets, then the regions. A fragment: no slider ever runs the network."""
     place, below = st.container(), st.container()
     switches = below.container(horizontal=True, gap="large")
     with switches:
@@ -190,7 +189,7 @@ def show_explanation(opinion: Opinion) -> None:
         "Plain view",
         key=_viewer.PLAIN,
         bind="query-params",
-        help="Pictures drawn by the server and Streamlit's own sliders, for a browser in which the viewer does not "
+        help="Images drawn by the server and Streamlit's own sliders, for a browser in which the viewer does not "
         "run. The address of the page remembers it.",
     )
     if not plain_view:
@@ -250,7 +249,7 @@ def show_explanation(opinion: Opinion) -> None:
 
 
 def readings(regions: Regions) -> dict[str, str]:
-    """The numbers of an explanation as they are written beside the pictures."""
+    """The numbers of an explanation as they are written beside the images."""
     dropped = f" ({regions.dropped} tiny dropped)" if regions.dropped else ""
     return {
         "Threshold": "none" if math.isnan(regions.threshold) else f"{regions.threshold:.3g}",
@@ -269,13 +268,13 @@ def in_words(settings: Settings, regions: Regions) -> str:
 
 def plain_controls(place: DeltaGenerator, opinion: Opinion, settings: Settings) -> Settings:
     """The same settings by Streamlit's own widgets."""
-    picture = identity(opinion)
+    image = identity(opinion)
     first, second, third, fourth = place.columns([3, 3, 4, 2], vertical_alignment="bottom")
     target = first.segmented_control(
         "Evidence towards",
         opinion.prediction.classes,
         default=settings.target,
-        key=f"target-{picture}",
+        key=f"target-{image}",
         required=True,
         width="stretch",
     )
@@ -290,7 +289,7 @@ def plain_controls(place: DeltaGenerator, opinion: Opinion, settings: Settings) 
         rule.maximum,
         settings.parameter if name == settings.rule else rule.default,
         rule.step,
-        key=f"parameter-{name}-{picture}",
+        key=f"parameter-{name}-{image}",
         help=rule.help,
     )
     limit = settings.limit
@@ -302,12 +301,12 @@ def plain_controls(place: DeltaGenerator, opinion: Opinion, settings: Settings) 
             "Fixed colour scale",
             settings.fixed,
             key="fixed",
-            help="The same scale for every picture, so that their maps can be compared. Otherwise the last colour is "
-            "this picture's own maximum.",
+            help="The same scale for every image, so that their maps can be compared. Otherwise the last colour is "
+            "this image's own maximum.",
         )
         if fixed:
             if limit is None:
-                # Just above this picture's maximum; it then stays for the next ones.
+                # Just above this image's maximum; it then stays for the next ones.
                 maximum = opinion.maps[target].maximum
                 limit = next((one for one in COLOUR_LIMITS if one >= maximum), COLOUR_LIMITS[-1])
             limit = st.select_slider(
@@ -317,22 +316,22 @@ def plain_controls(place: DeltaGenerator, opinion: Opinion, settings: Settings) 
 
 
 def plain_panes(place: DeltaGenerator, explanation: Explanation) -> None:
-    """The three pictures, the colour bar and the numbers, as the server drew them."""
+    """The three images, the colour bar and the numbers, as the server drew them."""
     panels = explanation.panels
     row = place.container(horizontal=True, gap="small")
-    pictures = row.container(width="stretch")
+    images = row.container(width="stretch")
     shown = (
         (panels.patch, "Patch"),
         (panels.gradcam, f"Grad-CAM towards {explanation.target}"),
         (panels.dt, DT_CAPTION),
     )
-    for column, (picture, caption) in zip(pictures.columns(3, gap="small"), shown, strict=True):
-        column.image(encode_png(picture), caption=caption, width="stretch", output_format="PNG")
+    for column, (image, caption) in zip(images.columns(3, gap="small"), shown, strict=True):
+        column.image(encode_png(image), caption=caption, width="stretch", output_format="PNG")
     # A width for the image itself would make Streamlit scale it down on the server.
     row.container(width=BAR_WIDTH).image(encode_png(panels.bar), width="stretch", output_format="PNG")
     if explanation.regions.reason is not None:
-        pictures.info(explanation.regions.reason)
-    numbers = pictures.container(horizontal=True, horizontal_alignment="distribute")
+        images.info(explanation.regions.reason)
+    numbers = images.container(horizontal=True, horizontal_alignment="distribute")
     for label, value in readings(explanation.regions).items():
         numbers.metric(label, value, width="content")
 
@@ -341,7 +340,7 @@ require_frame()
 model_or_stop()  # loaded before it is needed
 
 try:
-    chosen = choose_picture()
+    chosen = choose_image()
     if chosen is None:
         show_gallery()
         st.stop()

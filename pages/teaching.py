@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._failing import show_failing
-from pages._reading import show_reading
-from pages._shared import model_or_stop, require_frame
-from pages._unfolding import show_unfolding
+from pages.parts.shared import model_or_stop, require_frame
+from pages.parts.teaching.failing import show_failing
+from pages.parts.teaching.reading import show_reading
+from pages.parts.teaching.unfolding import show_unfolding
 
 PARTS = {"Read first": show_reading, "How it works": show_unfolding, "Where it fails": show_failing}
 

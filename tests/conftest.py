@@ -13,8 +13,8 @@ os.environ["DALA_ENGINE"] = "torch"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real pictures beside the repository; a test that needs it is skipped where it is missing."""
+    """The folder of real images beside the repository; a test that needs it is skipped where it is missing."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(f"the shared pictures are not at {folder}")
+        pytest.skip(f"the shared images are not at {folder}")
     return folder

@@ -21,23 +21,26 @@ import numpy as np
 import pytest
 
 from dala import batch
-from dala.batch import Item, Result, Run, Upload, judge_all, members, nameless, overlays, to_csv, to_json
+from dala.batch import Result, Run, judge_all, overlays
+from dala.errors import IntakeError
 from dala.explain.render import encode_png
-from dala.films import draw_film
-from dala.intake.image import IntakeError
-from dala.nets import runtime
-from dala.nets.runtime import Model
-from dala.opinion import NOTICE, explain, model_for, prediction_record, second_opinion
-from dala.phantoms import PHANTOMS, draw
+from dala.export.records import prediction_record
+from dala.export.table import nameless, to_csv, to_json
+from dala.intake.archive import Item, Upload, members
+from dala.opinion import NOTICE, explain, model_for, second_opinion
+from dala.phantoms.film import draw_film
+from dala.phantoms.tissue import PHANTOMS, draw
+from dala.runtime import predict as runtime
+from dala.runtime.predict import Model
 from tests.intake.dicoms import film_dicom
 
-PICTURE = encode_png(draw(PHANTOMS[0]).pixels)
+IMAGE = encode_png(draw(PHANTOMS[0]).pixels)
 SMALL = encode_png(draw(PHANTOMS[1]).pixels[:64, :96])
 
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[Model]:
-    """These pictures are drawn, and the gate knows drawings from tissue: without its statistics they pass."""
+    """These images are drawn, and the gate knows drawings from tissue: without its statistics they pass."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime, "load_familiarity", lambda *_: None)
         yield runtime.load_model()
@@ -89,11 +92,11 @@ def test_files_folders_and_archives_in_order(tmp_path: Path) -> None:
 
 
 def test_the_bytes_inside_an_archive_and_of_an_upload() -> None:
-    data = zipped({"a/one.png": PICTURE})
+    data = zipped({"a/one.png": IMAGE})
     items = [*inside(data), *members([Upload("two.png", io.BytesIO(SMALL))])]
     assert [item.name for item in items] == ["a.zip/a/one.png", "two.png"]
-    assert [item.load() for item in items] == [PICTURE, SMALL]
-    assert items[0].load() == PICTURE, "an item can be loaded again"
+    assert [item.load() for item in items] == [IMAGE, SMALL]
+    assert items[0].load() == IMAGE, "an item can be loaded again"
 
 
 def test_an_archive_file_is_closed_with_its_last_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +126,7 @@ def test_nothing_there_is_a_refusal(tmp_path: Path) -> None:
     (tmp_path / "no.zip").write_bytes(b"PK\3\4 no archive")
     (tmp_path / "bare.zip").write_bytes(zipped({"notes.txt": b"x"}))
     said = [outcome(item) for item in members([tmp_path / "empty", tmp_path / "no.zip", tmp_path / "bare.zip"])]
-    none = "holds no pictures of a kind that is accepted."
+    none = "holds no images of a kind that is accepted."
     assert said == [f"'empty' {none}", "'no.zip' is no ZIP archive, or a damaged one.", f"'bare.zip' {none}"]
 
 
@@ -166,7 +169,7 @@ def test_bombs_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "_read_entry", lambda *_: pytest.fail("a bomb was read"))
     zeros = bytes(10 * 2**20)
     (ratio,) = inside(zipped({"a.bmp": zeros}))
-    assert outcome(ratio) == "'a.bmp' is compressed more than 200 : 1, as a bomb is and no picture of tissue."
+    assert outcome(ratio) == "'a.bmp' is compressed more than 200 : 1, as a bomb is and no image of tissue."
     monkeypatch.setattr(batch, "MAXIMUM_BYTES", 2**20)
     (large,) = inside(zipped({"a.bmp": zeros}))
     assert outcome(large) == "'a.bmp' is larger than 1 MB, the most that is accepted."
@@ -203,13 +206,13 @@ def test_nothing_is_written_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_records_are_those_of_the_main_job(tmp_path: Path, model: Model) -> None:
     good = tmp_path / "good.png"
-    good.write_bytes(PICTURE)
-    broken = PICTURE[:300]
-    grey = encode_png(np.repeat(cv2.imdecode(np.frombuffer(PICTURE, np.uint8), 0)[..., None], 3, 2))
-    archive = Upload("a.zip", io.BytesIO(zipped({"1.png": broken, "2.png": grey, "../3.png": PICTURE})))
+    good.write_bytes(IMAGE)
+    broken = IMAGE[:300]
+    grey = encode_png(np.repeat(cv2.imdecode(np.frombuffer(IMAGE, np.uint8), 0)[..., None], 3, 2))
+    archive = Upload("a.zip", io.BytesIO(zipped({"1.png": broken, "2.png": grey, "../3.png": IMAGE})))
     results = list(judge_all(members([str(good), archive]), model))
     records = [result.record for result in results]
-    expected = {**prediction_record(second_opinion(PICTURE, model)), "file": str(good)}
+    expected = {**prediction_record(second_opinion(IMAGE, model)), "file": str(good)}
     assert {**records[0], "ms": 0} == {**expected, "ms": 0}
     assert [list(record) for record in records] == [list(expected)] * 4
     assert [(record["file"], record["status"]) for record in records[1:]] == [
@@ -253,7 +256,7 @@ def test_broken_among_good_keep_their_order(quick: None, model: Model, every: in
     assert [record["status"] for record in records] == ["ok" if n % every else "refused" for n in range(13)]
 
 
-def test_only_a_few_pictures_are_alive(monkeypatch: pytest.MonkeyPatch, quick: None, model: Model) -> None:
+def test_only_a_few_images_are_alive(monkeypatch: pytest.MonkeyPatch, quick: None, model: Model) -> None:
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
     most = 0
     read = batch.read_image
@@ -301,7 +304,7 @@ def test_closing_stops_the_readers(quick: None, model: Model) -> None:
 
 
 def test_decoding_overlaps_judging(monkeypatch: pytest.MonkeyPatch, model: Model) -> None:
-    """12 pictures that take 50 ms to read and 50 ms to judge: 1.2 s one after the other, 0.65 s overlapped."""
+    """12 images that take 50 ms to read and 50 ms to judge: 1.2 s one after the other, 0.65 s overlapped."""
 
     def slow_judge(item: Item, outcome: Any, model: Model, anyway: bool) -> Result:
         time.sleep(0.05)
@@ -412,7 +415,7 @@ def test_without_names_nothing_tells_a_file_but_its_fingerprint() -> None:
         record(file="x/Ada.png", status="refused", reason="'Ada.png' holds 'F' pixels, which Ada has not."),
     ]
     told = nameless(named)
-    assert [one["file"] for one in told] == ["picture 1", "picture 2"]
+    assert [one["file"] for one in told] == ["image 1", "image 2"]
     assert told[1]["reason"] == "The file holds 'F' pixels, which Ada has not."
     assert [one["sha256"] for one in told] == [one["sha256"] for one in named]
     assert named[0]["file"] == "Ada's case.zip/Ada Example.png", "the table keeps its names"
@@ -420,10 +423,10 @@ def test_without_names_nothing_tells_a_file_but_its_fingerprint() -> None:
 
 def test_overlays_are_those_of_the_page(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [
-        Item("dir/=odd näme.png", lambda: PICTURE),
+        Item("dir/=odd näme.png", lambda: IMAGE),
         Item("no.png", lambda: b"none"),
-        Item("two.png", lambda: PICTURE),
-        Item("three.png", lambda: PICTURE),
+        Item("two.png", lambda: IMAGE),
+        Item("three.png", lambda: IMAGE),
     ]
     records = [result.record for result in judge_all(items, model)]
     records[2]["sha256"] = "that of a file which has changed since"
@@ -434,22 +437,22 @@ def test_overlays_are_those_of_the_page(model: Model, monkeypatch: pytest.Monkey
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         name = f"0001-_odd_n_me-{target}-dt.png"
         assert archive.namelist() == [name, "index.csv"]
-        assert archive.read(name) == encode_png(explain(second_opinion(PICTURE, model), target).panels.dt)
+        assert archive.read(name) == encode_png(explain(second_opinion(IMAGE, model), target).panels.dt)
         (row,) = csv.DictReader(io.StringIO(archive.read("index.csv").decode(), newline=""))
     assert (row["overlay"], row["file"], row["notice"]) == (name, "dir/=odd näme.png", NOTICE)
     assert steps == [(1, 2), (2, 2)]
 
 
-# Several kinds of picture
+# Several kinds of image
 
 
-def test_each_picture_is_judged_by_the_model_for_what_it_is(model: Model) -> None:
+def test_each_image_is_judged_by_the_model_for_what_it_is(model: Model) -> None:
     """A film as PNG and as DICOM, and a patch, from a ZIP; what is refused is said in its place."""
     film = draw_film().pixels
     entries = {
         "a/film.dcm": film_dicom(film[..., 0]),
         "film.png": encode_png(film),
-        "patch.png": PICTURE,
+        "patch.png": IMAGE,
         "cut.dcm": film_dicom(film[..., 0])[:9000],
         "scan.DICOM": film_dicom(film[..., 0], Modality="CT"),
         "IM0001": film_dicom(film[..., 0]),

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import pytest
 from streamlit import config
 
-from pages._login import problem_of
+from pages.parts.login import problem_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")

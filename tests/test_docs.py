@@ -1,4 +1,4 @@
-"""What the documents say is true: commands parse, examples run, links and pictures are there, and none is forgotten."""
+"""What the documents say is true: commands parse, examples run, links and images are there, and none is forgotten."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dala import cli
+from dala.cli.main import main as cli
 from tests.documents import BLOCK, DOCUMENTS, ROOT, alternatives, commands
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
@@ -48,7 +48,7 @@ def test_commands_are_found() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_and_pictures_are_there(document: Path) -> None:
+def test_links_and_images_are_there(document: Path) -> None:
     for target in LINK.findall(document.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (document.parent / target).exists(), target
@@ -59,7 +59,7 @@ def test_links_and_pictures_are_there(document: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
-def test_every_document_and_every_picture_is_linked() -> None:
+def test_every_document_and_every_image_is_linked() -> None:
     linked = set()
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")

@@ -13,11 +13,12 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from dala import evidence
-from dala.evidence import EvidenceError, Line, Point
-from dala.intake import modality
-from dala.nets.weights import WEIGHTS_DIR, read_card
-from dala.training.calibrate import Cohort
-from dala.training.metrics import with_intervals
+from dala.errors import EvidenceError
+from dala.evidence import Line, Point
+from dala.gate import modality
+from dala.runtime.card import WEIGHTS_DIR, read_card
+from dala.stats.metrics import with_intervals
+from dala.studies.calibration import Cohort
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted(evidence.EVIDENCE_DIR.glob("*.json"))
@@ -187,7 +188,7 @@ def test_provenance_takes_the_intervals_out_of_the_protocol(folder: Path) -> Non
     told = evidence.provenance(source)
     assert told.protocol == "Folds by hand."
     assert told.intervals == "95 %, bootstrap over groups."
-    assert told.patients == "3 groups, 1 of them benign, 1,200 pictures"
+    assert told.patients == "3 groups, 1 of them benign, 1,200 images"
     assert told.command == "python -m dala x"
 
 
@@ -237,7 +238,7 @@ def test_a_curve_goes_through_scikit_learns_points() -> None:
     cohort = Cohort.of(labels, groups, probabilities)
     line = evidence.roc_band(cohort, cohort_probabilities := probabilities[None], "one")
     x, y, _ = roc_curve(labels, cohort_probabilities[0], drop_intermediate=False)
-    # With 50 benign pictures every share of false alarms is on the grid of hundredths.
+    # With 50 benign images every share of false alarms is on the grid of hundredths.
     for share in np.unique(x):
         assert line.y[1 + round(100 * share)] == pytest.approx(y[x == share].max())
     assert np.trapezoid(line.y, line.x) == pytest.approx(roc_auc_score(labels, probabilities), abs=0.003)
@@ -278,7 +279,7 @@ def test_confusion_counts_are_means_of_the_repeats() -> None:
 def test_patients_are_sorted_by_what_went_wrong() -> None:
     record = held_out([[0.1, 0.6, 0.9, 0.9, 0.2]], [0, 0, 1, 1, 1], ["a", "b", "c", "c", "d"])
     rows = evidence.patients(record)
-    assert [(row.name, row.malignant, row.pictures, row.right) for row in rows] == [
+    assert [(row.name, row.malignant, row.images, row.right) for row in rows] == [
         ("b", False, 1, 0.0),
         ("d", True, 1, 0.0),
         ("a", False, 1, 1.0),
@@ -286,7 +287,7 @@ def test_patients_are_sorted_by_what_went_wrong() -> None:
     ]
     assert rows[3].probability == pytest.approx(0.9)
     assert evidence.worst_patients(rows).endswith("wrong of 2 of 4 groups: b (benign), d (malignant).")
-    assert evidence.worst_patients(rows[2:]) == "No group has most of its pictures called wrong."
+    assert evidence.worst_patients(rows[2:]) == "No group has most of its images called wrong."
 
 
 def test_the_numbers_of_a_chart_are_read_off_its_curves() -> None:
@@ -318,10 +319,10 @@ def compared(correct: tuple[float, float], brier: tuple[float, float]) -> dict[s
 def test_the_parts_verdict_claims_only_what_the_tests_show() -> None:
     assert "smallest corrected p value is 0.200" in evidence.parts_verdict(compared((0.1, 0.2), (-0.1, 0.3)))
     better = evidence.parts_verdict(compared((0.1, 0.01), (-0.1, 0.02)))
-    assert "B is better than A in pictures called right (p 0.010)" in better
+    assert "B is better than A in images called right (p 0.010)" in better
     assert "B is better than A in squared error (p 0.020)" in better
     worse = evidence.parts_verdict(compared((-0.1, 0.01), (0.1, 0.3)))
-    assert "B is worse than A in pictures called right" in worse
+    assert "B is worse than A in images called right" in worse
     assert "squared error" not in worse
 
 
@@ -367,7 +368,7 @@ def test_of_each_class_the_sets_are_judged_by_what_they_say() -> None:
     right = {"by_picture": interval(0.7), "when_benign": interval(0.8), "when_malignant": interval(0.9)}
     sets = {"0.05": {"coverage": part(0.1, 0.2, 0.3), "not_sure": part(0.4, 0.5, 0.6), "right_when_sure": right}}
     assert [[plain(text) for text in row.values()] for row in evidence.sets_table(sets)] == [
-        ["95 %", "All pictures", "10.0 %", "40.0 %", "70.0 %"],
+        ["95 %", "All images", "10.0 %", "40.0 %", "70.0 %"],
         ["", "Benign patients", "20.0 %", "50.0 %", "said benign: 80.0 %"],
         ["", "Malignant patients", "30.0 %", "60.0 %", "said malignant: 90.0 %"],
     ]
@@ -418,7 +419,7 @@ def test_changes_are_drawn_the_costliest_first() -> None:
     }
     record["unchanged"] = {"dala_resnet50": {"auc": interval(0.855, 0.8, 0.9)}}
     assert plain(evidence.robustness_sentence(record)) == (
-        "Of 2 kinds of change of the picture, **blur** costs most: at 2 px the AUC is **0.500 (0.400 to 0.600)** "
+        "Of 2 kinds of change of the image, **blur** costs most: at 2 px the AUC is **0.500 (0.400 to 0.600)** "
         "instead of 0.855 (0.800 to 0.900)."
     )
     record["changes"]["turned"] = {"unit": "degrees", "about": "", "levels": [level(90, 0.85)]}
@@ -438,7 +439,7 @@ def test_changes_are_drawn_the_costliest_first() -> None:
     ]  # fmt: skip
 
 
-def test_the_published_pictures_are_counted() -> None:
+def test_the_published_images_are_counted() -> None:
     row = {
         "magnification": 40, "pictures": 5, "groups": 3, "benign": 2,
         "dala_resnet50": {"right": 4, "auc": 0.75}, "colour_only": {"right": 2, "auc": None},
@@ -446,7 +447,7 @@ def test_the_published_pictures_are_counted() -> None:
     (found,) = evidence.originals_table({"models": ["dala_resnet50", "colour_only"], "originals": [row]})
     assert found == {
         "Magnification": "40X",
-        "Pictures, patients": "5 of 3, 2 benign",
+        "Images, patients": "5 of 3, 2 benign",
         "DALAResNet50, right": "4 of 5, AUC 0.750",
         "Colour alone, right": "2 of 5",
     }
@@ -467,9 +468,9 @@ def test_the_gate_in_words() -> None:
                                               "kinds": ["glass", "pen_and_ink"]}},
     }  # fmt: skip
     assert plain(evidence.gate_sentence(record)) == (
-        "Of true patches of patients held out it refuses 2 of 40, 5.0 % (1.0 to 10.0); of pictures that are no "
+        "Of true patches of patients held out it refuses 2 of 40, 5.0 % (1.0 to 10.0); of images that are no "
         "histology 9 of 10, 90.0 % (70.0 to 100.0) (the distance without the checks: 7). The checks were chosen with "
-        "these pictures in view."
+        "these images in view."
     )
     assert [line.name for line in evidence.gate_lines(record)] == ["pen_and_ink", "glass"]
     assert evidence.gate_lines(record)[0].y == (0.0, 0.5, 1.0)

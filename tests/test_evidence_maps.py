@@ -39,7 +39,7 @@ def localisation(steady: float, random: float, stain: float) -> dict[str, Any]:
 def test_localisation_is_told_by_its_intervals(steady: float, random: float, stain: float, says: str) -> None:
     told = evidence_maps.localisation_sentence(localisation(steady, random, stain))
     assert told.count(f"The steadier map is {says}.") == len(evidence_maps.SETS)
-    assert "7 pictures" in told
+    assert "7 images" in told
 
 
 def test_what_was_run_on_a_part_says_so() -> None:
@@ -55,11 +55,11 @@ def test_what_was_run_on_a_part_says_so() -> None:
             "rules": {},
         }
     told = plainly(evidence_maps.slow_sentence(record))
-    assert "on 3 pictures its average precision is 0.600 (0.580 to 0.620), Grad-CAM's on the same 0.450" in told
-    assert told.count("picture by picture +0.150 (+0.130 to +0.170)") == len(evidence_maps.SETS)
+    assert "on 3 images its average precision is 0.600 (0.580 to 0.620), Grad-CAM's on the same 0.450" in told
+    assert told.count("image by image +0.150 (+0.130 to +0.170)") == len(evidence_maps.SETS)
     (row,) = [one for one in evidence_maps.localisation_table(record) if one["Map"].endswith("ScoreCAM")]
-    assert all(cell.endswith(", 3 of 7 pictures") for key, cell in row.items() if key != "Map")
-    # A chart that compares has those alone which were run on the same pictures.
+    assert all(cell.endswith(", 3 of 7 images") for key, cell in row.items() if key != "Map")
+    # A chart that compares has those alone which were run on the same images.
     shown = [str(point.place) for point in evidence_maps.localisation_points(record, evidence_maps.BREAST)]
     assert len(shown) == 4 and not any("ScoreCAM" in name for name in shown)
 
@@ -93,7 +93,7 @@ def test_gains_stand_beside_random_and_beside_gradcam() -> None:
     ]
     assert [row["Map"] for row in rows] == [
         "Grad-CAM, as on the first page",
-        "pytorch-grad-cam: ScoreCAM, 4 of 9 pictures",
+        "pytorch-grad-cam: ScoreCAM, 4 of 9 images",
     ]
     assert [row["Taken away: over Grad-CAM"] for row in rows] == ["", "-0.050 (-0.070 to -0.030)"]
     assert [row["Shown: over random"] for row in rows] == ["-0.100 (-0.120 to -0.080)"] * 2

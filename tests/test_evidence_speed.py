@@ -35,13 +35,13 @@ LOAD = {
 def test_programs_are_listed_by_their_time() -> None:
     rows = speed_table(SPEED)
     assert [row["Answer and both maps"].split()[0] for row in rows] == ["50", "100", "402"]
-    assert [row["Pictures a second, no maps"] for row in rows] == ["20.0", "8.0", ""]
+    assert [row["Images a second, no maps"] for row in rows] == ["20.0", "8.0", ""]
     assert rows[0]["of torch-cam's time"] == "0.25"
 
 
 def test_speed_in_a_sentence() -> None:
     assert speed_sentence(SPEED) == (
-        "One picture takes 50 ms, 0.12 of the time of pytorch-grad-cam and 0.25 of that of torch-cam on the same two "
+        "One image takes 50 ms, 0.12 of the time of pytorch-grad-cam and 0.25 of that of torch-cam on the same two "
         "cores. From a fresh process to the first whole opinion: 2.0 s, of which 1.5 s go to importing libraries."
     )
 

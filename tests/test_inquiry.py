@@ -1,4 +1,4 @@
-"""Questions to an opinion, with the shipped weights on drawn pictures: they must agree with the opinion itself."""
+"""Questions to an opinion, with the shipped weights on drawn images: they must agree with the opinion itself."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 
 from dala.explain.render import encode_png
 from dala.inquiry import effect, steady
-from dala.nets.runtime import Model, load_model, look, probabilities_of
 from dala.opinion import Opinion, second_opinion
-from dala.phantoms import draw
+from dala.phantoms.tissue import draw
+from dala.preprocess.views import look
+from dala.runtime.predict import Model, load_model, probabilities_of
 
 
 @pytest.fixture(scope="module")
@@ -40,29 +41,29 @@ def test_probabilities_of_views_are_those_of_the_opinion(opinion: Opinion, long_
     assert len(long_opinion.prediction.views) == 2
 
 
-def test_effect_begins_and_ends_with_the_whole_picture(opinion: Opinion) -> None:
+def test_effect_begins_and_ends_with_the_whole_image(opinion: Opinion) -> None:
     target = opinion.prediction.label
     found = effect(opinion, target, "blurred")
     index = opinion.prediction.classes.index(target)
     assert found.whole == opinion.prediction.probabilities[index]
     assert (np.diff(found.thresholds) < 0).all() and (np.diff(found.kept_area) > 0).all()
-    height, width = opinion.picture.shape[:2]
+    height, width = opinion.image.shape[:2]
     assert found.kept_area[-1] == pytest.approx((opinion.maps[target].enlarged(height, width) > 0).mean(), abs=1e-6)
     assert ((found.shown >= 0) & (found.shown <= 1)).all()
     assert (found.suggested is None) == (found.reason is not None)
 
 
-def test_effect_cuts_the_mask_as_the_picture_is_cut(long_opinion: Opinion, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_effect_cuts_the_mask_as_the_image_is_cut(long_opinion: Opinion, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[np.ndarray] = []
 
-    def judge(pictures: np.ndarray, model: Model) -> np.ndarray:
-        asked.extend(pictures)
-        return np.full((len(pictures), 2), 0.5)
+    def judge(images: np.ndarray, model: Model) -> np.ndarray:
+        asked.extend(images)
+        return np.full((len(images), 2), 0.5)
 
     monkeypatch.setattr("dala.inquiry.probabilities_of", judge)
     target = "malignant"
     found = effect(long_opinion, target, "glass")
-    height, width = long_opinion.picture.shape[:2]
+    height, width = long_opinion.image.shape[:2]
     kept = long_opinion.maps[target].enlarged(height, width) >= found.thresholds[-1]
     shown = asked[1 + 2 * (len(found.thresholds) - 1)]
     assert shown.shape[0] == 2

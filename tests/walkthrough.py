@@ -1,13 +1,13 @@
 """Every command of the documents, run as it stands there on drawn miniatures of the data sets.
 
-    python tests/walkthrough.py [--keep DIR] [--only WORDS] [--pictures DIR]
+    python tests/walkthrough.py [--keep DIR] [--only WORDS] [--images DIR]
 
 The commands come out of README.md and docs/*.md; ROOT, DIR, PATH, FILE, OUT and NAME are put in, nothing else. They
 work in a copy of the repository in a temporary folder (or DIR, where a stopped walk goes on), in the order in which one
 needs what another wrote. It ends with status 1 if a command failed. A command that must download what this machine
 cannot reach may leave that out with a sentence. It takes hours on two cores and is no part of `make test`, which
 parses every command and runs the same training code on smaller networks. The load test wants true patches,
-`--pictures`, any PNG that the gate lets through, and is left out without them.
+`--images`, any PNG that the gate lets through, and is left out without them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dala.films import film
-from dala.phantoms import PHANTOMS, draw
+from dala.phantoms.film import film
+from dala.phantoms.tissue import PHANTOMS, draw
 from tests.documents import ROOT, commands
 from tests.training.conftest import FOLDERS
 
@@ -42,16 +42,16 @@ ORDER = (
 )  # fmt: skip
 # Their data sets are miniatures, so they are not whole; or they download what may be out of reach from here.
 MAY_REFUSE = (" validate", "backbone --source torchvision", "dala benchmark breakhis")
-GROUPS = {"A": 8, "DC": 12}  # accession groups of the drawn BreakHis tree, 2 pictures each
+GROUPS = {"A": 8, "DC": 12}  # accession groups of the drawn BreakHis tree, 2 images each
 FIELD = (350, 230)
 
 
-def picture(number: int, seed: int, size: tuple[int, int] = FIELD) -> Image.Image:
+def image(number: int, seed: int, size: tuple[int, int] = FIELD) -> Image.Image:
     return Image.fromarray(draw(PHANTOMS[number], seed).pixels).resize(size, Image.Resampling.LANCZOS)
 
 
 def breakhis(root: Path) -> None:
-    """Ducts and stroma are benign, sheets, files and nests malignant; the 200X part, and one picture each of others."""
+    """Ducts and stroma are benign, sheets, files and nests malignant; the 200X part, and one image each of others."""
     folds = []
     for code, groups in GROUPS.items():
         class_, subtype = FOLDERS[code]
@@ -65,7 +65,7 @@ def breakhis(root: Path) -> None:
                 for number in range(1, 3 if magnification == 200 else 2):
                     kind = (2 + group % 3) if code == "DC" else group % 2
                     name = f"{stem}-{slide}-{magnification}-{number:03d}.png"
-                    picture(kind, 1000 * group + magnification + number).save(place / name)
+                    image(kind, 1000 * group + magnification + number).save(place / name)
                     folds += [f"{name}|{magnification}|{fold}|{part(group, fold)}" for fold in range(1, 6)]
     for fold in range(1, 6):
         lines = [line for line in folds if line.split("|")[2] == str(fold)]
@@ -77,12 +77,12 @@ def part(group: int, fold: int) -> str:
 
 
 def bach(root: Path) -> None:
-    """Six drawn pictures a class, half as large as true ones."""
+    """Six drawn images a class, half as large as true ones."""
     photos = root / "ICIAR2018_BACH_Challenge" / "Photos"
     for number, (folder, prefix) in enumerate({"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}.items()):
         (photos / folder).mkdir(parents=True)
         for k in range(1, 7):
-            picture(number, k, (1024, 768)).save(photos / folder / f"{prefix}{k:03d}.tif")
+            image(number, k, (1024, 768)).save(photos / folder / f"{prefix}{k:03d}.tif")
 
 
 def mini_ddsm(root: Path) -> None:
@@ -102,7 +102,7 @@ def mini_ddsm(root: Path) -> None:
 
 
 def masked(folder: Path) -> None:
-    """Drawn pictures beside the masks of their lesions."""
+    """Drawn images beside the masks of their lesions."""
     folder.mkdir(parents=True)
     for number, name in enumerate(PHANTOMS):
         drawn = draw(name, number)
@@ -120,13 +120,13 @@ def draw_everything(data: Path) -> None:
     shutil.copy(data / "camelyon_tiles" / f"{PHANTOMS[2]}.jpg", data / "one.jpg")
 
 
-def filled_in(line: str, data: Path, cache: Path, pictures: Path | None) -> list[str]:
+def filled_in(line: str, data: Path, cache: Path, images: Path | None) -> list[str]:
     """The words of a command with everything that a person would put in."""
     words = shlex.split(line.removeprefix("PYTHONPATH=. "))
     dataset = next((name for name in ("mini_ddsm", "bach") if name in words), "breakhis")
     after = {
         "--others": data, "--originals": data / "breakhis", "--folds-file": data / "breakhis", "--out": data / "out",
-        "--pictures": pictures, "--csv": data / "out.csv", "--source": cache / "resnet50-npm.safetensors",
+        "--images": images, "--csv": data / "out.csv", "--source": cache / "resnet50-npm.safetensors",
     }  # fmt: skip
     filled = []
     for before, word in zip(["", *words], words, strict=False):
@@ -160,13 +160,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, default=None, metavar="DIR", help="work here and go on with what was done")
     parser.add_argument("--only", default="", metavar="WORDS", help="commands that hold these words")
-    parser.add_argument("--pictures", type=Path, default=None, metavar="DIR", help="true patches for the load test")
+    parser.add_argument("--images", type=Path, default=None, metavar="DIR", help="true patches for the load test")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        return walk((options.keep or Path(folder)).resolve(), options.only, options.pictures)
+        return walk((options.keep or Path(folder)).resolve(), options.only, options.images)
 
 
-def walk(work: Path, only: str, pictures: Path | None) -> int:
+def walk(work: Path, only: str, images: Path | None) -> int:
     repository, data, kept = work / "repository", work / "data", work / "walked.jsonl"
     if not (data / "one.jpg").exists():
         shutil.rmtree(work, ignore_errors=True)
@@ -181,10 +181,10 @@ def walk(work: Path, only: str, pictures: Path | None) -> int:
         key=lambda line: (place_of(line), line),
     )
     for line in lines:
-        if "--pictures" in line and pictures is None:
-            print(f"left out: {line} (wants --pictures)", flush=True)
+        if "--images" in line and images is None:
+            print(f"left out: {line} (wants --images)", flush=True)
             continue
-        words, start = filled_in(line, data, cache, pictures), time.monotonic()
+        words, start = filled_in(line, data, cache, images), time.monotonic()
         log = work / f"{len(rows):02d}.log"
         with log.open("wb") as output:
             status = subprocess.run(words, cwd=repository, env=surroundings, stdout=output, stderr=output).returncode

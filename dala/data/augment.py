@@ -1,4 +1,4 @@
-"""Random views of H&E pictures, drawn for a whole batch at once: symmetries, framing, stain, colour, focus."""
+"""Random views of H&E images, drawn for a whole batch at once: symmetries, framing, stain, colour, focus."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Augmentation:
     stain_mix: float = 0.05  # leak of each dye's colour into the other channels (other batches, other scanners)
     gain: float = 0.06  # log-brightness of the lamp per colour channel (white balance)
     gamma: float = 0.15  # log-exponent of the camera
-    grey: float = 0.1  # probability of a picture without any colour
+    grey: float = 0.1  # probability of an image without any colour
     blur: float = 0.3  # probability of a Gaussian blur with sigma up to 1.2 pixels of the input
     symmetries: bool = True  # all eight flips and rotations, equally likely
 
 
-def random_views(pictures: Tensor, size: int, how: Augmentation, seed: int) -> Tensor:
-    """One random view of each picture.
+def random_views(images: Tensor, size: int, how: Augmentation, seed: int) -> Tensor:
+    """One random view of each image.
 
-    `pictures`: (N, H, W, 3) uint8. Returns (N, 3, size, size) float32 in 0..1. The same seed gives the same views.
+    `images`: (N, H, W, 3) uint8. Returns (N, 3, size, size) float32 in 0..1. The same seed gives the same views.
     """
     draw = torch.Generator().manual_seed(seed)
-    x = pictures.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+    x = images.permute(0, 3, 1, 2).to(torch.float32).div_(255)
     x = _frame(x, size, how, draw)
     x = _stain(x, how, draw)
     return _focus(x, how, draw).clamp_(0, 1)
@@ -84,7 +84,7 @@ def _stain(x: Tensor, how: Augmentation, draw: torch.Generator) -> Tensor:
 
 
 def _focus(x: Tensor, how: Augmentation, draw: torch.Generator) -> Tensor:
-    """A Gaussian blur of random width for some of the pictures."""
+    """A Gaussian blur of random width for some of the images."""
     n = len(x)
     sigma = torch.where(torch.rand(n, generator=draw) < how.blur, _uniform(n, 0.4, 1.2, draw), torch.full((n,), 1e-3))
     steps = torch.arange(-3, 4, dtype=torch.float32)

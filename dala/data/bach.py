@@ -1,15 +1,15 @@
-"""BACH: reads the official tree of microscopy pictures, checks it against the official counts, groups it by patient.
+"""BACH: reads the official tree of microscopy images, checks it against the official counts, groups it by patient.
 
 Source: Aresta et al., "BACH: Grand challenge on breast cancer histology images", Medical Image Analysis 56, 2019; terms
 CC BY-NC-ND 4.0. The tree is `ICIAR2018_BACH_Challenge/Photos/{Normal,Benign,InSitu,Invasive}/n001.tif, b001.tif,
 is001.tif, iv001.tif`, 2048 x 1536 pixels at 0.42 um, with `Photos/microscopy_ground_truth.csv` (rows "n001.tif,Normal",
-no header). Where name, folder and that file contradict each other the picture is left out, because its label is
+no header). Where name, folder and that file contradict each other the image is left out, because its label is
 uncertain.
 
 The patients are known in part: the challenge's page links to a list (`patient_microscopy`) that names the patient of
-many pictures and says that every other picture is of none of these. The list is no part of the archive. Put beside the
-pictures as a text file with "patient" in its name, one line a picture and its patient, it makes the groups; a picture
-without a patient is its own group, and two such pictures may still show one patient.
+many images and says that every other image is of none of these. The list is no part of the archive. Put beside the
+images as a text file with "patient" in its name, one line an image and its patient, it makes the groups; an image
+without a patient is its own group, and two such images may still show one patient.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.data import DataError
 from dala.data.pixels import Progress, in_order, read_rgb
+from dala.errors import DataError
 
 CLASSES = ("normal", "benign", "in situ", "invasive")
 FOLDERS = ("Normal", "Benign", "InSitu", "Invasive")  # in the order of CLASSES
 PREFIXES = ("n", "b", "is", "iv")
-OFFICIAL_COUNT = 100  # pictures of each class
+OFFICIAL_COUNT = 100  # images of each class
 OFFICIAL_SIZE = (2048, 1536)  # width, height
 MICRONS_PER_PIXEL = 0.42
 TRUTH = "microscopy_ground_truth.csv"
 LISTED = 20  # problems that the readable report lists one by one
-PROBE = 65_536  # bytes from the middle of a file that tell most pictures apart
+PROBE = 65_536  # bytes from the middle of a file that tell most images apart
 
 _NAME = re.compile(r"(iv|is|b|n)(\d{3})(?:\.tiff?)?", re.IGNORECASE)
-_PICTURE_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+_IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 _LIST_SUFFIXES = {".csv", ".txt", ".tsv"}
 _FOLDER_LABELS = {folder.lower(): label for label, folder in enumerate(FOLDERS)}
-# What a patient list may say beside a picture without saying who the patient is.
+# What a patient list may say beside an image without saying who the patient is.
 _NO_PATIENT = {"", "-", "?", "unknown", "none", "na", "n/a", "nan", *_FOLDER_LABELS}
 
 
 @dataclass(frozen=True)
 class Record:
-    """One picture; label into CLASSES; `patient` is None where the list does not name one."""
+    """One image; label into CLASSES; `patient` is None where the list does not name one."""
 
     path: Path
     name: str
@@ -58,13 +58,13 @@ class Record:
 
     @property
     def group(self) -> str:
-        """The patient, or the picture itself where the patient is not known."""
+        """The patient, or the image itself where the patient is not known."""
         return self.name if self.patient is None else f"patient {self.patient}"
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Pictures in a fixed order, labels (N,) int64 into `classes`, groups (N,) str, and notes on what was left out."""
+    """Images in a fixed order, labels (N,) int64 into `classes`, groups (N,) str, and notes on what was left out."""
 
     root: Path
     records: tuple[Record, ...]
@@ -79,15 +79,15 @@ class Dataset:
         known = [record.patient for record in self.records if record.patient is not None]
         if not known:
             return (
-                "each picture its own group, for no patient list lies beside the pictures: pictures of one patient can "
+                "each image its own group, for no patient list lies beside the images: images of one patient can "
                 "stand on both sides of a split, so the scores may be too high"
             )
-        clause = f"grouped by patient ({len(set(known))} patients of {len(known)} pictures are listed)"
+        clause = f"grouped by patient ({len(set(known))} patients of {len(known)} images are listed)"
         rest = len(self.records) - len(known)
         if rest == 0:
             return clause
         return clause + (
-            f", each of the other {rest} pictures its own group: two of these may show one patient, so the scores may "
+            f", each of the other {rest} images its own group: two of these may show one patient, so the scores may "
             "be too high"
         )
 
@@ -110,12 +110,12 @@ def parse_name(name: str) -> tuple[str, int]:
 
 
 def load(root: Path) -> Dataset:
-    """The pictures of a tree, class by class and by number, with labels and patient groups; nothing is decoded yet.
+    """The images of a tree, class by class and by number, with labels and patient groups; nothing is decoded yet.
 
     root: the folder that holds ICIAR2018_BACH_Challenge, that folder, or Photos in it. Misnamed and misplaced files and
-    those that microscopy_ground_truth.csv gives another class are left out; a picture that is there twice (the same
+    those that microscopy_ground_truth.csv gives another class are left out; an image that is there twice (the same
     bytes) is used once if both places give it one label and their patients do not differ, and not at all otherwise.
-    Each of these is a sentence in `notes`. Raises DataError if the root holds no tree, several, or no usable picture,
+    Each of these is a sentence in `notes`. Raises DataError if the root holds no tree, several, or no usable image,
     and for a patient list that cannot be read.
     """
     base = _find_base(root)
@@ -125,14 +125,14 @@ def load(root: Path) -> Dataset:
     for copies in _copies(found):
         names = " and ".join(record.path.name for record in copies)
         if len({(record.label, record.patient) for record in copies}) == 1:
-            notes.append(f"{names} are the same picture and used once.")
+            notes.append(f"{names} are the same image and used once.")
             dropped.update(record.name for record in copies[1:])
         else:
-            notes.append(f"{names} are left out: the same picture under different labels or patients.")
+            notes.append(f"{names} are left out: the same image under different labels or patients.")
             dropped.update(record.name for record in copies)
     records = [record for record in found if record.name not in dropped]
     if not records:
-        raise DataError(f"There is no usable BACH picture in {root}.")
+        raise DataError(f"There is no usable BACH image in {root}.")
     return Dataset(
         root=base,
         records=tuple(records),
@@ -147,8 +147,8 @@ def load(root: Path) -> Dataset:
 class Report:
     """What a tree holds beside what the official one holds.
 
-    counts: readable pictures by class, in the order of CLASSES. problems: files that cannot be used. copies: names of
-    files with the same bytes. sizes: pictures by (width, height). listed: pictures whose patient is known, who are
+    counts: readable images by class, in the order of CLASSES. problems: files that cannot be used. copies: names of
+    files with the same bytes. sizes: images by (width, height). listed: images whose patient is known, who are
     `patients` in number. truth: whether microscopy_ground_truth.csv is there.
     """
 
@@ -163,7 +163,7 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Whether every official picture is there, readable and of the official size, and no file has a problem."""
+        """Whether every official image is there, readable and of the official size, and no file has a problem."""
         whole = all(count == OFFICIAL_COUNT for count in self.counts)
         return whole and not self.problems and set(self.sizes) == {OFFICIAL_SIZE}
 
@@ -171,8 +171,8 @@ class Report:
         """The report for a person: totals, found/official by class, sizes, patients, what is wrong."""
         official = OFFICIAL_COUNT * len(CLASSES)
         lines = [
-            f"BACH microscopy pictures in {self.root}",
-            f"{sum(self.counts):,} of {official:,} official pictures are there and readable: "
+            f"BACH microscopy images in {self.root}",
+            f"{sum(self.counts):,} of {official:,} official images are there and readable: "
             + ("the set is complete." if self.complete else "the set is NOT complete."),
             "",
             "class".ljust(12) + "found/official".rjust(16),
@@ -185,20 +185,20 @@ class Report:
         ]
         strange = sum(count for size, count in self.sizes.items() if size != OFFICIAL_SIZE)
         if strange:
-            lines.append(f"{_pictures(strange)} not {OFFICIAL_SIZE[0]}x{OFFICIAL_SIZE[1]} as the official ones.")
+            lines.append(f"{_images(strange)} not {OFFICIAL_SIZE[0]}x{OFFICIAL_SIZE[1]} as the official ones.")
         if not self.truth:
             lines.append(f"{TRUTH} is missing: labels come from names and folders alone.")
         if self.listed:
-            lines.append(f"The patient list names {self.patients} patients of {self.listed} pictures.")
+            lines.append(f"The patient list names {self.patients} patients of {self.listed} images.")
         else:
-            lines.append("There is no patient list: each picture counts as its own patient.")
+            lines.append("There is no patient list: each image counts as its own patient.")
         if self.copies:
             lines.append(
                 f"Filed more than once: {len(self.copies)}, for example {' = '.join(self.copies[0])} (used once, or "
                 "not at all where labels or patients differ)."
             )
         if self.problems:
-            lines.append(f"{_pictures(len(self.problems), 'file')} left out:")
+            lines.append(f"{_images(len(self.problems), 'file')} left out:")
             lines.extend(f"  {problem.path}: {problem.reason}" for problem in self.problems[:LISTED])
             if len(self.problems) > LISTED:
                 lines.append(f"  and {len(self.problems) - LISTED:,} more")
@@ -206,9 +206,9 @@ class Report:
 
 
 def validate(root: Path, progress: Progress | None = None) -> Report:
-    """Decode every picture of a tree and compare it with the official counts.
+    """Decode every image of a tree and compare it with the official counts.
 
-    `progress(done, total)` is called after every picture. Raises DataError if the root holds no tree or several, or a
+    `progress(done, total)` is called after every image. Raises DataError if the root holds no tree or several, or a
     patient list that cannot be read; everything else that is wrong stands in the report.
     """
     base = _find_base(root)
@@ -246,21 +246,21 @@ def _find_base(root: Path) -> Path:
     if not trees:
         raise DataError(
             f"There is no BACH tree in {root}: no Photos folder with {', '.join(FOLDERS)}. Part B (whole slides) and "
-            "the unlabelled test pictures cannot be used here."
+            "the unlabelled test images cannot be used here."
         )
     return trees[0]
 
 
 def _scan(base: Path) -> tuple[list[Record], list[Problem]]:
-    """Every picture file below the base, as a record or as a problem, sorted by class and number."""
+    """Every image file below the base, as a record or as a problem, sorted by class and number."""
     truth, patients = _truth_of(base), _patients_of(base)
     records: dict[str, Record] = {}
     problems: list[Problem] = []
     files = sorted(
         path
         for path in base.rglob("*")
-        # "._n001.tif" are leftovers of archives made on a Mac, not pictures.
-        if path.suffix.lower() in _PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        # "._n001.tif" are leftovers of archives made on a Mac, not images.
+        if path.suffix.lower() in _IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
     for path in files:
         place = path.relative_to(base)
@@ -284,7 +284,7 @@ def _scan(base: Path) -> tuple[list[Record], list[Problem]]:
 
 
 def _truth_of(base: Path) -> dict[str, int]:
-    """Labels by picture from microscopy_ground_truth.csv; empty without the file. Rows of anything else say nothing."""
+    """Labels by image from microscopy_ground_truth.csv; empty without the file. Rows of anything else say nothing."""
     path = base / TRUTH
     if not path.is_file():
         return {}
@@ -296,7 +296,7 @@ def _truth_of(base: Path) -> dict[str, int]:
 
 
 def _patients_of(base: Path) -> dict[str, str]:
-    """Patients by picture from the list beside the pictures, or above them; empty without one."""
+    """Patients by image from the list beside the images, or above them; empty without one."""
     places = [base, base.parent] if base.name == "Photos" else [base]
     lists = sorted(path for place in places for path in place.glob("*") if "patient" in path.name.lower())
     lists = [path for path in lists if path.is_file()]
@@ -306,7 +306,7 @@ def _patients_of(base: Path) -> dict[str, str]:
         raise DataError(f"There are several patient lists ({', '.join(path.name for path in lists)}); leave one.")
     path = lists[0]
     if path.suffix.lower() not in _LIST_SUFFIXES:
-        raise DataError(f"The patient list {path.name} is not read as it is; save it as CSV (picture, patient).")
+        raise DataError(f"The patient list {path.name} is not read as it is; save it as CSV (image, patient).")
     patients: dict[str, str] = {}
     for number, cells in enumerate(_rows(path), start=1):
         names = [cell for cell in cells if _NAME.fullmatch(cell)]
@@ -314,14 +314,14 @@ def _patients_of(base: Path) -> dict[str, str]:
         if not names:  # a heading or an empty line
             continue
         if len(names) > 1 or len(others) > 1:
-            raise DataError(f"Line {number} of {path.name} is not one picture and its patient: {', '.join(cells)}.")
-        if not others:  # a picture whose patient is not known
+            raise DataError(f"Line {number} of {path.name} is not one image and its patient: {', '.join(cells)}.")
+        if not others:  # an image whose patient is not known
             continue
         stem = parse_name(names[0])[0]
         if patients.setdefault(stem, others[0]) != others[0]:
             raise DataError(f"{path.name} gives {stem} two patients, {patients[stem]} and {others[0]}.")
     if not patients:
-        raise DataError(f"The patient list {path.name} names no picture; a line should look like n001.tif,12.")
+        raise DataError(f"The patient list {path.name} names no image; a line should look like n001.tif,12.")
     return patients
 
 
@@ -335,7 +335,7 @@ def _rows(path: Path) -> list[list[str]]:
 def _copies(records: Iterable[Record]) -> list[tuple[Record, ...]]:
     """Sets of records with the same bytes.
 
-    The official pictures are uncompressed and all of one length, so a piece from the middle is compared first and only
+    The official images are uncompressed and all of one length, so a piece from the middle is compared first and only
     where it is equal the whole file.
     """
     pieces: dict[tuple[int, bytes], list[Record]] = defaultdict(list)
@@ -362,5 +362,5 @@ def _size_or_reason(record: Record) -> tuple[int, int] | str:
         return reason[:1].upper() + reason[1:]
 
 
-def _pictures(count: int, noun: str = "picture") -> str:
+def _images(count: int, noun: str = "picture") -> str:
     return f"{count:,} {noun} is" if count == 1 else f"{count:,} {noun}s are"

@@ -1,9 +1,9 @@
-"""BreakHis: reads the official tree, checks it against the official counts, and groups pictures by accession.
+"""BreakHis: reads the official tree, checks it against the official counts, and groups images by accession.
 
 Source: Spanhol, Oliveira, Petitjean, Heutte, "A Dataset for Breast Cancer Histopathological Image Classification", IEEE
 Transactions on Biomedical Engineering 63(7), 2016. The tree is
 `BreaKHis_v1/histology_slides/breast/{benign,malignant}/SOB/SUBTYPE/SLIDE/{40X,100X,200X,400X}/NAME.png`; NAME says it
-all once more, and where a folder contradicts the name the picture is left out, because its label is uncertain.
+all once more, and where a folder contradicts the name the image is left out, because its label is uncertain.
 
 The patient group is the accession: the year and the leading digits of the slide. 23060AB and 23060CD are two slides of
 one patient and must never stand on both sides of a split, though the official patient count takes them for two.
@@ -23,8 +23,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.data import DataError
 from dala.data.pixels import Progress, in_order, read_rgb
+from dala.errors import DataError
 
 Task = Literal["binary", "subtype"]
 
@@ -55,7 +55,7 @@ SUBTYPES: Mapping[str, Subtype] = MappingProxyType(
     }
 )
 
-# Pictures per subtype at 40X, 100X, 200X, 400X, from the paper; 7,909 in all.
+# Images per subtype at 40X, 100X, 200X, 400X, from the paper; 7,909 in all.
 OFFICIAL_COUNTS: Mapping[str, tuple[int, int, int, int]] = MappingProxyType(
     {
         "A": (114, 113, 111, 106),
@@ -69,7 +69,7 @@ OFFICIAL_COUNTS: Mapping[str, tuple[int, int, int, int]] = MappingProxyType(
     }
 )
 
-# Published under two diagnoses, DC and LC, with the same pictures: its subtype is unknown even where a tree holds only
+# Published under two diagnoses, DC and LC, with the same images: its subtype is unknown even where a tree holds only
 # one of the two.
 FILED_TWICE = frozenset({"14-13412"})
 
@@ -77,7 +77,7 @@ _NAME = re.compile(r"SOB_([BM])_([A-Z]+)-(\d{2})-(\d+)([A-Za-z]*)-(\d+)-(\d+)\.p
 _SLIDE_FOLDER = re.compile(r"SOB_([BM])_([A-Z]+)[-_](\d{2})-(\d+[A-Za-z]*)", re.IGNORECASE)
 _MAGNIFICATION_FOLDER = re.compile(r"(\d+)X", re.IGNORECASE)
 _FOLDER_SUBTYPES = {subtype.folder: code for code, subtype in SUBTYPES.items()}
-_PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
+_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Record:
-    """One picture; label 0 benign, 1 malignant; slide "14-22549AB"; accession "14-22549" is the patient group."""
+    """One image; label 0 benign, 1 malignant; slide "14-22549AB"; accession "14-22549" is the patient group."""
 
     path: Path
     name: str
@@ -115,7 +115,7 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Pictures in a fixed order, labels (N,) int64 into `classes`, groups (N,) str, and notes on what was left out."""
+    """Images in a fixed order, labels (N,) int64 into `classes`, groups (N,) str, and notes on what was left out."""
 
     root: Path
     task: Task
@@ -154,16 +154,16 @@ def parse_name(name: str) -> Name:
 
 
 def load(root: Path, magnification: int | None = None, task: Task = "binary") -> Dataset:
-    """The pictures of a tree, sorted by file name, with labels and accession groups; nothing is decoded yet.
+    """The images of a tree, sorted by file name, with labels and accession groups; nothing is decoded yet.
 
     root: the folder that holds BreaKHis_v1, BreaKHis_v1 itself, or a folder in it. magnification: 40, 100, 200, 400, or
     None for all. task "binary": classes benign, malignant; "subtype": the eight of SUBTYPES, in that order, whether or
     not the tree holds them all.
 
-    A picture that is filed twice (the same bytes, or the same slide, magnification and number under two diagnoses) is
-    kept once if both places give it the same label, and left out altogether if not. For "subtype" every picture of a
+    An image that is filed twice (the same bytes, or the same slide, magnification and number under two diagnoses) is
+    kept once if both places give it the same label, and left out altogether if not. For "subtype" every image of a
     slide with two diagnoses is left out, slide 13412 among them. Misnamed and misplaced files are left out. Each of
-    these is a sentence in `notes`. Raises DataError if the root holds no tree, several, or no picture as asked.
+    these is a sentence in `notes`. Raises DataError if the root holds no tree, several, or no image as asked.
     """
     if task not in ("binary", "subtype"):
         raise DataError(f"There is no task '{task}'; there are 'binary' and 'subtype'.")
@@ -180,7 +180,7 @@ def load(root: Path, magnification: int | None = None, task: Task = "binary") ->
     if uncertain:
         slides = sorted({record.slide for record in uncertain})
         listed = f"slide {slides[0]} is" if len(slides) == 1 else f"slides {', '.join(slides)} are"
-        notes.append(f"{_pictures(len(uncertain))} left out: {listed} filed under two diagnoses.")
+        notes.append(f"{_images(len(uncertain))} left out: {listed} filed under two diagnoses.")
         records = [record for record in records if record.slide not in slides_out]
 
     kept_once: list[tuple[Record, ...]] = []
@@ -191,16 +191,16 @@ def load(root: Path, magnification: int | None = None, task: Task = "binary") ->
             dropped.update(record.path for record in copies[1:])
         else:
             names = " and ".join(record.name for record in copies)
-            notes.append(f"{names} are left out: the same picture under different labels.")
+            notes.append(f"{names} are left out: the same image under different labels.")
             dropped.update(record.path for record in copies)
     if kept_once:
         example = " and ".join(record.name for record in kept_once[0])
-        notes.append(f"{_pictures(len(kept_once))} filed more than once and used once, for example {example}.")
+        notes.append(f"{_images(len(kept_once))} filed more than once and used once, for example {example}.")
     records = [record for record in records if record.path not in dropped]
 
     if not records:
         asked = f"at {magnification}X " if magnification is not None else ""
-        raise DataError(f"There is no usable BreakHis picture {asked}in {root}.")
+        raise DataError(f"There is no usable BreakHis image {asked}in {root}.")
     codes = list(SUBTYPES)
     labels_array = [record.label if task == "binary" else codes.index(record.subtype) for record in records]
     return Dataset(
@@ -218,8 +218,8 @@ def load(root: Path, magnification: int | None = None, task: Task = "binary") ->
 class Report:
     """What a tree holds beside what the official data set holds.
 
-    counts: readable pictures by (subtype, magnification). problems: files that cannot be used. copies: names of files
-    that hold the same picture. two_diagnoses: slides filed under two subtypes. sizes: pictures by (width, height).
+    counts: readable images by (subtype, magnification). problems: files that cannot be used. copies: names of files
+    that hold the same image. two_diagnoses: slides filed under two subtypes. sizes: images by (width, height).
     benign_groups, malignant_groups: accession groups that hold the class.
     """
 
@@ -240,7 +240,7 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Whether every official picture is there and readable: all counts as published, no file with a problem."""
+        """Whether every official image is there and readable: all counts as published, no file with a problem."""
         return not self.problems and all(
             self.counts.get((code, magnification), 0) == official for code, magnification, official in _official()
         )
@@ -250,10 +250,10 @@ class Report:
         official = sum(count for _, _, count in _official())
         lines = [
             f"BreakHis in {self.root}",
-            f"{self.found:,} of {official:,} official pictures are there and readable: "
+            f"{self.found:,} of {official:,} official images are there and readable: "
             + ("the set is complete." if self.complete else "the set is NOT complete."),
             f"{_number(self.slides, 'slide')}, {_number(self.groups, 'accession group')} "
-            f"({self.benign_groups} with benign, {self.malignant_groups} with malignant pictures).",
+            f"({self.benign_groups} with benign, {self.malignant_groups} with malignant images).",
             "Sizes: " + (", ".join(f"{w}x{h} ({n:,})" for (w, h), n in sorted(self.sizes.items())) or "none") + ".",
             "",
             "found/official".ljust(22) + "".join(f"{magnification}X".rjust(12) for magnification in MAGNIFICATIONS),
@@ -311,9 +311,9 @@ class Report:
 
 
 def validate(root: Path, progress: Progress | None = None) -> Report:
-    """Decode every picture of a tree and compare it with the official counts.
+    """Decode every image of a tree and compare it with the official counts.
 
-    `progress(done, total)` is called after every picture. Raises DataError if the root holds no tree or several;
+    `progress(done, total)` is called after every image. Raises DataError if the root holds no tree or several;
     everything else that is wrong with it stands in the report.
     """
     base = _find_base(root)
@@ -351,17 +351,17 @@ def _find_base(root: Path) -> Path:
 
 
 def _scan(base: Path) -> tuple[list[Record], list[Problem]]:
-    """Every picture file below the base, as a record or as a problem, sorted by file name."""
+    """Every image file below the base, as a record or as a problem, sorted by file name."""
     records: dict[str, Record] = {}
     problems: list[Problem] = []
     files = [
         path
         for path in base.rglob("*")
-        # "._NAME.png" are leftovers of archives made on a Mac, not pictures.
-        if path.suffix.lower() in _PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        # "._NAME.png" are leftovers of archives made on a Mac, not images.
+        if path.suffix.lower() in _IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     ]
     if not files:
-        raise DataError(f"There is no BreakHis tree in {base}: no BreaKHis_v1/histology_slides/breast and no picture.")
+        raise DataError(f"There is no BreakHis tree in {base}: no BreaKHis_v1/histology_slides/breast and no image.")
     for path in sorted(files, key=lambda path: (path.name, path.as_posix())):
         place = path.relative_to(base)
         try:
@@ -424,7 +424,7 @@ def _slides_with_both_classes(records: Iterable[Record]) -> set[str]:
 
 
 def _copies(records: Iterable[Record]) -> list[tuple[Record, ...]]:
-    """Sets of records that are one picture: the same bytes, or the same slide, magnification and number.
+    """Sets of records that are one image: the same bytes, or the same slide, magnification and number.
 
     Only files of equal length are hashed, so a set without copies costs next to nothing.
     """
@@ -439,7 +439,7 @@ def _copies(records: Iterable[Record]) -> list[tuple[Record, ...]]:
             for index in indices:
                 by_key[hashlib.sha256(records[index].path.read_bytes()).hexdigest()].append(index)
 
-    # A picture may share its bytes with one file and its number with another: all three are one picture.
+    # An image may share its bytes with one file and its number with another: all three are one image.
     leader = list(range(len(records)))
     for indices in by_key.values():
         joined = {leader[index] for index in indices}
@@ -474,5 +474,5 @@ def _number(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _pictures(count: int) -> str:
+def _images(count: int) -> str:
     return f"{_number(count, 'picture')} {'is' if count == 1 else 'are'}"

@@ -1,16 +1,16 @@
-"""Mini-DDSM: reads the published tree and its sheet, checks it against the published counts, groups pictures by case.
+"""Mini-DDSM: reads the published tree and its sheet, checks it against the published counts, groups images by case.
 
 Source: Lekamlage, Afzal, Westerberg, Cheddad, "Mini-DDSM: Mammography-based Automatic Age Estimation", DMIP 2020, made
 from the thumbnails of DDSM (Heath et al., "The Digital Database for Screening Mammography", IWDM 2000). The tree is
-`{Normal,Benign,Cancer}/CASE/C_0029_1.LEFT_CC.jpg`, with outlines of lesions as `..._Mask.jpg` beside some pictures; a
+`{Normal,Benign,Cancer}/CASE/C_0029_1.LEFT_CC.jpg`, with outlines of lesions as `..._Mask.jpg` beside some images; a
 sheet `DataWMask.xlsx` (columns fullPath, fileName, View, Side, Status, Tumour_Contour, Tumour_Contour2, Age, Density)
 lies at its top. A CSV file with the same columns is read as well.
 
-The label belongs to the **case**: of the four pictures of a Cancer case two usually show the healthy other breast.
+The label belongs to the **case**: of the four images of a Cancer case two usually show the healthy other breast.
 The first letter of a name says where the film was scanned (DDSM's notes on calibration): A at Massachusetts General
 (DBA M2100 or Howtek 960), B and C at Wake Forest (Lumisys 200), D at ISMD (Howtek). The letters differ in grey levels,
 in film labels and in which classes they hold, so a classifier of all letters learns to tell scanners apart. Numbers of
-cases repeat between letters; pictures that share a number stay on one side of every split, whatever their letter.
+cases repeat between letters; images that share a number stay on one side of every split, whatever their letter.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.data import DataError
 from dala.data.pixels import Progress, in_order, read_rgb
+from dala.errors import DataError
 
 Task = Literal["cancer", "status"]
 
@@ -40,15 +40,15 @@ TRAINED_LETTERS = ("B", "C")
 CLASSES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
     {"cancer": ("benign", "malignant"), "status": ("normal", "benign", "malignant")}
 )
-# Pictures of the full set, 9,684 in all, outlines of lesions not counted.
+# Images of the full set, 9,684 in all, outlines of lesions not counted.
 OFFICIAL_COUNTS: Mapping[str, int] = MappingProxyType({"Normal": 2728, "Benign": 3360, "Cancer": 3596})
 SHEET_COLUMNS = ("fullPath", "Status", "Age", "Density", "Tumour_Contour")
 LISTED = 20  # problems that the readable report lists one by one
-EMPTY_SHARE = 0.05  # share of rows without any picture from which on a file is reported as broken off
+EMPTY_SHARE = 0.05  # share of rows without any image from which on a file is reported as broken off
 
 _NAME = re.compile(r"([A-D])_(\d{4})_(\d)\.(LEFT|RIGHT)_(CC|MLO)\.jpe?g", re.IGNORECASE)
 _OUTLINE = re.compile(r".*_mask\d?\.(jpe?g|png)", re.IGNORECASE)
-_PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
+_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 _SHEETS = {".xlsx", ".csv"}
 
 
@@ -67,7 +67,7 @@ class Name:
 class Record:
     """One mammogram with the status of its case.
 
-    Age in years, density 1..4 (ACR) and `marked` (a lesion is outlined in this very picture) come from the sheet and
+    Age in years, density 1..4 (ACR) and `marked` (a lesion is outlined in this very image) come from the sheet and
     are None without one.
     """
 
@@ -85,7 +85,7 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Pictures in a fixed order, labels (N,) int64 into `classes`, groups (N,) case numbers, letters (N,), and notes on
+    """Images in a fixed order, labels (N,) int64 into `classes`, groups (N,) case numbers, letters (N,), and notes on
     what was left out."""
 
     root: Path
@@ -115,12 +115,12 @@ def parse_name(name: str) -> Name:
 
 
 def load(root: Path, letters: tuple[str, ...] = TRAINED_LETTERS, task: Task = "cancer") -> Dataset:
-    """The pictures of the given scanners, sorted by file name, with labels and cases; nothing is decoded yet.
+    """The images of the given scanners, sorted by file name, with labels and cases; nothing is decoded yet.
 
     root: the folder that holds Normal, Benign and Cancer, or one above it. task "cancer": a benign case (0) or one with
     cancer (1, "malignant"), normal cases are left out; "status": all three. What is misnamed, misplaced, or of another
     status in the sheet is left out and said in `notes`. Raises DataError if the root holds no tree, several, or no
-    picture as asked.
+    image as asked.
     """
     if task not in CLASSES:
         raise DataError(f"There is no task '{task}'; there are 'cancer' and 'status'.")
@@ -132,7 +132,7 @@ def load(root: Path, letters: tuple[str, ...] = TRAINED_LETTERS, task: Task = "c
     classes = CLASSES[task]
     records = [record for record in found if record.letter in letters and CLASS_OF[record.status] in classes]
     if not records:
-        raise DataError(f"There is no {' or '.join(classes)} picture of the scanners {', '.join(letters)} in {root}.")
+        raise DataError(f"There is no {' or '.join(classes)} image of the scanners {', '.join(letters)} in {root}.")
     return Dataset(
         root=base,
         records=tuple(records),
@@ -148,9 +148,9 @@ def load(root: Path, letters: tuple[str, ...] = TRAINED_LETTERS, task: Task = "c
 class Report:
     """What a tree holds beside what the full set holds.
 
-    counts: readable pictures by (status, letter); cases: cases by the same. problems: files that cannot be used.
+    counts: readable images by (status, letter); cases: cases by the same. problems: files that cannot be used.
     broken_off: readable files of which a part is missing. shared_numbers: case numbers under two letters or statuses.
-    sheet: file name of the sheet, None without one; marked: pictures with an outlined lesion according to it.
+    sheet: file name of the sheet, None without one; marked: images with an outlined lesion according to it.
     """
 
     root: Path
@@ -169,7 +169,7 @@ class Report:
         return sum(self.counts.values())
 
     def of_status(self, status: str) -> int:
-        """Readable pictures of a status, over all scanners."""
+        """Readable images of a status, over all scanners."""
         return sum(count for (name, _), count in self.counts.items() if name == status)
 
     @property
@@ -178,36 +178,34 @@ class Report:
         return not self.problems and all(self.of_status(status) == count for status, count in OFFICIAL_COUNTS.items())
 
     def text(self) -> str:
-        """The report for a person: totals, a table of pictures (cases) by status and scanner, what is wrong."""
+        """The report for a person: totals, a table of images (cases) by status and scanner, what is wrong."""
         official = sum(OFFICIAL_COUNTS.values())
         squares = ", ".join(
             f"{w}x{h} ({n:,})" for (w, h), n in sorted(self.sizes.items(), key=lambda item: -item[1])[:5]
         )
         lines = [
             f"Mini-DDSM in {self.root}",
-            f"{self.found:,} of {official:,} published pictures are there and readable: "
+            f"{self.found:,} of {official:,} published images are there and readable: "
             + ("the set is complete." if self.complete else "the set is NOT complete."),
             f"Sizes: {squares or 'none'}" + (f" and {len(self.sizes) - 5:,} more." if len(self.sizes) > 5 else "."),
             "",
-            "pictures (cases)".ljust(18)
-            + "".join(f"scanner {letter}".rjust(14) for letter in LETTERS)
-            + "all".rjust(16),
+            "images (cases)".ljust(18) + "".join(f"scanner {letter}".rjust(14) for letter in LETTERS) + "all".rjust(16),
         ]
         for status in STATUSES:
             cells = [f"{self.counts.get((status, x), 0)} ({self.cases.get((status, x), 0)})" for x in LETTERS]
             total = f"{self.of_status(status)}/{OFFICIAL_COUNTS[status]}"
             lines.append(status.ljust(18) + "".join(cell.rjust(14) for cell in cells) + total.rjust(16))
-        lines += ["", f"Sheet: {self.sheet}, {self.marked:,} pictures with an outlined lesion." if self.sheet else
+        lines += ["", f"Sheet: {self.sheet}, {self.marked:,} images with an outlined lesion." if self.sheet else
                   "No sheet (DataWMask.xlsx): age, density and outlines of lesions are not known."]  # fmt: skip
         trained = {letter for letter in TRAINED_LETTERS}
         usable = sum(n for (status, letter), n in self.counts.items() if letter in trained and status != "Normal")
-        lines.append(f"Benign against cancer on scanners {' and '.join(TRAINED_LETTERS)}: {usable:,} pictures.")
+        lines.append(f"Benign against cancer on scanners {' and '.join(TRAINED_LETTERS)}: {usable:,} images.")
         if self.incomplete_cases:
             lines.append(f"{self.incomplete_cases} cases do not have their four views.")
         if self.shared_numbers:
             lines.append(f"{self.shared_numbers} case numbers stand under two scanners or statuses; each is one group.")
         if self.broken_off:
-            lines.append(f"{len(self.broken_off)} files lack a part of the picture, for example {self.broken_off[0]}.")
+            lines.append(f"{len(self.broken_off)} files lack a part of the image, for example {self.broken_off[0]}.")
         if self.problems:
             lines.append(f"{len(self.problems):,} file{'' if len(self.problems) == 1 else 's'} left out:")
             lines.extend(f"  {problem.path}: {problem.reason}" for problem in self.problems[:LISTED])
@@ -217,9 +215,9 @@ class Report:
 
 
 def validate(root: Path, progress: Progress | None = None) -> Report:
-    """Decode every picture of a tree and compare it with the published counts.
+    """Decode every image of a tree and compare it with the published counts.
 
-    `progress(done, total)` is called after every picture. Raises DataError if the root holds no tree or several, or if
+    `progress(done, total)` is called after every image. Raises DataError if the root holds no tree or several, or if
     its sheet cannot be read; everything else that is wrong stands in the report.
     """
     base = _find_base(root)
@@ -276,8 +274,8 @@ def _scan(base: Path) -> tuple[list[Record], list[Problem]]:
         path
         for status in STATUSES
         for path in (base / status).rglob("*")
-        # "._NAME.jpg" are leftovers of archives made on a Mac, not pictures.
-        if path.suffix.lower() in _PICTURE_SUFFIXES
+        # "._NAME.jpg" are leftovers of archives made on a Mac, not images.
+        if path.suffix.lower() in _IMAGE_SUFFIXES
         and not path.name.startswith(".")
         and not _OUTLINE.fullmatch(path.name)
         and path.is_file()
@@ -316,7 +314,7 @@ def _scan(base: Path) -> tuple[list[Record], list[Problem]]:
 
 @dataclass(frozen=True)
 class _Row:
-    """What the sheet says of one picture."""
+    """What the sheet says of one image."""
 
     status: str
     age: int | None
@@ -395,10 +393,10 @@ def _whole(text: str) -> int | None:
 def _looked_at(record: Record) -> tuple[tuple[int, int], float, str | None]:
     """Size, share of rows of one bright grey (the rest of a file that broke off), and why it cannot be read."""
     try:
-        picture = read_rgb(record.path)
+        image = read_rgb(record.path)
     except DataError as error:
         reason = str(error).removeprefix(f"{record.path} ")
         return (0, 0), 0.0, reason[:1].upper() + reason[1:]
-    grey = np.asarray(picture.convert("L"))
+    grey = np.asarray(image.convert("L"))
     empty = (np.ptp(grey, axis=1) <= 2) & (grey.mean(axis=1) > 100)
-    return picture.size, float(empty.mean()), None
+    return image.size, float(empty.mean()), None

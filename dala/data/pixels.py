@@ -1,4 +1,4 @@
-"""Pictures of a data set as one array: decoded and resized once, so that training never waits for the disk."""
+"""Images of a data set as one array: decoded and resized once, so that training never waits for the disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from dala.data import DataError
+from dala.errors import DataError
 
 # What Pillow's decoders raise on damaged bytes (its PNG reader raises SyntaxError for a broken chunk).
 DECODE_FAILURES = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -27,14 +27,14 @@ Result = TypeVar("Result")
 
 
 class HasPath(Protocol):
-    """Anything that knows the file of its picture, such as a record of a data set."""
+    """Anything that knows the file of its image, such as a record of a data set."""
 
     @property
     def path(self) -> Path: ...
 
 
-class Pictures(Protocol):
-    """Pictures of a data set, an array or read when asked for: `[i:j]` is (j - i, side, side, 3) uint8."""
+class Images(Protocol):
+    """Images of a data set, an array or read when asked for: `[i:j]` is (j - i, side, side, 3) uint8."""
 
     def __len__(self) -> int: ...
 
@@ -42,38 +42,36 @@ class Pictures(Protocol):
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """Decode one picture completely as 8-bit RGB at its own size; transparency is dropped, not blended.
+    """Decode one image completely as 8-bit RGB at its own size; transparency is dropped, not blended.
 
-    Raises DataError if the file is missing, damaged, not a picture, or holds more than 8 bits per channel.
+    Raises DataError if the file is missing, damaged, not an image, or holds more than 8 bits per channel.
     """
     try:
-        with Image.open(path) as picture:
-            if picture.mode not in EIGHT_BIT_MODES:
-                raise DataError(
-                    f"{path} holds '{picture.mode}' pixels; data sets are read as 8-bit grey or RGB pictures."
-                )
-            return picture.convert("RGB")
+        with Image.open(path) as image:
+            if image.mode not in EIGHT_BIT_MODES:
+                raise DataError(f"{path} holds '{image.mode}' pixels; data sets are read as 8-bit grey or RGB images.")
+            return image.convert("RGB")
     except DataError:
         raise
     except DECODE_FAILURES as failure:
-        raise DataError(f"{path} cannot be read as a picture ({_reason(failure)}).") from failure
+        raise DataError(f"{path} cannot be read as an image ({_reason(failure)}).") from failure
 
 
 def load_pixels(records: Sequence[HasPath], size: int = 224, progress: Progress | None = None) -> NDArray[np.uint8]:
-    """All pictures as one array (N, size, size, 3), uint8 RGB, in the order of the records.
+    """All images as one array (N, size, size, 3), uint8 RGB, in the order of the records.
 
-    A picture of another size is squeezed to the square by Pillow's bicubic filter, which widens with the reduction and
+    An image of another size is squeezed to the square by Pillow's bicubic filter, which widens with the reduction and
     so does not alias; the aspect ratio is **not** kept: a round nucleus of BreakHis (700x460) comes out 1.5 times as
     high as wide. The 224x224 edition of BreakHis was made in exactly this way: the resized originals equal it bit for
-    bit, so both editions may be mixed. A picture that has the size already is passed on untouched.
+    bit, so both editions may be mixed. An image that has the size already is passed on untouched.
 
-    `progress(done, total)` is called after every picture, from the calling thread. Raises DataError at the first file,
+    `progress(done, total)` is called after every image, from the calling thread. Raises DataError at the first file,
     in order, that cannot be read.
     """
     pixels = np.empty((len(records), size, size, 3), dtype=np.uint8)
     paths = [record.path for record in records]
-    for index, picture in enumerate(in_order(partial(_squeezed, size=size), paths, progress)):
-        pixels[index] = picture
+    for index, image in enumerate(in_order(partial(_squeezed, size=size), paths, progress)):
+        pixels[index] = image
     return pixels
 
 
@@ -89,16 +87,16 @@ def in_order(
 
 
 def _squeezed(path: Path, size: int) -> NDArray[np.uint8]:
-    picture = read_rgb(path)
-    if picture.size != (size, size):
-        picture = picture.resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(picture)
+    image = read_rgb(path)
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(image)
 
 
 def _reason(failure: BaseException) -> str:
     """The decoder's own words without the path, which the sentence around it names already."""
     if isinstance(failure, UnidentifiedImageError):
-        return "its content is no known picture format"
+        return "its content is no known image format"
     if isinstance(failure, OSError) and failure.strerror:
         return failure.strerror.lower()
     return str(failure).rstrip(".") or type(failure).__name__

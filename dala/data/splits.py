@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from dala.data import DataError
+from dala.errors import DataError
 
 ATTEMPTS = 100
 
@@ -53,35 +53,35 @@ def grouped_folds(labels: ArrayLike, groups: ArrayLike, folds: int = 5, seed: in
 
 
 def image_folds(labels: ArrayLike, folds: int = 5, seed: int = 0) -> list[Fold]:
-    """Cross-validation by picture, blind to the patient: only for comparison with literature that split so.
+    """Cross-validation by image, blind to the patient: only for comparison with literature that split so.
 
-    Pictures of one patient stand on both sides, so scores on these folds are too high. Returns (training indices, test
-    indices) per fold. Raises DataError if a class has fewer pictures than folds.
+    Images of one patient stand on both sides, so scores on these folds are too high. Returns (training indices, test
+    indices) per fold. Raises DataError if a class has fewer images than folds.
     """
     y = np.asarray(labels)
     _check_folds(folds)
     classes, counts = np.unique(y, return_counts=True)
     for name, count in zip(classes, counts, strict=True):
         if count < folds:
-            raise DataError(f"Class {name} has {count} pictures, too few for {folds} folds.")
+            raise DataError(f"Class {name} has {count} images, too few for {folds} folds.")
     splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
     return list(splitter.split(np.zeros(len(y)), y))
 
 
 def group_weights(labels: ArrayLike, groups: ArrayLike) -> NDArray[np.float64]:
-    """A weight per picture, mean 1: classes weigh the same, and within a class its groups, and in a group its pictures.
+    """A weight per image, mean 1: classes weigh the same, and within a class its groups, and in a group its images.
 
-    With C classes, G_c groups that hold class c and n_cg pictures of class c in group g, a picture weighs
-    N / (C G_c n_cg). A patient with eighty pictures then counts no more than one with five.
+    With C classes, G_c groups that hold class c and n_cg images of class c in group g, an image weighs
+    N / (C G_c n_cg). A patient with eighty images then counts no more than one with five.
     labels: (N,) class indices; groups: (N,) patient groups. Returns (N,) float64.
     """
     y, g = _aligned(labels, groups)
     classes, class_of = np.unique(y, return_inverse=True)
     names, group_of = np.unique(g, return_inverse=True)
-    pictures = np.zeros((classes.size, names.size))
-    np.add.at(pictures, (class_of, group_of), 1)
-    groups_of_class = (pictures > 0).sum(axis=1)
-    weights: NDArray[np.float64] = y.size / (classes.size * groups_of_class[class_of] * pictures[class_of, group_of])
+    images = np.zeros((classes.size, names.size))
+    np.add.at(images, (class_of, group_of), 1)
+    groups_of_class = (images > 0).sum(axis=1)
+    weights: NDArray[np.float64] = y.size / (classes.size * groups_of_class[class_of] * images[class_of, group_of])
     return weights
 
 
@@ -89,7 +89,7 @@ def _aligned(labels: ArrayLike, groups: ArrayLike) -> tuple[NDArray[np.generic],
     y, g = np.asarray(labels), np.asarray(groups)
     if y.ndim != 1 or y.shape != g.shape or y.size == 0:
         raise DataError(
-            f"Every picture needs one label and one patient group; there are labels of shape {y.shape} and groups of "
+            f"Every image needs one label and one patient group; there are labels of shape {y.shape} and groups of "
             f"shape {g.shape}."
         )
     return y, g
@@ -109,22 +109,22 @@ def _dealt_by_class(
     """
     names, group_of = np.unique(g, return_inverse=True)
     classes, class_of = np.unique(y, return_inverse=True)
-    pictures = np.zeros((names.size, classes.size), dtype=np.int64)
-    np.add.at(pictures, (group_of, class_of), 1)
+    images = np.zeros((names.size, classes.size), dtype=np.int64)
+    np.add.at(images, (group_of, class_of), 1)
     order = random.permutation(names.size)
     fold_of = np.full(names.size, -1)
     held = np.zeros((folds, classes.size), dtype=np.int64)
 
     def deal(group: int, fold: int) -> None:
         fold_of[group] = fold
-        held[fold] += pictures[group]
+        held[fold] += images[group]
 
-    for name in np.argsort((pictures > 0).sum(axis=0), kind="stable"):
+    for name in np.argsort((images > 0).sum(axis=0), kind="stable"):
         for group in order:
             lacking = np.flatnonzero(held[:, name] == 0)
-            if lacking.size and fold_of[group] < 0 and pictures[group, name]:
+            if lacking.size and fold_of[group] < 0 and images[group, name]:
                 deal(int(group), int(lacking[0]))
-    for group in sorted(order, key=lambda group: -int(pictures[group].sum())):
+    for group in sorted(order, key=lambda group: -int(images[group].sum())):
         if fold_of[group] < 0:
             deal(int(group), int(held.sum(axis=1).argmin()))
     tested_in = fold_of[group_of]

@@ -1,1 +1,1 @@
-"""Explanation: signed Grad-CAM, the dynamic threshold and their pictures; knows tensors and arrays, no files."""
+"""Explanation: signed Grad-CAM, the dynamic threshold and their images; knows tensors and arrays, no files."""

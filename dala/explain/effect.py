@@ -1,7 +1,7 @@
 """Does the model need what is marked? The probability with only that part shown, and with only that part taken away.
 
-A part of a picture is taken away by putting a baseline in its place: the same picture blurred until no nucleus is left,
-or white glass. Both are pictures that no microscope takes, so both are offered: what holds under one and not under the
+A part of an image is taken away by putting a baseline in its place: the same image blurred until no nucleus is left,
+or white glass. Both are images that no microscope takes, so both are offered: what holds under one and not under the
 other is about the baseline and not about the tissue.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Judge = Callable[[Pixels], Floats]
-"""Pictures as the network sees them, (N, V, S, S, 3) uint8 in V views, to class probabilities (N, C)."""
+"""Images as the network sees them, (N, V, S, S, 3) uint8 in V views, to class probabilities (N, C)."""
 
 Baseline = Literal["blurred", "glass"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
@@ -26,17 +26,17 @@ BLUR = 16  # the blur's sigma is the side divided by this: about two nuclei in a
 GLASS = 243  # grey level of white glass through a microscope's camera
 # Share of the positive area kept at each threshold of a curve: closer together where little is kept.
 SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
-BATCH = 4  # pictures a call of the judge: progress moves, and memory stays flat
+BATCH = 4  # images a call of the judge: progress moves, and memory stays flat
 
 
 @dataclass(frozen=True, eq=False)
 class EffectCurve:
     """Probability of the target class over the thresholds, the highest threshold (the smallest area) first.
 
-    `thresholds` (K,) in raw map units and `kept_area` (K,) as shares of the picture, ascending in area; `shown` (K,)
-    with everything else replaced by the baseline, `removed` (K,) with that part replaced. `whole` is the picture as it
+    `thresholds` (K,) in raw map units and `kept_area` (K,) as shares of the image, ascending in area; `shown` (K,)
+    with everything else replaced by the baseline, `removed` (K,) with that part replaced. `whole` is the image as it
     is and `nothing` the baseline alone. `suggested` is the index of the smallest part that alone gives the verdict of
-    the whole picture, as does every larger one; None if there is none, with the `reason` as one sentence.
+    the whole image, as does every larger one; None if there is none, with the `reason` as one sentence.
     """
 
     target: str
@@ -63,11 +63,11 @@ def effect_curve(
     baseline: Baseline,
     progress: Callable[[int, int], None] | None = None,
 ) -> EffectCurve:
-    """Ask the judge about every threshold of `SHARES`: 2 K + 1 pictures.
+    """Ask the judge about every threshold of `SHARES`: 2 K + 1 images.
 
-    views: (V, S, S, 3) uint8, what the network sees. field: (H, W), the signed map on the picture as it is shown, and
+    views: (V, S, S, 3) uint8, what the network sees. field: (H, W), the signed map on the image as it is shown, and
     `to_views` cuts a mask (H, W) 0..1 into what each view sees of it, (V, S, S). whole: what has been said of
-    the picture as it is, probabilities (C,). verdict: what is said of such probabilities, anything that compares.
+    the image as it is, probabilities (C,). verdict: what is said of such probabilities, anything that compares.
     Raises ValueError for an unknown baseline or a field without a positive value.
     """
     positive = np.sort(field[field > 0])[::-1]
@@ -81,18 +81,18 @@ def effect_curve(
     masks = np.stack([to_views(mask.astype(np.float32)) for mask in kept])
     instead = replaced_by(views, baseline)
 
-    def pictures() -> Iterator[Pixels]:
+    def images() -> Iterator[Pixels]:
         yield instead
         for mask in masks:
             yield mixed(views, instead, mask)
             yield mixed(views, instead, 1 - mask)
 
-    answers = judged(pictures(), 1 + 2 * len(thresholds), judge, progress)
+    answers = judged(images(), 1 + 2 * len(thresholds), judge, progress)
     nothing, shown, removed = answers[0], answers[1::2], answers[2::2]
     same = [verdict(row) == verdict(whole) for row in shown]
     suggested, reason = None, None
     if verdict(nothing) == verdict(whole):
-        reason = "The baseline alone already gives this verdict, so no part of the picture is needed for it."
+        reason = "The baseline alone already gives this verdict, so no part of the image is needed for it."
     elif not same[-1]:
         reason = "Even all of the marked evidence, shown alone, does not give this verdict."
     else:
@@ -112,13 +112,13 @@ def effect_curve(
 
 
 def judged(
-    pictures: Iterator[Pixels], total: int, judge: Judge, progress: Callable[[int, int], None] | None = None
+    images: Iterator[Pixels], total: int, judge: Judge, progress: Callable[[int, int], None] | None = None
 ) -> Floats:
-    """The judge's answers (total, C) on pictures that are made one after the other, a few at a time."""
+    """The judge's answers (total, C) on images that are made one after the other, a few at a time."""
     rows: list[Floats] = []
     waiting: list[Pixels] = []
-    for number, picture in enumerate(pictures, start=1):
-        waiting.append(picture)
+    for number, image in enumerate(images, start=1):
+        waiting.append(image)
         if len(waiting) == BATCH or number == total:
             rows.append(judge(np.stack(waiting)))
             waiting.clear()

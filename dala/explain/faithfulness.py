@@ -60,10 +60,10 @@ def ordered_curves(
     steps: int = 10,
     seed: int = 0,
 ) -> Ordered:
-    """Deletion and insertion in the order of a map, in `steps` equal steps: 2 x steps pictures.
+    """Deletion and insertion in the order of a map, in `steps` equal steps: 2 x steps images.
 
     view: (S, S, 3) uint8, one view. values: the raw signed map (h, w) of that view; a cell of it is the square of the
-    picture that it covers. The two ends are the picture and its baseline, which both curves share.
+    image that it covers. The two ends are the image and its baseline, which both curves share.
     """
     side, cells = view.shape[0], values.size
     order = strongest_first(values, seed)
@@ -79,12 +79,12 @@ def ordered_curves(
         )[None]
 
     middle = counts[1:-1]
-    pictures = (
+    images = (
         [views, instead]
         + [mixed(instead, views, mask(count)) for count in middle]
         + [mixed(views, instead, mask(count)) for count in middle]
     )
-    p = judged(iter(pictures), len(pictures), judge)[:, class_index]
+    p = judged(iter(images), len(images), judge)[:, class_index]
     whole, nothing, deletion, insertion = p[:1], p[1:2], p[2 : 2 + len(middle)], p[2 + len(middle) :]
     return Ordered(
         counts / cells,

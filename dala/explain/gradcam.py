@@ -88,7 +88,7 @@ class SignedMap:
     """A raw signed map towards one target.
 
     values: (h, w) float32, layer resolution, any sign, kept as a read-only copy. target: what positive values speak
-    for, such as "malignant". box: the part of the picture that the values cover, (left, top, right, bottom) as shares
+    for, such as "malignant". box: the part of the image that the values cover, (left, top, right, bottom) as shares
     0..1 of its width and height; None for all of it. Raises ValueError if the values are not a finite (h, w).
     """
 
@@ -121,7 +121,7 @@ class SignedMap:
         return np.maximum(self.values, np.float32(0))
 
     def enlarged(self, height: int, width: int) -> NDArray[np.float32]:
-        """The signed values on the picture at the size (height, width): bilinear, half-pixel centres, repeated borders.
+        """The signed values on the image at the size (height, width): bilinear, half-pixel centres, repeated borders.
 
         Outside the `box`, where the network saw nothing, the field is 0.
         """

@@ -31,7 +31,7 @@ def pointing_game(field: NDArray[np.float32], mask: Mask) -> float:
 def area_under_precision_recall(field: NDArray[np.float32], mask: Mask) -> float:
     """Average precision of the field's values as scores for the pixels of the mask, 0..1.
 
-    A map without meaning has the mask's own share of the picture, so that share belongs beside it.
+    A map without meaning has the mask's own share of the image, so that share belongs beside it.
     """
     _check(field, mask)
     return float(average_precision_score(mask.ravel(), field.ravel()))

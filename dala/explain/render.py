@@ -1,4 +1,4 @@
-"""Pictures of an explanation: overlay, contours, colour bar; the same for the page, the command line and exports.
+"""Images of an explanation: overlay, contours, colour bar; the same for the page, the command line and exports.
 
 Pure functions from arrays to uint8 RGB arrays; no argument is written. Colour is linear in the raw map: 0 is the first
 colour, the limit is the last one, nothing is stretched in between. Where the map is not positive, the tissue stays
@@ -49,7 +49,7 @@ COLOUR_MAPS: Mapping[str, Pixels] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class Panels:
-    """The pictures of one explanation, uint8 RGB: patch, Grad-CAM and DT Grad-CAM of one size, and their colour bar.
+    """The images of one explanation, uint8 RGB: patch, Grad-CAM and DT Grad-CAM of one size, and their colour bar.
 
     limit: the raw value of the last colour, 0 if the map has no positive evidence and nothing is coloured.
     """
@@ -62,7 +62,7 @@ class Panels:
 
 
 def panels(
-    picture: Pixels,
+    image: Pixels,
     field: FloatField,
     regions: Regions,
     limit: float | None = None,
@@ -72,32 +72,32 @@ def panels(
 ) -> Panels:
     """Everything the page shows and the command line writes, from one call.
 
-    picture: (H, W, 3) uint8 RGB at display size. field: (H, W) float32, the signed map enlarged to that size, and
-    regions: what `threshold` made of this very field. limit: raw value of the last colour, the same for all pictures
-    to be compared; None takes this picture's own maximum. The bar says which. title: a line on the bar, such as
+    image: (H, W, 3) uint8 RGB at display size. field: (H, W) float32, the signed map enlarged to that size, and
+    regions: what `threshold` made of this very field. limit: raw value of the last colour, the same for all images
+    to be compared; None takes this image's own maximum. The bar says which. title: a line on the bar, such as
     "towards malignant". A field without positive evidence colours nothing, and the bar says so.
     """
     own = limit is None
     if not has_evidence(field):
-        _check(picture, field, opacity)
-        height = max(MINIMUM_BAR_HEIGHT, picture.shape[0])
-        return Panels(picture.copy(), picture.copy(), picture.copy(), _empty_bar(height, title), 0.0)
+        _check(image, field, opacity)
+        height = max(MINIMUM_BAR_HEIGHT, image.shape[0])
+        return Panels(image.copy(), image.copy(), image.copy(), _empty_bar(height, title), 0.0)
     maximum = float(field.max())
     top = maximum if limit is None else limit
-    caption = "top: maximum of this picture" if own else "top: fixed scale"
+    caption = "top: maximum of this image" if own else "top: fixed scale"
     bar = colour_bar(
         top,
         colour_map,
         regions.threshold,
-        max(MINIMUM_BAR_HEIGHT, picture.shape[0]),
+        max(MINIMUM_BAR_HEIGHT, image.shape[0]),
         title=title,
         caption=caption,
         clipped=maximum > top,
     )
     return Panels(
-        picture.copy(),
-        overlay(picture, field, top, colour_map, opacity),
-        dt_overlay(picture, field, regions, top, colour_map, opacity),
+        image.copy(),
+        overlay(image, field, top, colour_map, opacity),
+        dt_overlay(image, field, regions, top, colour_map, opacity),
         bar,
         top,
     )
@@ -114,19 +114,19 @@ def colourise(field: FloatField, limit: float, colour_map: str = "viridis") -> P
 
 
 def overlay(
-    picture: Pixels, field: FloatField, limit: float, colour_map: str = "viridis", opacity: float = 0.5
+    image: Pixels, field: FloatField, limit: float, colour_map: str = "viridis", opacity: float = 0.5
 ) -> Pixels:
-    """Grad-CAM over the picture, (H, W, 3): (1 - opacity) * tissue + opacity * colour wherever the field is positive.
+    """Grad-CAM over the image, (H, W, 3): (1 - opacity) * tissue + opacity * colour wherever the field is positive.
 
     The opacity is the same for every positive value. An opacity that grows with the value would multiply the map with
     itself, and the colours would no longer be those of the bar.
     """
-    _check(picture, field, opacity)
-    return _blend(picture, field, field > 0, limit, colour_map, opacity)
+    _check(image, field, opacity)
+    return _blend(image, field, field > 0, limit, colour_map, opacity)
 
 
 def dt_overlay(
-    picture: Pixels,
+    image: Pixels,
     field: FloatField,
     regions: Regions,
     limit: float,
@@ -138,10 +138,10 @@ def dt_overlay(
     Outside, the tissue is untouched but for the outlines. They are a light line on a broader dark one, so that they are
     seen on dark nuclei as well as on white glass. Region 1 is the largest.
     """
-    _check(picture, field, opacity)
+    _check(image, field, opacity)
     if regions.mask.shape != field.shape:
         raise ValueError(f"The regions belong to a field of {regions.mask.shape}, not to one of {field.shape}.")
-    result = _blend(picture, field, regions.mask, limit, colour_map, opacity)
+    result = _blend(image, field, regions.mask, limit, colour_map, opacity)
     light = max(1, round(min(field.shape) / 300))
     lines = [contour[:, None, :] for region in regions.regions for contour in region.contours]
     for colour, thickness in ((DARK, light + 2), (LIGHT, light)):
@@ -155,15 +155,15 @@ def dt_overlay(
 
 
 def spread_overlay(
-    picture: Pixels, spread: FloatField, unstable: NDArray[np.bool_], limit: float, colour_map: str = "viridis"
+    image: Pixels, spread: FloatField, unstable: NDArray[np.bool_], limit: float, colour_map: str = "viridis"
 ) -> Pixels:
-    """The spread of a map over the picture, (H, W, 3), on the colours of the map itself, hatched where it is unstable.
+    """The spread of a map over the image, (H, W, 3), on the colours of the map itself, hatched where it is unstable.
 
     spread (H, W) float32 >= 0 in the map's raw units; `limit` is the map's own last colour, so that a spread as strong
     as the strongest evidence has that colour. The hatch is drawn in dark and light, to be seen on any tissue.
     """
-    result = _blend(picture, spread, spread > 0, limit, colour_map, 0.6)
-    width = max(1, min(picture.shape[:2]) // 200)
+    result = _blend(image, spread, spread > 0, limit, colour_map, 0.6)
+    width = max(1, min(image.shape[:2]) // 200)
     rows, columns = np.indices(unstable.shape)
     line = (rows + columns) // width % 7
     result[unstable & (line == 0)] = LIGHT
@@ -238,11 +238,11 @@ def encode_png(array: Pixels) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(array, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def _check(picture: Pixels, field: FloatField, opacity: float) -> None:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError("A picture is a uint8 array of the shape (height, width, 3).")
-    if picture.shape[:2] != field.shape:
-        raise ValueError(f"The map of {field.shape} does not have the size of the picture, {picture.shape[:2]}.")
+def _check(image: Pixels, field: FloatField, opacity: float) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError("An image is a uint8 array of the shape (height, width, 3).")
+    if image.shape[:2] != field.shape:
+        raise ValueError(f"The map of {field.shape} does not have the size of the image, {image.shape[:2]}.")
     if not 0 <= opacity <= 1:
         raise ValueError(f"The opacity lies between 0 and 1, not at {opacity:g}.")
 
@@ -259,10 +259,10 @@ def _colours(field: FloatField, limit: float, colour_map: str) -> Pixels:
 
 
 def _blend(
-    picture: Pixels, field: FloatField, where: NDArray[np.bool_], limit: float, colour_map: str, opacity: float
+    image: Pixels, field: FloatField, where: NDArray[np.bool_], limit: float, colour_map: str, opacity: float
 ) -> Pixels:
-    mixed = cv2.addWeighted(picture, 1 - opacity, _colours(field, limit, colour_map), opacity, 0)
-    result = picture.copy()
+    mixed = cv2.addWeighted(image, 1 - opacity, _colours(field, limit, colour_map), opacity, 0)
+    result = image.copy()
     np.copyto(result, np.asarray(mixed, dtype=np.uint8), where=where[:, :, None])
     return result
 
@@ -343,7 +343,7 @@ def _write(pixels: Pixels, text: str, left: int, middle: int, size: int, colour:
 
 
 def _tag(pixels: Pixels, text: str, x: int, y: int, size: int) -> None:
-    """A numbered tag centred on a point of an outline, moved inwards where it would leave the picture."""
+    """A numbered tag centred on a point of an outline, moved inwards where it would leave the image."""
     rows, cols = _letters(text, size).shape
     height, width = rows + size // 2 + 2, max(cols + size // 2 + 4, rows + size // 2 + 2)
     top = int(np.clip(y - height // 2, 0, max(0, pixels.shape[0] - height - 1)))

@@ -6,7 +6,7 @@ costs four passes of the last stage and none of the trunk. Tissue has no up or d
 of a patch should be judged alike, and how far their maps differ is what a map's value is uncertain by.
 
 Flips also take away a bias: strided convolutions centre a cell at its upper left and not at its middle, so a single map
-lies half a cell too low and too far right on the picture; from the mirrored picture it lies too far the other way.
+lies half a cell too low and too far right on the image; from the mirrored image it lies too far the other way.
 """
 
 from __future__ import annotations

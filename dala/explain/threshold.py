@@ -22,6 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dala.errors import RuleError
+
 FloatField = NDArray[np.float32]
 
 RELATIVE_NOISE = 2.0**-20
@@ -30,10 +32,6 @@ RELATIVE_NOISE = 2.0**-20
 _OTSU_BINS = 256
 
 _Array = TypeVar("_Array", bound="NDArray[np.generic]")
-
-
-class BadRule(ValueError):
-    """The rule does not exist, or its parameter is not a number in the rule's range: one sentence for the user."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Rule:
 class Region:
     """One connected part (8-connectivity) of the kept mask.
 
-    area: fraction of the picture, 0..1. evidence: share of the map's whole positive evidence, 0..1.
+    area: fraction of the image, 0..1. evidence: share of the map's whole positive evidence, 0..1.
     box: (left, top, right, bottom) in patch pixels, right and bottom exclusive, rounded outwards.
     contours: closed lines of (N, 2) int32 x, y in field pixels; the outer line first, then one per hole. The points lie
     on kept pixels.
@@ -72,7 +70,7 @@ class Regions:
     """What a rule keeps of a field.
 
     threshold: in the map's own units, never below 0; NaN where the map has no positive evidence to set it by.
-    mask: (H, W) bool, read-only, without the regions that were too small. kept_area: fraction of the picture, 0..1.
+    mask: (H, W) bool, read-only, without the regions that were too small. kept_area: fraction of the image, 0..1.
     kept_evidence: share of all positive evidence, 0..1. Both describe this mask.
     regions: largest first. dropped: how many were too small. reason: one sentence if nothing is kept, else None.
     """
@@ -148,7 +146,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             Rule(
                 "mean_std",
                 "Mean + k standard deviations",
-                "Keeps what stands out from this picture's own positive evidence: its mean plus k standard deviations.",
+                "Keeps what stands out from this image's own positive evidence: its mean plus k standard deviations.",
                 "k",
                 -1.0,
                 3.0,
@@ -180,8 +178,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             ),
             Rule(
                 "percentile",
-                "Percentile of the picture",
-                "Keeps the strongest pixels of the picture above the p-th percentile, as far as they are positive.",
+                "Percentile of the image",
+                "Keeps the strongest pixels of the image above the p-th percentile, as far as they are positive.",
                 "p",
                 0.0,
                 99.9,
@@ -217,21 +215,21 @@ def threshold(
     The threshold is the rule's value, raised to 0 if negative and rounded to float32, the field's own precision.
     `evidence`: pixels equal to the weakest kept one are all kept, since no threshold can tell them apart.
     `percentile`: of all values of the field (linear interpolation); the other rules look at the positive values only.
-    minimum_area: regions below this fraction of the picture are dropped and counted.
+    minimum_area: regions below this fraction of the image are dropped and counted.
     scale: patch pixels per field pixel (y, x), for the boxes.
-    Raises BadRule for an unknown rule or a parameter outside its range, ValueError for a field that is not finite
+    Raises RuleError for an unknown rule or a parameter outside its range, ValueError for a field that is not finite
     and (H, W).
     """
     if rule not in RULES:
-        raise BadRule(f"There is no rule named {rule!r}; choose one of {', '.join(RULES)}.")
+        raise RuleError(f"There is no rule named {rule!r}; choose one of {', '.join(RULES)}.")
     limits = RULES[rule]
     if not (math.isfinite(parameter) and limits.minimum <= parameter <= limits.maximum):
-        raise BadRule(
+        raise RuleError(
             f"{limits.label}: {limits.parameter} must lie between {limits.minimum:g} and {limits.maximum:g}, "
             f"not {parameter:g}."
         )
     if not 0 <= minimum_area <= 1:
-        raise BadRule(f"The minimal area is a fraction of the picture between 0 and 1, not {minimum_area:g}.")
+        raise RuleError(f"The minimal area is a fraction of the image between 0 and 1, not {minimum_area:g}.")
     field = np.asarray(field, dtype=np.float32)
     if field.ndim != 2 or field.size == 0:
         raise ValueError(f"A map has two dimensions and at least one value; this one has the shape {field.shape}.")
@@ -259,7 +257,7 @@ def threshold(
     reason = None
     if not regions:
         reason = (
-            f"All parts above the threshold are smaller than {100 * minimum_area:g} % of the picture."
+            f"All parts above the threshold are smaller than {100 * minimum_area:g} % of the image."
             if dropped
             else "The threshold lies above the strongest evidence of this map."
         )

@@ -1,6 +1,6 @@
-"""DICOM files as pictures: the first frame in 8 bits, decoded by a process of its own with bounded memory and time.
+"""DICOM files as images: the first frame in 8 bits, decoded by a process of its own with bounded memory and time.
 
-No patient data: of the header only the geometry of the pixels and the kind of picture are read, nothing else leaves the
+No patient data: of the header only the geometry of the pixels and the kind of image are read, nothing else leaves the
 process that reads it, and nothing of it is kept, shown, logged or exported.
 """
 
@@ -29,7 +29,7 @@ class Frame:
     pixels         uint8 (rows, columns) or (rows, columns, 3), writable
     notes          sentences about what was done to the values
     pixel_size_um  distance of the rows and of the columns in micrometres, where the file tells it
-    stated         what kind of picture the file says it is, such as "a mammogram"; None where that tells nothing
+    stated         what kind of image the file says it is, such as "a mammogram"; None where that tells nothing
     """
 
     pixels: NDArray[np.uint8]

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 CPU_SECONDS = 60
 DAMAGED = "is a DICOM file that is damaged, incomplete or of a rare variant."
-DEPTHS = (8, 16)  # bits a value takes in the file; one, twelve packed, 32 and floating point are no pictures to judge
+DEPTHS = (8, 16)  # bits a value takes in the file; one, twelve packed, 32 and floating point are no images to judge
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 GREYS = ("MONOCHROME1", "MONOCHROME2")
 
-# Modality (0008,0060), as far as it says whether a model may judge the picture. Film (RG), secondary captures and the
+# Modality (0008,0060), as far as it says whether a model may judge the image. Film (RG), secondary captures and the
 # like say nothing: there the pixels decide.
 KINDS = {
     "MG": "a mammogram",
@@ -54,7 +54,7 @@ DIGITAL = ("1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.13.1.")
 
 # Transfer syntaxes (0002,0010) whose frames are made of JPEG's markers: baseline, 12 bits, lossless, JPEG-LS.
 JPEGS = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81))
-SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xF7}  # markers that begin with the size of the picture
+SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xF7}  # markers that begin with the size of the image
 SEQUENTIAL = {0xC0, 0xC1}
 
 TAGS = [
@@ -80,7 +80,7 @@ def damaged(why: str) -> NoReturn:
 
 
 def decode(data: bytes, most: int, least: int) -> tuple[dict[str, Any], NDArray[np.uint8]]:
-    """What is told of the picture, and its pixels; at most `most` pixels, at least `least` on each side.
+    """What is told of the image, and its pixels; at most `most` pixels, at least `least` on each side.
 
     Raises Refused, or whatever pydicom and its decoders raise for damaged bytes.
     """
@@ -94,9 +94,9 @@ def decode(data: bytes, most: int, least: int) -> tuple[dict[str, Any], NDArray[
     if syntax is None:
         damaged("is a DICOM file that does not say how its pixels are stored (no transfer syntax).")
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
-        raise Refused("unsupported", "holds floating-point values, which are no picture that can be shown faithfully.")
+        raise Refused("unsupported", "holds floating-point values, which are no image that can be shown faithfully.")
     if "PixelData" not in dataset:
-        damaged("is a DICOM file without a picture.")
+        damaged("is a DICOM file without an image.")
     rows, columns, colour, stored, signed = _geometry(dataset, most, least)
     try:
         decoder = get_decoder(syntax)
@@ -111,11 +111,11 @@ def decode(data: bytes, most: int, least: int) -> tuple[dict[str, Any], NDArray[
         dataset.NumberOfFrames = 1
     values, _ = decoder.as_array(dataset, index=0)
     if values.shape != ((rows, columns, 3) if colour else (rows, columns)):
-        damaged("is a DICOM file whose picture has another size than its header says.")
+        damaged("is a DICOM file whose image has another size than its header says.")
 
     notes = ["The file holds several pages or frames; the first was taken."] if frames > 1 else []
     if dataset.get("BurnedInAnnotation") == "YES":
-        notes.append("The file says that writing is burnt into the picture: it may name a patient.")
+        notes.append("The file says that writing is burnt into the image: it may name a patient.")
     if stored > 8:
         notes.append(f"{stored}-bit values were reduced to 8 bits.")
     places = _places(values, stored, signed, bool(syntax.is_encapsulated))
@@ -123,7 +123,7 @@ def decode(data: bytes, most: int, least: int) -> tuple[dict[str, Any], NDArray[
         table = (np.arange(2**stored) >> max(stored - 8, 0)).astype(np.uint8)
     else:
         table = _greys(dataset, places, stored, signed, notes)
-        notes.append("The picture is grey; the three colour channels are equal.")
+        notes.append("The image is grey; the three colour channels are equal.")
     told = {
         "rows": rows,
         "columns": columns,
@@ -166,7 +166,7 @@ def _sound_jpeg(jpeg: bytes, size: tuple[int, int]) -> bytes:
         if marker in SIZES:
             sequential = marker in SEQUENTIAL
             if struct.unpack_from(">HH", jpeg, position + 5) != size:
-                damaged("is a DICOM file whose picture has another size than its header says.")
+                damaged("is a DICOM file whose image has another size than its header says.")
         position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
     place = position + 5 + 2 * jpeg[position + 4]
     broken = sequential and jpeg[place : place + 2] == b"\0\0"
@@ -177,7 +177,7 @@ def _number(dataset: Any, name: str, otherwise: int | None = None) -> int:
     value = dataset.get(name)
     if value is None or value == "":
         if otherwise is None:
-            damaged("is a DICOM file without the size of its picture in the header.")
+            damaged("is a DICOM file without the size of its image in the header.")
         return otherwise
     return int(value)
 
@@ -286,7 +286,7 @@ def answer(data: bytes, most: int, least: int) -> tuple[dict[str, Any], bytes]:
     except Refused as refusal:
         return {"refused": refusal.kind, "why": refusal.why}, b""
     except MemoryError:
-        return {"refused": "large", "why": "needs more memory than is given to one picture."}, b""
+        return {"refused": "large", "why": "needs more memory than is given to one image."}, b""
     # Damaged bytes are met with whatever error comes first; its text may hold what stands in the file.
     except Exception:
         return {"refused": "damaged", "why": DAMAGED}, b""

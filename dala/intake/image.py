@@ -1,4 +1,4 @@
-"""Reads any picture a user may upload: a Patch of 8-bit RGB pixels with bounded memory, or one sentence why not.
+"""Reads any image a user may upload: a Patch of 8-bit RGB pixels with bounded memory, or one sentence why not.
 
 The bytes are untrusted. Kind and size are taken from the header and checked before a decoder sees a pixel, and the
 plugin of that one kind is called directly: `Image.open` would try others and would judge bombs by a process-wide limit
@@ -6,7 +6,7 @@ and warning filter, which threads share. The limit here is below Pillow's own, s
 Embedded directories (EXIF and the like) are never given to Pillow's parser, because entries that point at the same
 bytes make it copy them many times over.
 
-Colour profiles are not applied. The networks were trained on pictures without profiles, their numbers taken as they
+Colour profiles are not applied. The networks were trained on images without profiles, their numbers taken as they
 are; a conversion would show the network other colours than the ones in the file, would depend on the version of a
 colour engine, and would put a parser of complex untrusted data into the path. A profile other than sRGB is noted.
 
@@ -31,12 +31,13 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from dala.errors import EmptyFile, IntakeError, TooLarge, TooSmall, UnreadableImage, UnsupportedFormat
 from dala.intake import dicom
 
 # The greediest decoder, WebP, holds 16 bytes a pixel for a moment: 0.8 GB here, which the served app can afford.
 MAXIMUM_PIXELS = 48_000_000
-MAXIMUM_BYTES = 200 * 2**20  # of one picture; the pages let less through
-PICTURE_SUFFIXES = (
+MAXIMUM_BYTES = 200 * 2**20  # of one image; the pages let less through
+IMAGE_SUFFIXES = (
     ".png",
     ".jpg",
     ".jpeg",
@@ -78,30 +79,6 @@ WHITE_IS_ZERO, SEPARATE_PLANES = 0, 2
 SUBDIRECTORIES = {34665, 34853, 40965}  # EXIF, GPS, interoperability
 
 
-class IntakeError(ValueError):
-    """A picture that cannot be taken; the message is one sentence for the person who handed it in."""
-
-
-class EmptyFile(IntakeError):
-    """There are no bytes."""
-
-
-class UnreadableImage(IntakeError):
-    """The file cannot be opened, or its content is damaged or incomplete."""
-
-
-class UnsupportedFormat(IntakeError):
-    """The content is not one of the accepted formats, or holds a kind of pixel that cannot be shown faithfully."""
-
-
-class TooLarge(IntakeError):
-    """More bytes or pixels than are accepted."""
-
-
-class TooSmall(IntakeError):
-    """Fewer pixels than a network can look at, or none."""
-
-
 REFUSALS: dict[str, type[IntakeError]] = {
     "large": TooLarge,
     "small": TooSmall,
@@ -112,16 +89,16 @@ REFUSALS: dict[str, type[IntakeError]] = {
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """One picture as everything after intake sees it: upright, opaque, 8 bits, without metadata.
+    """One image as everything after intake sees it: upright, opaque, 8 bits, without metadata.
 
     pixels         uint8 (height, width, 3), RGB 0..255, C-contiguous, read-only
-    sha256         hexadecimal digest of the file's bytes, the picture's identity
+    sha256         hexadecimal digest of the file's bytes, the image's identity
     name           the file's name without folders; empty for bare bytes
     format         "PNG", "JPEG", "TIFF", "BMP", "WebP" or "DICOM", as the content says
     notes          sentences about what was done to the pixels beyond decoding
     pixel_size_um  distance of the rows and of the columns in micrometres; None where the file does not tell it. Only
                    DICOM does: what a TIFF says of its resolution is mostly a printer's.
-    stated         what kind of picture a DICOM file says it is (`dala.intake.dicom.Frame`), None where nothing is said
+    stated         what kind of image a DICOM file says it is (`dala.intake.dicom.Frame`), None where nothing is said
     """
 
     pixels: NDArray[np.uint8]
@@ -142,7 +119,7 @@ class Patch:
 
 
 def read_image(source: bytes | str | Path, name: str | None = None) -> Patch:
-    """Read the bytes of a picture, or the file at a path, as a Patch.
+    """Read the bytes of an image, or the file at a path, as a Patch.
 
     The kind is decided by the content; a file's name is only kept for display (`name` replaces it). Accepted are 32
     pixels a side and more, 48 megapixels and 200 MB at most. The EXIF orientation is applied. Transparency is laid on
@@ -163,7 +140,7 @@ def read_image(source: bytes | str | Path, name: str | None = None) -> Patch:
         raise TooLarge(f"{who} is larger than {MAXIMUM_BYTES // 2**20} MB, the most that is accepted.")
     kind = _kind(data)
     if kind is None:
-        raise UnsupportedFormat(f"{who} is not a picture of a kind that is accepted ({ACCEPTED}).")
+        raise UnsupportedFormat(f"{who} is not an image of a kind that is accepted ({ACCEPTED}).")
     if kind == "DICOM":
         return _dicom_patch(data, shown, who)
     try:
@@ -199,7 +176,7 @@ def _file_bytes(path: Path) -> bytes:
     who = who_is(_plain_name(path.name))
     try:
         if path.is_dir():
-            raise UnreadableImage(f"{who} is a folder, not a picture.")
+            raise UnreadableImage(f"{who} is a folder, not an image.")
         if not path.exists():
             raise UnreadableImage(f"{who} does not exist.")
         if not path.is_file():
@@ -251,30 +228,30 @@ def _decode(data: bytes, kind: str, who: str) -> tuple[NDArray[np.uint8], list[s
         orientation = _orientation(exif)
     elif kind == "TIFF":
         data, pages = _bare_tiff(data, who)
-    picture = PLUGINS[kind](BytesIO(data))
-    _check_size(*picture.size, who)
-    if picture.mode not in MODES_READ:
+    image = PLUGINS[kind](BytesIO(data))
+    _check_size(*image.size, who)
+    if image.mode not in MODES_READ:
         raise UnsupportedFormat(
-            f"{who} holds '{picture.mode}' pixels, which have no faithful 8-bit colours; grey, RGB and CMYK of up to "
+            f"{who} holds '{image.mode}' pixels, which have no faithful 8-bit colours; grey, RGB and CMYK of up to "
             "16 bits are accepted."
         )
-    if isinstance(picture, TiffImageFile):
-        _check_tiff(picture, who)
-        orientation = picture.tag_v2.get(ORIENTATION, 1)
+    if isinstance(image, TiffImageFile):
+        _check_tiff(image, who)
+        orientation = image.tag_v2.get(ORIENTATION, 1)
 
-    picture.load()
-    if isinstance(picture, PngImageFile | WebPImageFile):
-        orientation = _orientation(picture.info.get("exif", b""))
-        pages = getattr(picture, "n_frames", 1)
-    profile = profile or picture.info.get("icc_profile") or b""
+    image.load()
+    if isinstance(image, PngImageFile | WebPImageFile):
+        orientation = _orientation(image.info.get("exif", b""))
+        pages = getattr(image, "n_frames", 1)
+    profile = profile or image.info.get("icc_profile") or b""
 
     if pages > 1:
         notes.append("The file holds several pages or frames; the first was taken.")
-    pixels = _eight_bit_rgb(picture, data, kind, notes)
+    pixels = _eight_bit_rgb(image, data, kind, notes)
     if orientation in range(2, 9):
         # Pillow turns a TIFF itself while loading it.
         pixels = pixels if kind == "TIFF" else _upright(pixels, orientation)
-        notes.append("The picture was turned upright as its EXIF orientation says.")
+        notes.append("The image was turned upright as its EXIF orientation says.")
     if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
         notes.append("The embedded colour profile was not applied; colours are the stored numbers.")
     return pixels, notes
@@ -383,8 +360,8 @@ def _bare_tiff(data: bytes, who: str) -> tuple[bytes, int]:
     return data, 2 if following else 1
 
 
-def _check_tiff(picture: TiffImageFile, who: str) -> None:
-    tags = picture.tag_v2
+def _check_tiff(image: TiffImageFile, who: str) -> None:
+    tags = image.tag_v2
     tile = tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1)
     if not all(isinstance(side, int) for side in tile) or tile[0] * tile[1] > MAXIMUM_PIXELS:
         raise TooLarge(f"{who} is a TIFF file with tiles of more than {MAXIMUM_PIXELS // 1_000_000} megapixels.")
@@ -434,55 +411,55 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
             position += 2 + length
 
 
-def _eight_bit_rgb(picture: ImageFile.ImageFile, data: bytes, kind: str, notes: list[str]) -> NDArray[np.uint8]:
-    """The loaded picture as writable uint8 (height, width, 3), on white; what was done is added to the notes."""
-    mode = picture.mode
+def _eight_bit_rgb(image: ImageFile.ImageFile, data: bytes, kind: str, notes: list[str]) -> NDArray[np.uint8]:
+    """The loaded image as writable uint8 (height, width, 3), on white; what was done is added to the notes."""
+    mode = image.mode
     if mode in GREY_MODES:
-        notes.append("The picture is grey; the three colour channels are equal.")
+        notes.append("The image is grey; the three colour channels are equal.")
     elif mode in ("P", "PA"):
         notes.append("Palette colours were written out as RGB.")
     elif mode in ("CMYK", "YCbCr"):
         notes.append(f"{mode} colours were converted to RGB.")
 
-    deep = _is_deep(picture, data, kind)
-    transparent_colour = picture.info.get("transparency") if mode in ("L", "RGB", "I;16", "1") else None
+    deep = _is_deep(image, data, kind)
+    transparent_colour = image.info.get("transparency") if mode in ("L", "RGB", "I;16", "1") else None
     if mode.startswith("I;16"):
-        values, alpha = _deep_grey(picture, transparent_colour, notes)
+        values, alpha = _deep_grey(image, transparent_colour, notes)
         pixels = np.repeat(values[..., np.newaxis], 3, axis=2)
     elif deep and mode == "RGB":
-        pixels, alpha = _deep_rgb(picture, data, kind, transparent_colour, notes)
+        pixels, alpha = _deep_rgb(image, data, kind, transparent_colour, notes)
     else:
         if deep:
             notes.append("16-bit values were reduced to their upper 8 bits.")
         if kind == "PNG" and mode == "L" and isinstance(transparent_colour, int):
             # Pillow stretches 2 and 4-bit grey to 0..255 but leaves the transparent value as stored.
-            picture.info["transparency"] = transparent_colour * (255 // (2 ** data[24] - 1))
-        with_alpha = mode in MODES_WITH_ALPHA or "transparency" in picture.info
-        pixels, alpha = _converted(picture, with_alpha)
+            image.info["transparency"] = transparent_colour * (255 // (2 ** data[24] - 1))
+        with_alpha = mode in MODES_WITH_ALPHA or "transparency" in image.info
+        pixels, alpha = _converted(image, with_alpha)
     if alpha is not None and alpha.min() < 255:
         _lay_on_white(pixels, alpha)
         notes.append("Transparent parts were laid on white.")
     return pixels
 
 
-def _is_deep(picture: ImageFile.ImageFile, data: bytes, kind: str) -> bool:
+def _is_deep(image: ImageFile.ImageFile, data: bytes, kind: str) -> bool:
     """Whether the file stores more than 8 bits a channel, which Pillow's RGB modes do not tell."""
-    if isinstance(picture, TiffImageFile):
-        return max(picture.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 8
+    if isinstance(image, TiffImageFile):
+        return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 8
     return kind == "PNG" and data[24] > 8
 
 
-def _strips(picture: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    for top in range(0, picture.height, STRIP_ROWS):
-        bottom = min(top + STRIP_ROWS, picture.height)
-        yield slice(top, bottom), picture.crop((0, top, picture.width, bottom))
+def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    for top in range(0, image.height, STRIP_ROWS):
+        bottom = min(top + STRIP_ROWS, image.height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
 
 
-def _converted(picture: Image.Image, with_alpha: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+def _converted(image: Image.Image, with_alpha: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """RGB and, if asked for, alpha, by Pillow's own conversions."""
-    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
-    alpha = np.empty((picture.height, picture.width), np.uint8) if with_alpha else None
-    for rows, strip in _strips(picture):
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    alpha = np.empty((image.height, image.width), np.uint8) if with_alpha else None
+    for rows, strip in _strips(image):
         if alpha is None:
             pixels[rows] = np.asarray(strip.convert("RGB"))
         else:
@@ -492,15 +469,15 @@ def _converted(picture: Image.Image, with_alpha: bool) -> tuple[NDArray[np.uint8
 
 
 def _deep_grey(
-    picture: ImageFile.ImageFile, transparent: int | None, notes: list[str]
+    image: ImageFile.ImageFile, transparent: int | None, notes: list[str]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    values = np.empty((picture.height, picture.width), np.uint16)
-    for rows, strip in _strips(picture):
+    values = np.empty((image.height, image.width), np.uint16)
+    for rows, strip in _strips(image):
         values[rows] = np.asarray(strip)
     stored, white_is_zero = 16, False
-    if isinstance(picture, TiffImageFile):
-        stored = max(picture.tag_v2.get(BITS_PER_SAMPLE, (16,)))
-        white_is_zero = picture.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    if isinstance(image, TiffImageFile):
+        stored = max(image.tag_v2.get(BITS_PER_SAMPLE, (16,)))
+        white_is_zero = image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
     alpha = None if transparent is None else np.where(values == transparent, 0, 255).astype(np.uint8)
     depth = _depth(int(values.max()), stored, notes, GREY_DEPTHS)
     reduced = (values >> (depth - 8)).astype(np.uint8)
@@ -510,14 +487,14 @@ def _deep_grey(
 
 
 def _deep_rgb(
-    picture: ImageFile.ImageFile,
+    image: ImageFile.ImageFile,
     data: bytes,
     kind: str,
     transparent: tuple[int, int, int] | None,
     notes: list[str],
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Pillow keeps the upper byte of a 16-bit colour; the lower one is read only where it matters."""
-    upper, _ = _converted(picture, with_alpha=False)
+    upper, _ = _converted(image, with_alpha=False)
     highest = int(upper.max())
     if transparent is None and highest >= 2 ** (DEPTHS[-2] - 8):
         _depth(highest << 8, 16, notes)
@@ -539,20 +516,20 @@ def _deep_rgb(
 
 
 def _lower_bytes(data: bytes, kind: str) -> ImageFile.ImageFile:
-    """The picture decoded once more, its values in the other byte order: what Pillow keeps is then the lower byte."""
+    """The image decoded once more, its values in the other byte order: what Pillow keeps is then the lower byte."""
     swapped = {"RGB;16L": "RGB;16B", "RGB;16B": "RGB;16L", "RGBX;16L": "RGBX;16B", "RGBX;16B": "RGBX;16L"}
     native = "RGB;16B" if struct.pack("=H", 1) == b"\1\0" else "RGB;16L"
     swapped |= {"RGB;16N": native, "RGBX;16N": native.replace("RGB", "RGBX")}
-    picture = PLUGINS[kind](BytesIO(data))
+    image = PLUGINS[kind](BytesIO(data))
     tiles = []
-    for tile in picture.tile:
+    for tile in image.tile:
         if isinstance(tile.args, str):
             tiles.append(tile._replace(args=swapped[tile.args]))
         elif tile.args is not None:
             tiles.append(tile._replace(args=(swapped[tile.args[0]], *tile.args[1:])))
-    picture.tile = tiles
-    picture.load()
-    return picture
+    image.tile = tiles
+    image.load()
+    return image
 
 
 def _depth(highest: int, stored: int, notes: list[str], depths: tuple[int, ...] = DEPTHS) -> int:

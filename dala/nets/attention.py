@@ -1,4 +1,4 @@
-"""The lightweight attention module: one gate per channel, seen from the pooled picture."""
+"""The lightweight attention module: one gate per channel, seen from the pooled image."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, Backbone, BackboneError, is_backbone_parameter
+from dala.errors import BackboneError
+from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, Backbone, is_backbone_parameter
 from dala.nets.staged import Head, LinearHead, StagedNetwork
 
 OPEN_GATE = 20.0  # sigmoid(20) is 1 in float32 and in bfloat16: such a gate changes nothing

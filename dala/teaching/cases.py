@@ -1,4 +1,4 @@
-"""Cases with known answers: schematic ones drawn by code, and pictures whose name or folder tells the class."""
+"""Cases with known answers: schematic ones drawn by code, and images whose name or folder tells the class."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.data import DataError
 from dala.data.breakhis import CLASSES, parse_name
+from dala.errors import DataError
 from dala.explain.render import encode_png
 from dala.intake.image import MAXIMUM_BYTES
-from dala.phantoms import PHANTOMS, Phantom, draw
+from dala.phantoms.tissue import PHANTOMS, Phantom, draw
 
 Mask = NDArray[np.bool_]
 FIELDS_DRAWN = 1000  # different fields of view of each drawing that a deck may take
@@ -22,11 +22,11 @@ FIELDS_DRAWN = 1000  # different fields of view of each drawing that a deck may 
 
 @dataclass(frozen=True)
 class Case:
-    """A picture to be read.
+    """An image to be read.
 
     number: its place in the deck, from 1. name: for the intake and for records; it does not tell the answer of a drawn
-    case. answer: "benign" or "malignant". group: pictures of one group are of one patient, as far as is known.
-    path, or drawing and field: where the picture comes from.
+    case. answer: "benign" or "malignant". group: images of one group are of one patient, as far as is known.
+    path, or drawing and field: where the image comes from.
     """
 
     number: int
@@ -38,11 +38,11 @@ class Case:
     field: int = 0
 
     def phantom(self) -> Phantom | None:
-        """The drawing with its lesion, None for a picture from a file."""
+        """The drawing with its lesion, None for an image from a file."""
         return None if self.drawing is None else draw(self.drawing, self.field)
 
     def data(self) -> bytes:
-        """The picture's file. Raises OSError where it cannot be read."""
+        """The image's file. Raises OSError where it cannot be read."""
         phantom = self.phantom()
         if phantom is not None:
             return encode_png(phantom.pixels)
@@ -52,7 +52,7 @@ class Case:
 
 
 def answer_of(path: Path) -> str | None:
-    """What a picture's BreakHis name, or else the nearest folder called benign or malignant, says; None: nothing."""
+    """What an image's BreakHis name, or else the nearest folder called benign or malignant, says; None: nothing."""
     try:
         return CLASSES["BM".index(parse_name(path.name).class_)]
     except DataError:
@@ -61,7 +61,7 @@ def answer_of(path: Path) -> str | None:
 
 
 def group_of(path: Path) -> str:
-    """The accession group that a BreakHis name tells; any other picture is a group of its own."""
+    """The accession group that a BreakHis name tells; any other image is a group of its own."""
     try:
         return parse_name(path.name).accession
     except DataError:
@@ -69,7 +69,7 @@ def group_of(path: Path) -> str:
 
 
 def answered(paths: Iterable[Path]) -> list[Path]:
-    """Those pictures whose answer is known."""
+    """Those images whose answer is known."""
     return [path for path in paths if answer_of(path) is not None]
 
 
@@ -90,8 +90,8 @@ def drawn_deck(count: int, seed: int) -> list[Case]:
 
 
 def file_deck(paths: Sequence[Path], count: int, seed: int) -> list[Case]:
-    """Up to `count` of the pictures whose answer is known, without repetition: a class by even chances as long as both
-    are left, then one of its groups, then one of that group's pictures. So a patient of many pictures counts little."""
+    """Up to `count` of the images whose answer is known, without repetition: a class by even chances as long as both
+    are left, then one of its groups, then one of that group's images. So a patient of many images counts little."""
     random = np.random.default_rng(seed)
     left: dict[str, dict[str, list[Path]]] = {}
     for path in sorted(paths):

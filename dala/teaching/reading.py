@@ -30,9 +30,9 @@ class Read:
     """One case that was read before its answer was seen.
 
     call: "benign" or "malignant", with a confidence 0.5 (a guess) to 1 (certain). mark: where, as shares 0..1 of the
-    picture's width and height; one point, the corners of an outline, or nothing. hit: whether the mark is in the drawn
+    image's width and height; one point, the corners of an outline, or nothing. hit: whether the mark is in the drawn
     lesion, None where there is no mark or no drawn lesion. model, probability: the model's class and its probability of
-    malignant; inside: whether the picture is within the model's competence.
+    malignant; inside: whether the image is within the model's competence.
     """
 
     number: int

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from dala.explain.gradcam import channel_weights
-from dala.nets.runtime import View
 from dala.opinion import Opinion, margins
+from dala.preprocess.views import View
 
 STRONGEST = 8
 

@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from dala.data import DataError, breakhis, mini_ddsm
+from dala.data import breakhis, mini_ddsm
 from dala.data.pixels import load_pixels
 from dala.data.splits import group_weights, grouped_folds
-from dala.intake.image import IntakeError, read_image
-from dala.nets.calibration import softmax
-from dala.nets.colour_only import colour_statistics
+from dala.errors import DataError, IntakeError
+from dala.intake.image import read_image
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
-from dala.nets.runtime import Model, predict
-from dala.training.fit import TrunkFeatures, apply_to_view, fit, trunk_features
-from dala.training.head_start import logistic_regression
-from dala.training.metrics import with_intervals
+from dala.runtime.calibration import softmax
+from dala.runtime.colour_only import colour_statistics
+from dala.runtime.predict import Model, predict
+from dala.stats.metrics import with_intervals
+from dala.training.fine_tune import TrunkFeatures, apply_to_view, fit, trunk_features
+from dala.training.head import logistic_regression
 from dala.training.recipe import SIZE, Recipe
 
 Progress = Callable[[int, int], None]
@@ -38,7 +39,7 @@ def cross_validate(
     """Repeated grouped cross-validation of the network beside two baselines on the same folds; ready for JSON.
 
     A fold's predictions are kept in `folder` as soon as they are made: a killed run goes on where it was. Every number
-    is about pictures whose accession group the model did not see in training.
+    is about images whose accession group the model did not see in training.
     """
     labels, groups = dataset.labels, dataset.groups
     pixels = load_pixels(dataset.records, SIZE)
@@ -92,11 +93,11 @@ def cross_validate(
         "scores": scores,
         "explained": {
             "dala_resnet50": "the recipe, plain view, threshold 0.5, before calibration",
-            "dala_resnet50_stain_shift": "the same networks on pictures with a strong random stain and colour change",
+            "dala_resnet50_stain_shift": "the same networks on images with a strong random stain and colour change",
             "linear_probe": "logistic regression on pooled frozen ImageNet features of the same input",
             "colour_only": "logistic regression on mean and standard deviation of R, G and B",
             "teacher": "the recipe's teacher alone: logistic regression on frozen ImageNet features of "
-            f"{' and '.join(recipe.teacher_stages)}, the picture at {recipe.teacher} pixels",
+            f"{' and '.join(recipe.teacher_stages)}, the image at {recipe.teacher} pixels",
         },
         "by_group": by_group(labels, groups, network),
         "predictions": {
@@ -109,12 +110,12 @@ def cross_validate(
 
 
 def divided(folds: int, repeats: int) -> str:
-    """How often a cross-validation divided the pictures, in words."""
+    """How often a cross-validation divided the images, in words."""
     return f"{folds} folds, {repeats} repeat{'' if repeats == 1 else 's'}"
 
 
 def described(dataset: breakhis.Dataset) -> dict[str, Any]:
-    """What a result was computed on: magnifications, pictures and accession groups, for JSON."""
+    """What a result was computed on: magnifications, images and accession groups, for JSON."""
     labels, groups = dataset.labels, dataset.groups
     return {
         "name": "BreakHis",
@@ -128,7 +129,7 @@ def described(dataset: breakhis.Dataset) -> dict[str, Any]:
 
 
 def by_group(labels: NDArray[np.int64], groups: NDArray[np.str_], probabilities: NDArray[np.float64]) -> dict[str, Any]:
-    """Per accession group: class, pictures, share called malignant at 0.5 and mean probability over the repeats."""
+    """Per accession group: class, images, share called malignant at 0.5 and mean probability over the repeats."""
     table = {}
     for group in sorted(set(groups)):
         inside = groups == group
@@ -179,7 +180,7 @@ def linear_probe(
     test: NDArray[np.int64],
     strength: float = PROBE_STRENGTH,
 ) -> NDArray[np.float64]:
-    """Probability of malignant for the test pictures by `fitted_probe`."""
+    """Probability of malignant for the test images by `fitted_probe`."""
     rows, biases = fitted_probe(x, labels, groups, training, strength)
     answer: NDArray[np.float64] = softmax(x[test] @ rows.T + biases)[:, 1]
     return answer
@@ -198,10 +199,10 @@ def fitted_probe(
 
 
 def evaluate(dataset: breakhis.Dataset, model: Model, progress: Progress | None = None) -> dict[str, Any]:
-    """Score a model on a data set, picture by picture, by the very path that serves users; ready for JSON.
+    """Score a model on a data set, image by image, by the very path that serves users; ready for JSON.
 
     `protocol` says by how many accession groups, and whether the weights have seen any of them in training. Raises
-    DataError for a picture that cannot be read.
+    DataError for an image that cannot be read.
     """
     probabilities = served_probabilities(dataset, model, progress)
     return {
@@ -216,7 +217,7 @@ def evaluate(dataset: breakhis.Dataset, model: Model, progress: Progress | None 
 def served_probabilities(
     dataset: breakhis.Dataset | mini_ddsm.Dataset, model: Model, progress: Progress | None = None
 ) -> NDArray[np.float64]:
-    """Probability of the second class for every picture, (N,), by the path that serves users, without the gate."""
+    """Probability of the second class for every image, (N,), by the path that serves users, without the gate."""
     if model.card.classes != dataset.classes:
         raise DataError(f"The weights {model.name} know {model.card.classes}, the data set {dataset.classes}.")
     records: Sequence[breakhis.Record | mini_ddsm.Record] = dataset.records
@@ -237,21 +238,21 @@ def protocol_of(dataset: breakhis.Dataset, model: Model) -> str:
     groups = len(set(dataset.groups))
     scales = "/".join(f"{m}X" for m in sorted({record.magnification for record in dataset.records}))
     start = (
-        f"every picture scored once by weights trained at {model.card.magnification}, BreakHis {scales}, "
+        f"every image scored once by weights trained at {model.card.magnification}, BreakHis {scales}, "
         f"95 % intervals by bootstrap over {groups} accession groups; "
     )
     return start + known_groups(dataset.groups, model)
 
 
 def known_groups(groups: NDArray[np.str_], model: Model) -> str:
-    """Half a sentence: how many of the pictures' groups the weights have seen in training."""
+    """Half a sentence: how many of the images' groups the weights have seen in training."""
     seen = np.isin(groups, sorted(model.card.training_groups))
     count, known = len(set(groups)), len(set(groups[seen]))
     if known == 0:
         return "none of these groups was in the weights' training data"
     share = "all" if known == count else f"{known} of the {count}"
     return (
-        f"{share} groups ({int(seen.sum())} of {len(seen)} pictures) were in the weights' training data, so this is "
+        f"{share} groups ({int(seen.sum())} of {len(seen)} images) were in the weights' training data, so this is "
         "the fit to known patients and no estimate for new ones"
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from dala.data.augment import Augmentation
 
-SIZE = 224  # side to which every picture is squeezed, as the pictures of the 224 edition were
+SIZE = 224  # side to which every image is squeezed, as the images of the 224 edition were
 
 
 GEOMETRIC = Augmentation(crop=0.85, aspect=1.25, stain=0.0, stain_mix=0.0, gain=0.0, gamma=0.0, grey=0.0, blur=0.0)
@@ -28,13 +28,13 @@ STAIN_SHIFT = Augmentation(
 class Recipe:
     """Fine-tuning that stays close to ImageNet: stem to layer3 frozen, layer4 slowly, attention and head faster."""
 
-    enlarged: int = 320  # side at which the network sees the squeezed picture
+    enlarged: int = 320  # side at which the network sees the squeezed image
     epochs: float = 1.0
     batch: int = 32
     rate: float = 1e-6  # layer4
     head_rate: float = 3e-6  # attention and head; Adam steps by the rate, and on 2048 inputs every step shifts logits
     strength: float = 1e-4  # C of the teacher's logistic regression, or of the head's own without a teacher
-    teacher: int = 448  # side at which the teacher sees the picture; 0: no teacher (see dala.training.teacher)
+    teacher: int = 448  # side at which the teacher sees the image; 0: no teacher (see dala.training.teacher)
     teacher_stages: tuple[str, ...] = ("layer2",)  # what of the trunk it sees
     ridge: float = 1e3  # alpha of the ridge regression by which the head begins as the teacher's pupil
     decay: float = 0.05  # AdamW
@@ -43,7 +43,7 @@ class Recipe:
     average: float = 0.98  # exponential moving average of the weights; the average is what is kept
     warm_up: float = 0.1  # share of the steps; then half a cosine down to zero
     norm_batches: int = 10  # batches from which layer4's BatchNorm statistics are estimated anew, then frozen
-    # Views of each picture, drawn equally often in fine-tuning: plain, mirrored, and these.
+    # Views of each image, drawn equally often in fine-tuning: plain, mirrored, and these.
     geometric_views: int = 2
     stained_views: int = 1
     stained_share: float = 0.03  # weight of the stained views in the head's start; plain and mirrored have the rest
@@ -67,7 +67,7 @@ class Recipe:
     def memorising(self) -> Recipe:
         """Fine-tuning as the literature does it: labels alone, a hundred times the rate, several epochs.
 
-        It learns slides by heart, which pays exactly where pictures of a slide stand on both sides. For comparison,
+        It learns slides by heart, which pays exactly where images of a slide stand on both sides. For comparison,
         never shipped.
         """
         return replace(

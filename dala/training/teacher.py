@@ -1,7 +1,7 @@
 """The teacher: a linear classifier on the middle of the network, at a finer scale than the network itself works at.
 
 With a few benign patients, the more a feature knows about ImageNet's objects, the more of it a classifier can bend to
-the slides at hand. Texture half-way up the network, averaged over a picture seen larger, carries over to new patients
+the slides at hand. Texture half-way up the network, averaged over an image seen larger, carries over to new patients
 better than the last layer does; but it is no place to explain a verdict from. So it teaches: the network's head begins
 as a ridge regression of the teacher's logits on the network's own features, and is fine-tuned towards its answers
 (knowledge distillation, Hinton, Vinyals and Dean 2015).
@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from dala.data.pixels import Pictures
-from dala.nets.runtime import network_input
+from dala.data.pixels import Images
+from dala.preprocess.views import network_input
 
 CHUNK = 16
 
 
 def middle_features(
-    trunk: nn.Module, stages: Sequence[str], pictures: Pictures, side: int, path: Path, device: torch.device
+    trunk: nn.Module, stages: Sequence[str], images: Images, side: int, path: Path, device: torch.device
 ) -> NDArray[np.float32]:
-    """Compute, or find at `path`, the outputs of these stages of the trunk, averaged over the picture, side by side.
+    """Compute, or find at `path`, the outputs of these stages of the trunk, averaged over the image, side by side.
 
     Of a ResNet50's layer2 that is (N, 512) float32, of layer3 (N, 1024).
     """
@@ -37,8 +37,8 @@ def middle_features(
     trunk = trunk.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     rows = []
     with torch.no_grad():
-        for start in tqdm(range(0, len(pictures), CHUNK), desc="what the teacher sees", unit="batch"):
-            x = network_input(pictures[start : start + CHUNK], side).to(device)
+        for start in tqdm(range(0, len(images), CHUNK), desc="what the teacher sees", unit="batch"):
+            x = network_input(images[start : start + CHUNK], side).to(device)
             means = []
             with torch.autocast(device.type, torch.bfloat16):
                 for name, stage in trunk.named_children():

@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from dala.explain.render import encode_png
-from dala.phantoms import PHANTOMS, draw
+from dala.phantoms.tissue import PHANTOMS, draw
 from tests.browser.conftest import Visit
 
 
@@ -20,14 +20,14 @@ def settle(page: Page) -> None:
     page.wait_for_load_state("networkidle")
 
 
-def opened(visit: Callable[..., Visit], path: Path, pictures: int) -> Visit:
+def opened(visit: Callable[..., Visit], path: Path, images: int) -> Visit:
     visited = visit()
     visited.page.get_by_role("link", name="Batch").click()
-    button = visited.page.get_by_role("button", name="Judge the pictures")
+    button = visited.page.get_by_role("button", name="Judge the images")
     expect(button).to_be_disabled(timeout=60_000)
     settle(visited.page)
     visited.page.locator("input[type=file]").set_input_files(path)
-    visited.page.get_by_role("button", name=f"Judge {pictures} pictures").click()
+    visited.page.get_by_role("button", name=f"Judge {images} images").click()
     return visited
 
 
@@ -35,7 +35,7 @@ def test_from_a_zip_to_the_heat_map_of_one(visit: Callable[..., Visit], tmp_path
     path = tmp_path / "case.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.png", encode_png(draw(PHANTOMS[2], seed=5).pixels))
-        archive.writestr("b.png", b"no picture")
+        archive.writestr("b.png", b"no image")
     visited = opened(visit, path, 2)
     page = visited.page
     download = page.get_by_role("button", name="All as CSV")
@@ -45,10 +45,10 @@ def test_from_a_zip_to_the_heat_map_of_one(visit: Callable[..., Visit], tmp_path
         download.click()
     rows = list(csv.DictReader(io.StringIO(Path(file.value.path()).read_bytes().decode(), newline="")))
     assert [(row["file"], row["status"]) for row in rows] == [
-        ("picture 1", "outside"),  # a drawing, as the gate sees
-        ("picture 2", "refused"),
+        ("image 1", "outside"),  # a drawing, as the gate sees
+        ("image 2", "refused"),
     ]
-    assert rows[1]["reason"].startswith("The file is not a picture")
+    assert rows[1]["reason"].startswith("The file is not an image")
     page.get_by_text("Write the files' names").click()
     settle(page)
     page.wait_for_timeout(500)
@@ -70,14 +70,14 @@ def test_from_a_zip_to_the_heat_map_of_one(visit: Callable[..., Visit], tmp_path
 
 def test_cancel_stops_and_keeps(visit: Callable[..., Visit], tmp_path: Path) -> None:
     path = tmp_path / "many.zip"
-    picture = encode_png(draw(PHANTOMS[0]).pixels)
+    image = encode_png(draw(PHANTOMS[0]).pixels)
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(60):
-            archive.writestr(f"{number}.png", picture)
+            archive.writestr(f"{number}.png", image)
     page = opened(visit, path, 60).page
     expect(page.get_by_text("left")).to_be_visible(timeout=60_000)
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("of 60 pictures were judged.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("of 60 images were judged.")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("button", name="All as CSV")).to_be_visible(timeout=60_000)
     settle(page)
 
@@ -99,16 +99,16 @@ def test_several_files_dropped_on_the_first_page_are_a_batch(visit: Callable[...
     settle(page)
     for path in paths:
         page.locator("input[type=file]").set_input_files(path)
-        expect(page.get_by_text(f"Your picture: {path.name}")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(f"Your image: {path.name}")).to_be_visible(timeout=60_000)
         settle(page)
-    expect(page.get_by_text("Your picture: one.png")).to_have_count(0)
+    expect(page.get_by_text("Your image: one.png")).to_have_count(0)
     # Beside a batch that is there the next files wait, and keep nobody from the first page.
     page.locator("input[type=file]").set_input_files(paths)
-    expect(page.get_by_text("2 pictures from the first page")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("2 images from the first page")).to_be_visible(timeout=60_000)
     settle(page)
     page.get_by_role("link", name="Second opinion").click()
     expect(page.get_by_text("Drop an H&E breast patch")).to_be_visible(timeout=60_000)
     settle(page)
-    expect(page.get_by_text("Your picture")).to_have_count(0)
+    expect(page.get_by_text("Your image")).to_have_count(0)
     expect(page.get_by_role("button", name="All as CSV")).to_have_count(0)
     assert visited.complaints == []

@@ -46,7 +46,7 @@ PARTS = {
     "In short": "How often it is wrong",
     "Patients and leaks": "On whose patients",
     "Not sure, or refused": "What its probability is worth",
-    "Changed pictures": "When pictures change",
+    "Changed images": "When images change",
     "Heat maps": "Where the maps lie",
     "Networks and parts": "What its parts are worth",
     "Mammograms": "Mammograms",
@@ -94,7 +94,7 @@ def test_everything_fits_and_is_drawn(visit: Callable[..., Visit], width: int, d
             assert 300 < box["width"] <= width
             drawn += 1
     assert drawn > 10
-    turn_to(page, "Changed pictures", PARTS["Changed pictures"])
+    turn_to(page, "Changed images", PARTS["Changed images"])
     # Labels of the axes: large enough, and in a colour that stands out from the ground.
     for label in ("xtick", "ytick"):
         text = page.locator(f".js-plotly-plot .{label} text").first

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from dala.films import draw_film
-from dala.intake.gate import MAMMOGRAM
-from dala.nets.weights import SERVED, read_card
+from dala.gate.checks import MAMMOGRAM
+from dala.phantoms.film import draw_film
+from dala.runtime.card import SERVED, read_card
 from tests.browser.conftest import Served, Visit
 from tests.intake.dicoms import PATIENT, film_dicom
 
@@ -50,7 +50,7 @@ def test_a_dicom_film_from_drop_to_verdict_and_correction(visit: Callable[..., V
     page.get_by_role("radio", name="H&E patch").click()
     expect(page.get_by_role("heading", name="Outside the model's competence")).to_be_visible(timeout=60_000)
     settle(page)
-    expect(page.get_by_test_id("stAlert")).to_contain_text("The picture is grey")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("The image is grey")
     page.get_by_role("radio", name="Mammogram").click()
     expect(page.get_by_text(DT)).to_be_attached(timeout=60_000)
     settle(page)

@@ -1,4 +1,4 @@
-"""The main job in a real browser: upload, verdict, drag the slider, see another picture; a bad file is a sentence."""
+"""The main job in a real browser: upload, verdict, drag the slider, see another image; a bad file is a sentence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from dala.explain.render import encode_png
-from dala.phantoms import PHANTOMS, draw
+from dala.phantoms.tissue import PHANTOMS, draw
 from tests.browser.conftest import Served, Visit
 
 NOTICE = "For research and teaching only, not for diagnosis."
@@ -61,7 +61,7 @@ def plain_panel(page: Page, name: str) -> Locator:
     return page.get_by_test_id("stImage").filter(has_text=PANELS[name]).locator("img").last
 
 
-def pictures(page: Page) -> dict[str, bytes]:
+def images(page: Page) -> dict[str, bytes]:
     """Screenshots of the three panes, from the same place: a download scrolls the page below its header."""
     page.get_by_test_id("stMain").evaluate("main => main.scrollTo(0, 0)")
     panel(page, "patch").hover()
@@ -76,7 +76,7 @@ def downloaded(page: Page, button: str) -> bytes:
 
 
 def fetched(image: Locator) -> bytes:
-    """The very bytes of the picture that the browser shows."""
+    """The very bytes of the image that the browser shows."""
     return bytes(
         image.evaluate("async image => [...new Uint8Array(await (await fetch(image.src)).arrayBuffer())]"),
     )
@@ -107,7 +107,7 @@ def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(
     wait_for_verdict(page)
     verdict, numbers = said(page), record(page)
     assert numbers["prediction"] in verdict
-    before = pictures(page)
+    before = images(page)
     area = page.locator(KEPT_AREA)
     shown = area.inner_text()
 
@@ -124,7 +124,7 @@ def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(
     expect(page.get_by_text(OF_WHAT)).to_contain_text(f"kept area: {area.inner_text()}")
     settle(page)
 
-    after = pictures(page)
+    after = images(page)
     assert {name for name in PANELS if after[name] != before[name]} == {"dt"}
     assert said(page) == verdict
     moved = record(page)
@@ -185,11 +185,11 @@ def test_the_panels_are_of_one_size_and_seen_without_scrolling(visit: Callable[.
 def test_a_text_file_named_png_is_a_sentence(visit: Callable[..., Visit], patch: Path, tmp_path: Path) -> None:
     page = visit().page
     fake = tmp_path / "fake.png"
-    fake.write_text("no picture at all")
+    fake.write_text("no image at all")
     upload(page, fake)
     alert = page.get_by_test_id("stAlert")
     expect(alert).to_have_text(
-        "'fake.png' is not a picture of a kind that is accepted (PNG, JPEG, TIFF, BMP, WebP and DICOM)."
+        "'fake.png' is not an image of a kind that is accepted (PNG, JPEG, TIFF, BMP, WebP and DICOM)."
     )
     settle(page)
     upload(page, patch)
@@ -197,7 +197,7 @@ def test_a_text_file_named_png_is_a_sentence(visit: Callable[..., Visit], patch:
     expect(page.get_by_text("fake.png")).to_have_count(0)
 
 
-def test_a_picture_outside_gets_the_reason_and_no_verdict(
+def test_a_image_outside_gets_the_reason_and_no_verdict(
     visit: Callable[..., Visit], patch: Path, tmp_path: Path
 ) -> None:
     visited = visit()
@@ -207,7 +207,7 @@ def test_a_picture_outside_gets_the_reason_and_no_verdict(
     upload(page, grey)
     expect(page.get_by_role("heading", name="Outside the model's competence")).to_be_visible(timeout=60_000)
     settle(page)
-    expect(page.get_by_test_id("stAlert")).to_contain_text("The picture is grey")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("The image is grey")
     expect(page.get_by_role("heading", level=2)).to_have_count(1)
     expect(page.get_by_text(PANELS["dt"])).to_have_count(0)
     page.get_by_text("Show me anyway").click()

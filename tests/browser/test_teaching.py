@@ -41,7 +41,7 @@ def begun(page: Page, cases: str = "5") -> None:
 
 
 def rectangle(page: Page, left: float, top: float, right: float, bottom: float) -> None:
-    """Draw with the mouse, in shares of the picture."""
+    """Draw with the mouse, in shares of the image."""
     canvas(page).scroll_into_view_if_needed()
     box = canvas(page).bounding_box()
     assert box is not None
@@ -118,7 +118,7 @@ def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
     page.get_by_role("combobox", name=control("Sweep one change over its range, the others as set")).click()
     page.keyboard.type("Hue")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("of these 11 pictures (open circles)")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("of these 11 images (open circles)")).to_be_visible(timeout=60_000)
     settle(page)
     page.get_by_role("button", name=control("Put everything back")).click()
     expect(page.get_by_text("Nothing has moved.")).to_be_visible(timeout=60_000)

@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from dala.explain.render import encode_png
-from dala.phantoms import PHANTOMS, draw
+from dala.phantoms.tissue import PHANTOMS, draw
 from tests.browser.conftest import Served, Visit
 from tests.browser.test_second_opinion import downloaded, settle
 
@@ -50,7 +50,7 @@ def frames(page: Page, count: int = 2) -> None:
 
 
 def views(page: Page) -> list[tuple[float, ...]]:
-    """Zoom and centre (pixels of the display picture) that each pane was last drawn with."""
+    """Zoom and centre (pixels of the display image) that each pane was last drawn with."""
     frames(page)
     said = [canvas(page, kind).get_attribute("data-view") or "" for kind in KINDS]
     return [tuple(float(number) for number in one.split()) for one in said]
@@ -134,7 +134,7 @@ def test_wheel_drag_and_keys_move_all_panes_alike(visit: Callable[..., Visit], a
         assert (after[moved] > before[moved]) is (key in ("ArrowRight", "ArrowDown", "+")), key
     page.keyboard.press("0")
     assert view(page) == (1, x, y)
-    # Neither below the whole picture nor without end.
+    # Neither below the whole image nor without end.
     page.keyboard.press("-")
     assert view(page) == (1, x, y)
     for _ in range(30):
@@ -255,7 +255,7 @@ def test_every_rule_target_and_display_setting_reaches_the_server(visit: Callabl
     assert visited.complaints == []
 
 
-def test_settings_survive_another_picture(visit: Callable[..., Visit]) -> None:
+def test_settings_survive_another_image(visit: Callable[..., Visit]) -> None:
     page = opened(visit())
     page.get_by_label("Threshold rule").select_option("fixed")
     parameter(page).focus()
@@ -284,7 +284,7 @@ def test_settings_survive_another_picture(visit: Callable[..., Visit]) -> None:
 
 
 def test_the_panes_are_the_exports(visit: Callable[..., Visit]) -> None:
-    """At one screen pixel for each of the picture the overlay differs by rounding only, and DT by its lines only."""
+    """At one screen pixel for each of the image the overlay differs by rounding only, and DT by its lines only."""
     visited = visit(width=1280, height=1400)
     page = opened(visited)
     width = 1280
@@ -306,7 +306,7 @@ def test_the_panes_are_the_exports(visit: Callable[..., Visit]) -> None:
         assert far.mean() <= differ
 
 
-def test_the_lens_shows_the_other_picture(visit: Callable[..., Visit]) -> None:
+def test_the_lens_shows_the_other_image(visit: Callable[..., Visit]) -> None:
     page = opened(visit())
     for kind, other in (("patch", "dt"), ("dt", "patch"), ("gradcam", "patch")):
         expected = pixels(page, other)
@@ -501,7 +501,7 @@ def test_a_scale_bar_where_the_pixel_size_is_known(visit: Callable[..., Visit]) 
     frames(page)
     zoomed, longer = bar()
     assert longer / zoomed == pytest.approx(1.25**4 * long / microns, rel=0.01)
-    # The next picture keeps what was told.
+    # The next image keeps what was told.
     page.get_by_role("combobox", name="Examples").click()
     page.get_by_role("option", name="Drawn example: mucin pools").click()
     expect(canvas(page, "patch")).to_have_attribute("data-scale", re.compile(r"\d"), timeout=60_000)

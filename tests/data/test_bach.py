@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dala.data import DataError, bach
+from dala.data import bach
+from dala.errors import DataError
 
 STEMS = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}
 
 
-def draw_photos(root: Path, pictures: int = 3, size: tuple[int, int] = (32, 24)) -> Path:
-    """Write `pictures` TIFFs a class and the ground truth into the official tree; returns the Photos folder."""
+def draw_photos(root: Path, images: int = 3, size: tuple[int, int] = (32, 24)) -> Path:
+    """Write `images` TIFFs a class and the ground truth into the official tree; returns the Photos folder."""
     draw = np.random.default_rng(0)
     photos = root / "ICIAR2018_BACH_Challenge" / "Photos"
     rows = []
     for folder, prefix in STEMS.items():
         (photos / folder).mkdir(parents=True)
-        for number in range(1, pictures + 1):
+        for number in range(1, images + 1):
             name = f"{prefix}{number:03d}.tif"
             pixels = draw.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
             Image.fromarray(pixels).save(photos / folder / name)
@@ -57,7 +58,7 @@ def test_load_from_every_level(photos: Path) -> None:
         assert dataset.classes == ("normal", "benign", "in situ", "invasive")
         assert dataset.groups.tolist() == [record.name for record in dataset.records]
         assert dataset.notes == ()
-    assert "no patient list lies beside the pictures" in dataset.grouping
+    assert "no patient list lies beside the images" in dataset.grouping
 
 
 @pytest.mark.parametrize(
@@ -75,25 +76,25 @@ def test_the_patient_list_makes_the_groups(photos: Path, text: str) -> None:
     assert by_name["n001"] == by_name["n002"] == by_name["b001"] == "patient 7"
     assert by_name["b002"] == "patient 8"
     assert by_name["is001"] == "is001"
-    assert "(2 patients of 4 pictures are listed)" in dataset.grouping
-    assert "each of the other 8 pictures its own group" in dataset.grouping
+    assert "(2 patients of 4 images are listed)" in dataset.grouping
+    assert "each of the other 8 images its own group" in dataset.grouping
     report = bach.validate(photos)
     assert (report.listed, report.patients) == (4, 2)
-    assert "names 2 patients of 4 pictures" in report.text()
+    assert "names 2 patients of 4 images" in report.text()
 
 
 def test_a_whole_patient_list_leaves_nothing_open(photos: Path) -> None:
     names = [record.name for record in bach.load(photos).records]
     (photos / "patients.txt").write_text("".join(f"{name},{index // 2}\n" for index, name in enumerate(names)))
-    assert bach.load(photos).grouping == "grouped by patient (6 patients of 12 pictures are listed)"
+    assert bach.load(photos).grouping == "grouped by patient (6 patients of 12 images are listed)"
 
 
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
         ("patients.csv", "n001.tif,1\nn001.tif,2\n", "gives n001 two patients, 1 and 2"),
-        ("patients.csv", "n001.tif,1,left\n", "Line 1 of patients.csv is not one picture and its patient"),
-        ("patients.csv", "name,patient\n", "names no picture"),
+        ("patients.csv", "n001.tif,1,left\n", "Line 1 of patients.csv is not one image and its patient"),
+        ("patients.csv", "name,patient\n", "names no image"),
         ("patient_microscopy.xlsx", "", "save it as CSV"),
     ],
 )
@@ -134,11 +135,11 @@ def test_copies_are_used_once_or_not_at_all(photos: Path) -> None:
     assert "b001" in names
     assert names.isdisjoint({"b002", "is001", "iv001"})
     assert len(names) == 9
-    assert any("b001.tif and b002.tif are the same picture and used once" in note for note in dataset.notes)
+    assert any("b001.tif and b002.tif are the same image and used once" in note for note in dataset.notes)
     assert bach.validate(photos).copies == (("b001.tif", "b002.tif"), ("is001.tif", "iv001.tif"))
 
 
-def test_copies_are_told_from_pictures_that_begin_alike(photos: Path) -> None:
+def test_copies_are_told_from_images_that_begin_alike(photos: Path) -> None:
     """Files of one length whose middle is equal are compared whole."""
     middle = b"\0" * 100_000
     for name, end in (("n001", b"a"), ("n002", b"b"), ("n003", b"a")):
@@ -154,10 +155,10 @@ def test_validate_counts_and_reads(photos: Path, monkeypatch: pytest.MonkeyPatch
     assert report.counts == (3, 3, 3, 3)
     assert not report.complete
     text = report.text()
-    assert "12 of 400 official pictures" in text and "NOT complete" in text
+    assert "12 of 400 official images" in text and "NOT complete" in text
     assert "in situ" in text and "3/100" in text
-    assert "Sizes: 32x24 (12)." in text and "12 pictures are not 2048x1536" in text
-    assert "each picture counts as its own patient" in text
+    assert "Sizes: 32x24 (12)." in text and "12 images are not 2048x1536" in text
+    assert "each image counts as its own patient" in text
 
     monkeypatch.setattr(bach, "OFFICIAL_COUNT", 3)
     monkeypatch.setattr(bach, "OFFICIAL_SIZE", (32, 24))
@@ -167,7 +168,7 @@ def test_validate_counts_and_reads(photos: Path, monkeypatch: pytest.MonkeyPatch
     broken = bach.validate(photos)
     assert not broken.complete
     assert broken.counts == (3, 3, 3, 2)
-    assert "cannot be read as a picture" in broken.text().lower()
+    assert "cannot be read as an image" in broken.text().lower()
     assert "microscopy_ground_truth.csv is missing" in broken.text()
 
 
@@ -183,7 +184,7 @@ def test_no_tree_and_several(tmp_path: Path) -> None:
     for folder in STEMS:
         shutil.rmtree(tmp_path / "one" / "ICIAR2018_BACH_Challenge" / "Photos" / folder)
         (tmp_path / "one" / "ICIAR2018_BACH_Challenge" / "Photos" / folder).mkdir()
-    with pytest.raises(DataError, match="no usable BACH picture"):
+    with pytest.raises(DataError, match="no usable BACH image"):
         bach.load(tmp_path / "one")
 
 

@@ -1,4 +1,4 @@
-"""The BreakHis adapter on a tree of tiny drawn pictures with every fault of a real one, and on the real pictures."""
+"""The BreakHis adapter on a tree of tiny drawn images with every fault of a real one, and on the real images."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dala.data import DataError
 from dala.data.breakhis import MAGNIFICATIONS, OFFICIAL_COUNTS, SUBTYPES, Name, load, parse_name, validate
+from dala.errors import DataError
 
 FOLDERS = {
     "A": "benign/SOB/adenosis",
@@ -25,7 +25,7 @@ FOLDERS = {
 
 
 class Tree:
-    """An official tree under construction; every picture is unlike all others unless `colour` says otherwise."""
+    """An official tree under construction; every image is unlike all others unless `colour` says otherwise."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -53,7 +53,7 @@ class Tree:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    """All eight subtypes; a slide at every magnification; 23060AB and 23060CD; 13412 twice with the same two pictures.
+    """All eight subtypes; a slide at every magnification; 23060AB and 23060CD; 13412 twice with the same two images.
 
     At 200X: A 2 (one patient, two slides), F 1, PT 1, TA 1, DC 3, LC 2 (copies of two of the DC), MC 1, PC 1.
     """
@@ -132,7 +132,7 @@ def test_binary_at_one_magnification(tree: Tree) -> None:
         ("SOB_M_PC-15-190EF-200-001.png", 1, "15-190"),
     ]
     assert data.notes == (
-        "2 pictures are filed more than once and used once, for example SOB_M_DC-14-13412-200-001.png and "
+        "2 images are filed more than once and used once, for example SOB_M_DC-14-13412-200-001.png and "
         "SOB_M_LC-14-13412-200-001.png.",
     )
     assert data.records[0].slide == "14-23060AB" and data.records[0].accession == "14-23060"
@@ -151,7 +151,7 @@ def test_eight_subtypes_without_the_slide_of_two_diagnoses(tree: Tree) -> None:
     # A A F PT TA DC MC PC; nothing is left for LC.
     assert data.labels.tolist() == [0, 0, 1, 2, 3, 4, 6, 7]
     assert not any(record.accession == "14-13412" for record in data.records)
-    assert data.notes == ("4 pictures are left out: slide 14-13412 is filed under two diagnoses.",)
+    assert data.notes == ("4 images are left out: slide 14-13412 is filed under two diagnoses.",)
 
 
 def test_half_of_13412_is_still_uncertain(tree: Tree) -> None:
@@ -163,7 +163,7 @@ def test_half_of_13412_is_still_uncertain(tree: Tree) -> None:
     assert binary.notes == ()
 
 
-def test_the_same_number_of_a_slide_is_the_same_picture_even_if_stored_anew(tree: Tree) -> None:
+def test_the_same_number_of_a_slide_is_the_same_image_even_if_stored_anew(tree: Tree) -> None:
     tree.add("DC", "14-13412", 400, 9, colour=10)
     tree.add("LC", "14-13412", 400, 9, colour=11)
     assert [name for name in names(load(tree.root, 400).records) if "13412" in name] == [
@@ -178,7 +178,7 @@ def test_the_same_bytes_in_two_classes_have_no_label(tree: Tree) -> None:
     data = load(tree.root, magnification=200)
     assert not {benign.name, malignant.name} & set(names(data.records))
     assert len(data.records) == 10
-    assert f"{benign.name} and {malignant.name} are left out: the same picture under different labels." in data.notes
+    assert f"{benign.name} and {malignant.name} are left out: the same image under different labels." in data.notes
 
 
 def test_the_same_bytes_in_two_patients_of_a_class_are_used_once(tree: Tree) -> None:
@@ -192,7 +192,7 @@ def test_a_slide_in_both_classes_is_left_out(tree: Tree) -> None:
     tree.add("F", "14-2523", 200, 5)
     data = load(tree.root, magnification=200)
     assert not any(record.slide == "14-2523" for record in data.records)
-    assert "2 pictures are left out: slide 14-2523 is filed under two diagnoses." in data.notes
+    assert "2 images are left out: slide 14-2523 is filed under two diagnoses." in data.notes
 
 
 @pytest.mark.parametrize(
@@ -242,15 +242,15 @@ def test_roots_that_are_none(tree: Tree, tmp_path_factory: pytest.TempPathFactor
     with pytest.raises(DataError, match="no task 'grade'"):
         load(tree.root, task="grade")  # type: ignore[arg-type]
     shutil.rmtree(tree.breast / "malignant")
-    with pytest.raises(DataError, match="no usable BreakHis picture at 40X"):
+    with pytest.raises(DataError, match="no usable BreakHis image at 40X"):
         load(tree.root, 40)
 
 
 def test_the_report_counts_and_names_every_fault(tree: Tree) -> None:
     damaged = tree.add("MC", "14-10147", 400, 2)
     damaged.write_bytes(damaged.read_bytes()[:50])
-    no_picture = tree.add("MC", "14-10147", 400, 3)
-    no_picture.write_text("not a picture")
+    no_image = tree.add("MC", "14-10147", 400, 3)
+    no_image.write_text("not an image")
     stranger = tree.breast / "benign" / "holiday.jpg"
     stranger.write_bytes(b"")
     twice = tree.add("F", "14-9133", 200, 1, below="benign/SOB/fibroadenoma/copy")
@@ -275,23 +275,23 @@ def test_the_report_counts_and_names_every_fault(tree: Tree) -> None:
     # 23060 has two slides; 13412 is one slide in two places.
     assert (report.slides, report.groups, report.benign_groups, report.malignant_groups) == (9, 8, 4, 4)
     reasons = {problem.path.rsplit("/", 1)[1]: problem.reason for problem in report.problems}
-    assert set(reasons) == {damaged.name, no_picture.name, stranger.name, twice.name}
-    assert reasons[damaged.name].startswith("Cannot be read as a picture (")
-    assert reasons[no_picture.name] == "Cannot be read as a picture (its content is no known picture format)."
+    assert set(reasons) == {damaged.name, no_image.name, stranger.name, twice.name}
+    assert reasons[damaged.name].startswith("Cannot be read as an image (")
+    assert reasons[no_image.name] == "Cannot be read as an image (its content is no known image format)."
     assert "not a BreakHis name" in reasons["holiday.jpg"]
     assert reasons[twice.name].startswith("A file of the same name is at benign/SOB/fibroadenoma/")
     assert not report.complete
 
     text = report.text()
     for line in (
-        "15 of 7,909 official pictures are there and readable: the set is NOT complete.",
-        "9 slides, 8 accession groups (4 with benign, 4 with malignant pictures).",
+        "15 of 7,909 official images are there and readable: the set is NOT complete.",
+        "9 slides, 8 accession groups (4 with benign, 4 with malignant images).",
         "benign                       0/625       0/644       5/623       0/588",
         "  lobular carcinoma          0/156       0/170       2/163       0/137",
-        "Missing at 40X: 1,994 pictures (adenosis 114, fibroadenoma 253, phyllodes tumour 109, tubular adenoma 149, "
+        "Missing at 40X: 1,994 images (adenosis 114, fibroadenoma 253, phyllodes tumour 109, tubular adenoma 149, "
         "ductal carcinoma 864, lobular carcinoma 156, mucinous carcinoma 205, papillary carcinoma 144).",
         "Slides filed under two diagnoses: 14-13412 (left out of the subtype task).",
-        "2 pictures filed more than once, for example SOB_M_DC-14-13412-200-001.png = SOB_M_LC-14-13412-200-001.png "
+        "2 images filed more than once, for example SOB_M_DC-14-13412-200-001.png = SOB_M_LC-14-13412-200-001.png "
         "(used once, or not at all where the labels differ).",
         "4 files left out:",
         f"  benign/holiday.jpg: {reasons['holiday.jpg']}",
@@ -303,7 +303,7 @@ def test_a_missing_magnification_and_a_surplus_in_words(tree: Tree, monkeypatch:
     shutil.rmtree(tree.breast / "malignant" / "SOB" / "papillary_carcinoma" / "SOB_M_PC_15-190EF" / "100X")
     monkeypatch.setattr("dala.data.breakhis.OFFICIAL_COUNTS", {**OFFICIAL_COUNTS, "MC": (205, 222, 0, 169)})
     lines = validate(tree.root).text().splitlines()
-    assert "Missing at 100X: 2,081 pictures (all)." in lines
+    assert "Missing at 100X: 2,081 images (all)." in lines
     assert "More than official: mucinous carcinoma 200X 1." in lines
 
 
@@ -320,9 +320,7 @@ def test_complete_only_if_every_count_is_the_published_one(tree: Tree, monkeypat
               "LC": (0, 0, 2, 0), "MC": (0, 0, 1, 0), "PC": (1, 1, 1, 1)}  # fmt: skip
     monkeypatch.setattr("dala.data.breakhis.OFFICIAL_COUNTS", counts)
     report = validate(tree.root)
-    assert (
-        report.complete and "15 of 15 official pictures are there and readable: the set is complete." in report.text()
-    )
+    assert report.complete and "15 of 15 official images are there and readable: the set is complete." in report.text()
     (tree.breast / "stranger.png").write_bytes(b"")
     assert not validate(tree.root).complete
     monkeypatch.setattr("dala.data.breakhis.OFFICIAL_COUNTS", {**counts, "MC": (0, 0, 2, 0)})
@@ -330,7 +328,7 @@ def test_complete_only_if_every_count_is_the_published_one(tree: Tree, monkeypat
     assert not validate(tree.root).complete
 
 
-def test_the_real_pictures(shared_data: Path) -> None:
+def test_the_real_images(shared_data: Path) -> None:
     data = load(shared_data / "breakhis_200x_224", magnification=200)
     assert np.bincount(data.labels).tolist() == [164, 525]
     assert len(data.records) == 689 and data.notes == ()

@@ -1,4 +1,4 @@
-"""The Mini-DDSM adapter on a drawn tree with every fault of a real one, and on the real pictures."""
+"""The Mini-DDSM adapter on a drawn tree with every fault of a real one, and on the real images."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import openpyxl
 import pytest
 from PIL import Image
 
-from dala.data import DataError
 from dala.data.mini_ddsm import CLASSES, OFFICIAL_COUNTS, Name, load, parse_name, validate
+from dala.errors import DataError
 
 VIEWS = ("LEFT_CC", "LEFT_MLO", "RIGHT_CC", "RIGHT_MLO")
 COLUMNS = (
@@ -22,13 +22,13 @@ def add_case(base: Path, status: str, letter: str, case: str, views: tuple[str, 
     folder = base / status / case
     folder.mkdir(parents=True, exist_ok=True)
     for number, view in enumerate(views):
-        picture = np.random.default_rng(number).integers(0, 255, (8, 6), dtype=np.uint8)
-        Image.fromarray(picture).save(folder / f"{letter}_{case}_1.{view}.jpg")
+        image = np.random.default_rng(number).integers(0, 255, (8, 6), dtype=np.uint8)
+        Image.fromarray(image).save(folder / f"{letter}_{case}_1.{view}.jpg")
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """Twelve B and C pictures with a label of benign or cancer, eight of A, and B normals; 0031 is two cases."""
+    """Twelve B and C images with a label of benign or cancer, eight of A, and B normals; 0031 is two cases."""
     base = tmp_path / "data" / "MINI-DDSM-Complete-JPEG-8"
     add_case(base, "Benign", "B", "3001")
     add_case(base, "Cancer", "C", "0029")
@@ -170,8 +170,8 @@ def test_the_report_counts_and_names_what_is_wrong(base: Path) -> None:
     assert (report.incomplete_cases, report.shared_numbers) == (3, 1)
     assert not report.complete
     text = report.text()
-    assert "23 of 9,684 published pictures" in text
-    assert "Benign against cancer on scanners B and C: 11 pictures." in text
+    assert "23 of 9,684 published images" in text
+    assert "Benign against cancer on scanners B and C: 11 images." in text
     assert "No sheet (DataWMask.xlsx)" in text
     row = next(line for line in text.splitlines() if line.startswith("Cancer"))
     assert row.split() == ["Cancer", "0", "(0)", "0", "(0)", "6", "(2)", "0", "(0)", "6/3596"]
@@ -185,14 +185,14 @@ def test_wrong_roots_and_questions_are_sentences(base: Path, tmp_path: Path) -> 
         load(tmp_path / "bare")
     with pytest.raises(DataError, match="scanners of Mini-DDSM are A, B, C, D, not X"):
         load(base, letters=("B", "X"))
-    with pytest.raises(DataError, match="no benign or malignant picture of the scanners D"):
+    with pytest.raises(DataError, match="no benign or malignant image of the scanners D"):
         load(base, letters=("D",))
     add_case(tmp_path / "data" / "second", "Benign", "B", "3001")
     with pytest.raises(DataError, match="2 Mini-DDSM trees"):
         load(tmp_path / "data")
 
 
-def test_the_real_pictures(shared_data: Path) -> None:
+def test_the_real_images(shared_data: Path) -> None:
     dataset = load(shared_data / "mini_ddsm")
     assert len(dataset.labels) == 2611
     assert {x: np.bincount(dataset.labels[dataset.letters == x]).tolist() for x in "BC"} == {

@@ -1,4 +1,4 @@
-"""Decoding and resizing: values by hand, the published 224x224 pictures bit for bit, one sentence for a bad file."""
+"""Decoding and resizing: values by hand, the published 224x224 images bit for bit, one sentence for a bad file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dala.data import DataError
 from dala.data.breakhis import load
 from dala.data.pixels import load_pixels, read_rgb
+from dala.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,19 @@ class File:
 
 
 def saved(path: Path, pixels: np.ndarray, mode: str | None = None) -> File:
-    picture = Image.fromarray(pixels)
-    (picture.convert(mode) if mode else picture).save(path)
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(path)
     return File(path)
 
 
 def test_order_values_and_progress(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    pictures = [random.integers(0, 256, (8, 8, 3), dtype=np.uint8) for _ in range(20)]
-    files = [saved(tmp_path / f"{i}.png", pixels) for i, pixels in enumerate(pictures)]
+    images = [random.integers(0, 256, (8, 8, 3), dtype=np.uint8) for _ in range(20)]
+    files = [saved(tmp_path / f"{i}.png", pixels) for i, pixels in enumerate(images)]
     calls: list[tuple[int, int]] = []
     pixels = load_pixels(files, size=8, progress=lambda done, total: calls.append((done, total)))
     assert pixels.dtype == np.uint8
-    np.testing.assert_array_equal(pixels, np.stack(pictures))
+    np.testing.assert_array_equal(pixels, np.stack(images))
     assert calls == [(i, 20) for i in range(1, 21)]
 
 
@@ -50,7 +50,7 @@ def test_both_axes_fill_the_square(tmp_path: Path) -> None:
     assert (pixels[:, :4] < 30).all() and (pixels[:, 6:] > 225).all()
 
 
-def test_grey_palette_and_transparent_pictures_become_rgb(tmp_path: Path) -> None:
+def test_grey_palette_and_transparent_images_become_rgb(tmp_path: Path) -> None:
     grey = saved(tmp_path / "grey.png", np.full((4, 4), 77, dtype=np.uint8))
     palette = saved(tmp_path / "palette.png", np.full((4, 4, 3), (10, 20, 30), dtype=np.uint8), "P")
     clear = saved(tmp_path / "clear.png", np.full((4, 4, 4), (10, 20, 30, 0), dtype=np.uint8))
@@ -60,7 +60,7 @@ def test_grey_palette_and_transparent_pictures_become_rgb(tmp_path: Path) -> Non
     assert (pixels[2] == (10, 20, 30)).all()
 
 
-def test_no_pictures_give_an_empty_array() -> None:
+def test_no_images_give_an_empty_array() -> None:
     assert load_pixels([], size=4).shape == (0, 4, 4, 3)
 
 

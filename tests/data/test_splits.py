@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
-from dala.data import DataError, breakhis
+from dala.data import breakhis
 from dala.data.splits import group_weights, grouped_folds, image_folds
+from dala.errors import DataError
 
 
 def cohort(*groups: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and groups for patients given as (benign pictures, malignant pictures)."""
+    """Labels and groups for patients given as (benign images, malignant images)."""
     labels = [label for benign, malignant in groups for label in [0] * benign + [1] * malignant]
     names = [f"patient {i}" for i, counts in enumerate(groups) for _ in range(sum(counts))]
     return np.array(labels), np.array(names)
@@ -56,7 +57,7 @@ def test_a_fold_without_a_class_is_repaired_the_same_way_every_time() -> None:
 
 
 def test_a_repair_deals_the_rest_by_size() -> None:
-    # The patients with benign pictures, of 3 and of 4 pictures, go one to each fold; then the patient with 3 joins the
+    # The patients with benign images, of 3 and of 4 images, go one to each fold; then the patient with 3 joins the
     # fold of 3 and the one with 1 the fold of 4.
     labels, groups = cohort((0, 1), (0, 3), (1, 2), (3, 1))
     plain = StratifiedGroupKFold(2, shuffle=True, random_state=0).split(labels, labels, groups)
@@ -120,12 +121,12 @@ def test_image_folds_keep_the_share_of_the_classes() -> None:
     folds = image_folds(labels, folds=4, seed=0)
     np.testing.assert_array_equal(np.sort(np.concatenate([test for _, test in folds])), np.arange(80))
     assert [(int((labels[test] == 0).sum()), int(labels[test].sum())) for _, test in folds] == [(5, 15)] * 4
-    with pytest.raises(DataError, match="Class 0 has 20 pictures, too few for 21 folds"):
+    with pytest.raises(DataError, match="Class 0 has 20 images, too few for 21 folds"):
         image_folds(labels, folds=21)
 
 
 def test_weights_by_hand() -> None:
-    # Benign: patient 0 with 1 picture, patient 1 with 3. Malignant: patient 2 with 4. Ten pictures with patient 3,
+    # Benign: patient 0 with 1 image, patient 1 with 3. Malignant: patient 2 with 4. Ten images with patient 3,
     # who has 1 benign and 1 malignant. N = 10, 2 classes, 3 benign groups, 2 malignant groups:
     # benign 10 / (2 3 n) = 5/3, 5/9, 5/3; malignant 10 / (2 2 n) = 5/8, 5/2.
     labels, groups = cohort((1, 0), (3, 0), (0, 4), (1, 1))
@@ -135,7 +136,7 @@ def test_weights_by_hand() -> None:
     assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())
 
 
-def test_folds_of_the_real_pictures(shared_data: Path) -> None:
+def test_folds_of_the_real_images(shared_data: Path) -> None:
     data = breakhis.load(shared_data / "breakhis_200x_224")
     for seed in range(3):
         for train, test in grouped_folds(data.labels, data.groups, folds=5, seed=seed):

@@ -10,9 +10,9 @@ from dala.explain.effect import GLASS, SHARES, effect_curve, mixed, replaced_by
 SIDE = 40
 
 
-def grey(pictures: np.ndarray) -> np.ndarray:
+def grey(images: np.ndarray) -> np.ndarray:
     """Darkness is malignant: p = 1 - mean / 255."""
-    p = 1 - pictures.astype(np.float64).mean(axis=(1, 2, 3, 4)) / 255
+    p = 1 - images.astype(np.float64).mean(axis=(1, 2, 3, 4)) / 255
     return np.stack([1 - p, p], axis=1)
 
 
@@ -57,11 +57,11 @@ def test_the_smallest_sufficient_part_is_suggested() -> None:
 
 
 def test_a_part_that_works_by_chance_is_not_suggested() -> None:
-    # The darkest quarter alone gives the verdict, more of the picture does not, all of it does again.
+    # The darkest quarter alone gives the verdict, more of the image does not, all of it does again.
     answers = iter([0.1, 0.9, 0.5, 0.2, 0.5, 0.9, 0.5, 0.9, 0.5])
 
-    def judge(pictures: np.ndarray) -> np.ndarray:
-        p = np.array([next(answers) for _ in pictures])
+    def judge(images: np.ndarray) -> np.ndarray:
+        p = np.array([next(answers) for _ in images])
         return np.stack([1 - p, p], axis=1)
 
     whole, over = np.array([0.1, 0.9]), lambda p: p[1] > 0.5
@@ -88,7 +88,7 @@ def test_shares_of_the_positive_area() -> None:
     assert found.kept_area * SIDE * SIDE == pytest.approx(np.ceil(np.array(SHARES) * 999))
 
 
-def test_progress_counts_every_picture() -> None:
+def test_progress_counts_every_image() -> None:
     seen: list[tuple[int, int]] = []
     curve(sides(0, 255), columns([2, 1, -1, -1]), progress=lambda done, total: seen.append((done, total)))
     assert seen == [(4, 5), (5, 5)]

@@ -9,8 +9,8 @@ from dala.explain.effect import GLASS
 from dala.explain.faithfulness import ordered_curves, random_map, strongest_first
 
 
-def darkness(pictures: np.ndarray) -> np.ndarray:
-    p = 1 - pictures.astype(np.float64).mean(axis=(1, 2, 3, 4)) / GLASS
+def darkness(images: np.ndarray) -> np.ndarray:
+    p = 1 - images.astype(np.float64).mean(axis=(1, 2, 3, 4)) / GLASS
     return np.stack([1 - p, p], axis=1)
 
 

@@ -276,7 +276,7 @@ def test_evidence_is_judged_on_the_maps_own_scale(values: list[list[float]], exp
     assert SignedMap(np.array(values), "malignant").has_evidence is expected
 
 
-def test_a_map_of_a_part_of_the_picture_is_zero_elsewhere() -> None:
+def test_a_map_of_a_part_of_the_image_is_zero_elsewhere() -> None:
     values = np.array([[1, -2], [3, 4]], dtype=np.float32)
     part = SignedMap(values, "cancer", box=(0.5, 0.25, 1.0, 0.75))
     field = part.enlarged(4, 4)

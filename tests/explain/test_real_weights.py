@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from dala.explain.gradcam import signed_maps
-from dala.nets.runtime import cut, load_model, network_input
-from dala.phantoms import PHANTOMS, draw
+from dala.phantoms.tissue import PHANTOMS, draw
+from dala.preprocess.views import cut, network_input
+from dala.runtime.predict import load_model
 from tests.explain.oracle import torchcam_signed
 
 

@@ -180,7 +180,7 @@ def test_tags_number_the_regions_as_in_the_table() -> None:
     assert digits[0] < digits[1]  # A 1 has less ink than a 2.
 
 
-def test_tags_stay_inside_the_picture() -> None:
+def test_tags_stay_inside_the_image() -> None:
     field = np.full((60, 60), -1, dtype=np.float32)
     field[0:20, 40:60] = 1
     result = render.dt_overlay(plain(field.shape), field, kept(field), 1.0)
@@ -188,17 +188,17 @@ def test_tags_stay_inside_the_picture() -> None:
     assert tag[2:14, 33:47].sum() > 60
 
 
-def test_panels_are_the_single_pictures() -> None:
+def test_panels_are_the_single_images() -> None:
     field = two_squares()
-    picture = np.random.default_rng(0).integers(0, 256, (*field.shape, 3), dtype=np.uint8)
-    result = render.panels(picture, field, kept(field), None, "inferno", 0.6, "towards malignant")
+    image = np.random.default_rng(0).integers(0, 256, (*field.shape, 3), dtype=np.uint8)
+    result = render.panels(image, field, kept(field), None, "inferno", 0.6, "towards malignant")
     assert result.limit == 1.0
-    assert np.array_equal(result.patch, picture) and result.patch is not picture
-    assert np.array_equal(result.gradcam, render.overlay(picture, field, 1.0, "inferno", 0.6))
-    assert np.array_equal(result.dt, render.dt_overlay(picture, field, kept(field), 1.0, "inferno", 0.6))
+    assert np.array_equal(result.patch, image) and result.patch is not image
+    assert np.array_equal(result.gradcam, render.overlay(image, field, 1.0, "inferno", 0.6))
+    assert np.array_equal(result.dt, render.dt_overlay(image, field, kept(field), 1.0, "inferno", 0.6))
     assert np.array_equal(
         result.bar,
-        render.colour_bar(1.0, "inferno", 0.0, 200, title="towards malignant", caption="top: maximum of this picture"),
+        render.colour_bar(1.0, "inferno", 0.0, 200, title="towards malignant", caption="top: maximum of this image"),
     )
 
 
@@ -228,14 +228,14 @@ def test_a_map_without_evidence_colours_nothing(limit: float | None, positive: f
 
 
 def test_arguments_are_not_written() -> None:
-    picture, field = plain((120, 160)), two_squares()
+    image, field = plain((120, 160)), two_squares()
     regions = kept(field)
-    before = (picture.copy(), field.copy(), regions.mask.copy())
-    picture.flags.writeable = field.flags.writeable = False
-    render.panels(picture, field, regions)
+    before = (image.copy(), field.copy(), regions.mask.copy())
+    image.flags.writeable = field.flags.writeable = False
+    render.panels(image, field, regions)
     render.colourise(field, 1.0)
-    render.encode_png(picture)
-    assert all(np.array_equal(now, then) for now, then in zip((picture, field, regions.mask), before, strict=True))
+    render.encode_png(image)
+    assert all(np.array_equal(now, then) for now, then in zip((image, field, regions.mask), before, strict=True))
 
 
 def test_png_holds_the_pixels_and_nothing_else() -> None:
@@ -253,21 +253,21 @@ def test_png_holds_the_pixels_and_nothing_else() -> None:
 
 
 def test_errors_are_sentences() -> None:
-    picture, field = plain((120, 160)), two_squares()
+    image, field = plain((120, 160)), two_squares()
     with pytest.raises(ValueError, match="no colour map named 'jet'"):
-        render.overlay(picture, field, 1.0, "jet")
+        render.overlay(image, field, 1.0, "jet")
     for limit in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="must be a positive number"):
             render.colour_bar(limit, "viridis", None, 300)
     with pytest.raises(ValueError, match="opacity lies between 0 and 1"):
-        render.overlay(picture, field, 1.0, opacity=1.5)
-    with pytest.raises(ValueError, match="does not have the size of the picture"):
-        render.overlay(picture[:-1], field, 1.0)
+        render.overlay(image, field, 1.0, opacity=1.5)
+    with pytest.raises(ValueError, match="does not have the size of the image"):
+        render.overlay(image[:-1], field, 1.0)
     with pytest.raises(ValueError, match="uint8"):
-        render.overlay(picture.astype(np.float32), field, 1.0)
+        render.overlay(image.astype(np.float32), field, 1.0)
     with pytest.raises(ValueError, match="regions belong to a field"):
-        render.dt_overlay(picture, field, kept(field[:-1]), 1.0)
+        render.dt_overlay(image, field, kept(field[:-1]), 1.0)
     with pytest.raises(ValueError, match="height of at least"):
         render.colour_bar(1.0, "viridis", None, 50)
     with pytest.raises(ValueError, match="written as PNG"):
-        render.encode_png(picture[:, :, 0])
+        render.encode_png(image[:, :, 0])

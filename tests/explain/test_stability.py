@@ -7,15 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dala.explain.stability import (
-    SYMMETRIES,
-    SteadyMaps,
-    fine_maps,
-    shifted,
-    steady_maps,
-    turned,
-    turned_back,
-)
+from dala.explain.stability import SYMMETRIES, SteadyMaps, fine_maps, shifted, steady_maps, turned, turned_back
 
 TARGETS = torch.tensor([[-1.0, 1.0]])
 
@@ -80,7 +72,7 @@ def test_a_network_with_a_direction_is_seen_to_disagree() -> None:
     x = torch.rand(1, 2, 16, 16, generator=torch.Generator().manual_seed(2))
     slope = torch.linspace(-1, 1, 8)[None, None, None, :]
 
-    def trunk(seen: Tensor) -> Tensor:  # brighter to the right, whichever way the picture is turned
+    def trunk(seen: Tensor) -> Tensor:  # brighter to the right, whichever way the image is turned
         return nn.functional.avg_pool2d(seen, 2) + slope
 
     found = steady_maps(x, trunk, every_second, linear_head([[0.0, 0.0], [1.0, 0.0]]), TARGETS)

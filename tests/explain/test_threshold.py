@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.filters import threshold_otsu
 
-from dala.explain.threshold import RULES, BadRule, FloatField, has_evidence, threshold
+from dala.errors import RuleError
+from dala.explain.threshold import RULES, FloatField, has_evidence, threshold
 
 
 def field(*rows: list[float]) -> FloatField:
@@ -129,13 +130,13 @@ def test_fields_of_the_wrong_shape(values: FloatField) -> None:
     ],
 )
 def test_bad_rules(rule: str, parameter: float, message: str) -> None:
-    with pytest.raises(BadRule, match=message):
+    with pytest.raises(RuleError, match=message):
         threshold(STEPS, rule, parameter)
 
 
 @pytest.mark.parametrize("area", [-0.1, 1.1, math.nan])
 def test_bad_minimal_area(area: float) -> None:
-    with pytest.raises(BadRule, match="minimal area"):
+    with pytest.raises(RuleError, match="minimal area"):
         threshold(STEPS, "fixed", 0.5, minimum_area=area)
 
 
@@ -207,7 +208,7 @@ def test_boxes_are_rounded_outwards() -> None:
 def test_all_regions_too_small_says_so() -> None:
     result = threshold(drawn(), "fixed", 0.0, minimum_area=0.2)
     assert result.dropped == 3 and not result.mask.any() and result.kept_evidence == 0
-    assert result.reason == "All parts above the threshold are smaller than 20 % of the picture."
+    assert result.reason == "All parts above the threshold are smaller than 20 % of the image."
 
 
 def test_threshold_above_the_maximum_says_so() -> None:

@@ -1,4 +1,4 @@
-"""DICOM files made by the tests: any grey or colour picture with any header, by pydicom."""
+"""DICOM files made by the tests: any grey or colour image with any header, by pydicom."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def dicom(values: np.ndarray, bits: int | None = None, **header: Any) -> bytes:
     return written(dataset_of(values, bits, **header))
 
 
-def film_dicom(picture: np.ndarray, **header: Any) -> bytes:
+def film_dicom(image: np.ndarray, **header: Any) -> bytes:
     """A digitised film, (H, W) uint8, as 12-bit values in a DICOM file that says it is a mammogram."""
     told = {"Modality": "MG", "ConversionType": "DF", "PixelSpacing": [0.2, 0.2], **header}
-    return dicom(picture.astype(np.uint16) * 16, 12, **told)
+    return dicom(image.astype(np.uint16) * 16, 12, **told)

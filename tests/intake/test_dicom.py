@@ -32,21 +32,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dala.films import draw_film
+from dala.errors import IntakeError, TooLarge, TooSmall, UnreadableImage, UnsupportedFormat
+from dala.gate.checks import film_reason
 from dala.intake import dicom as intake
 from dala.intake import dicom_worker
 from dala.intake.dicom import WORKER
-from dala.intake.gate import film_reason
-from dala.intake.image import (
-    MAXIMUM_PIXELS,
-    IntakeError,
-    Patch,
-    TooLarge,
-    TooSmall,
-    UnreadableImage,
-    UnsupportedFormat,
-    read_image,
-)
+from dala.intake.image import MAXIMUM_PIXELS, Patch, read_image
+from dala.phantoms.film import draw_film
 from tests.intake.dicoms import PATIENT, dataset_of, dicom, film_dicom, written
 
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -313,7 +305,7 @@ def test_the_patch(tmp_path: Path) -> None:
     assert patch.pixels.flags.c_contiguous
     assert not patch.pixels.flags.writeable
     np.testing.assert_array_equal(patch.pixels[..., 1], np.rint(255 * values.astype(float) / 4095))
-    assert patch.notes[0] == "The file says that writing is burnt into the picture: it may name a patient."
+    assert patch.notes[0] == "The file says that writing is burnt into the image: it may name a patient."
 
 
 @pytest.mark.parametrize(
@@ -416,8 +408,8 @@ REFUSED: dict[str, tuple[Callable[[], bytes], type[IntakeError], str]] = {
     "nothing but the letters": (lambda: PREAMBLE, UnreadableImage, "damaged|transfer syntax"),
     "text": (lambda: PREAMBLE + b"no such thing" * 50, UnreadableImage, "damaged|transfer syntax"),
     "no transfer syntax": (without_syntax, UnreadableImage, "transfer syntax"),
-    "no pixels": (lambda: without("PixelData"), UnreadableImage, "without a picture"),
-    "no rows": (lambda: without("Rows"), UnreadableImage, "size of its picture"),
+    "no pixels": (lambda: without("PixelData"), UnreadableImage, "without an image"),
+    "no rows": (lambda: without("Rows"), UnreadableImage, "size of its image"),
     "half": (lambda: dicom(grey(16))[:2000], UnreadableImage, "damaged"),
     "huge": (lambda: huge(60_000), TooLarge, "60000 x 60000"),
     "just too large": (lambda: huge(6929), TooLarge, "at most 48"),
@@ -549,9 +541,7 @@ def test_truncation_is_refused(kind: str) -> None:
     changes=st.lists(st.tuples(st.integers(132, 2**16), st.integers(0, 255)), min_size=1, max_size=12),
     header_only=st.booleans(),
 )
-def test_flipped_bytes_give_a_picture_or_a_sentence(
-    kind: str, changes: list[tuple[int, int]], header_only: bool
-) -> None:
+def test_flipped_bytes_give_a_image_or_a_sentence(kind: str, changes: list[tuple[int, int]], header_only: bool) -> None:
     data = bytearray(SAMPLES[kind])
     for position, value in changes:
         data[132 + position % ((1000 if header_only else len(data)) - 132)] = value
@@ -559,7 +549,7 @@ def test_flipped_bytes_give_a_picture_or_a_sentence(
 
 
 def test_flipped_bytes_of_an_old_decoder_end_with_their_process() -> None:
-    """Its C++ may crash on damaged streams; whatever happens in its process, here it is a sentence or a picture."""
+    """Its C++ may crash on damaged streams; whatever happens in its process, here it is a sentence or an image."""
     rng = np.random.default_rng(11)
     frame = jpeg(grey(8, size=(40, 48)))
     for _ in range(6):

@@ -24,22 +24,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, features
 
-from dala.intake.image import (
-    MAXIMUM_BYTES,
-    EmptyFile,
-    IntakeError,
-    Patch,
-    TooLarge,
-    TooSmall,
-    UnreadableImage,
-    UnsupportedFormat,
-    read_image,
-)
+from dala.errors import EmptyFile, IntakeError, TooLarge, TooSmall, UnreadableImage, UnsupportedFormat
+from dala.intake.image import MAXIMUM_BYTES, Patch, read_image
 
 
-def encode(picture: Image.Image, format: str, **options: Any) -> bytes:
+def encode(image: Image.Image, format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format, **options)
+    image.save(buffer, format, **options)
     return buffer.getvalue()
 
 
@@ -72,7 +63,7 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: 
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 
 
@@ -99,25 +90,25 @@ def assert_sentence(message: str) -> None:
         ("WEBP", "WebP", {"lossless": True}),
     ],
 )
-def test_lossless_formats_keep_every_value(picture: np.ndarray, format: str, shown: str, options: Any) -> None:
-    data = encode(Image.fromarray(picture), format, **options)
+def test_lossless_formats_keep_every_value(image: np.ndarray, format: str, shown: str, options: Any) -> None:
+    data = encode(Image.fromarray(image), format, **options)
     patch = read_image(data)
     assert patch.format == shown
     assert patch.notes == ()
     assert (patch.height, patch.width) == (40, 50)
-    np.testing.assert_array_equal(patch.pixels, picture)
+    np.testing.assert_array_equal(patch.pixels, image)
     assert patch.sha256 == sha256(data).hexdigest()
 
 
-def test_jpeg_equals_pillow(picture: np.ndarray) -> None:
-    data = encode(Image.fromarray(picture), "JPEG", quality=95)
+def test_jpeg_equals_pillow(image: np.ndarray) -> None:
+    data = encode(Image.fromarray(image), "JPEG", quality=95)
     patch = read_image(data)
     assert patch.format == "JPEG"
     np.testing.assert_array_equal(patch.pixels, np.asarray(Image.open(io.BytesIO(data))))
 
 
-def test_pixels_are_read_only_contiguous_rgb(picture: np.ndarray) -> None:
-    for data in (encode(Image.fromarray(picture), "PNG"), encode(Image.fromarray(picture), "JPEG", exif=exif(6))):
+def test_pixels_are_read_only_contiguous_rgb(image: np.ndarray) -> None:
+    for data in (encode(Image.fromarray(image), "PNG"), encode(Image.fromarray(image), "JPEG", exif=exif(6))):
         pixels = read_image(data).pixels
         assert pixels.dtype == np.uint8
         assert pixels.flags.c_contiguous
@@ -125,8 +116,8 @@ def test_pixels_are_read_only_contiguous_rgb(picture: np.ndarray) -> None:
             pixels[0, 0] = 0
 
 
-def test_path_and_bytes_give_the_same_patch_and_the_name_loses_its_folder(picture: np.ndarray, tmp_path: Path) -> None:
-    data = encode(Image.fromarray(picture), "PNG")
+def test_path_and_bytes_give_the_same_patch_and_the_name_loses_its_folder(image: np.ndarray, tmp_path: Path) -> None:
+    data = encode(Image.fromarray(image), "PNG")
     path = tmp_path / "field 3.png"
     path.write_bytes(data)
     from_path, from_text, from_bytes = read_image(path), read_image(str(path)), read_image(data)
@@ -138,11 +129,11 @@ def test_path_and_bytes_give_the_same_patch_and_the_name_loses_its_folder(pictur
     assert read_image(data, name="/cases/two\n.png").name == "two.png"
 
 
-def test_content_decides_and_the_name_is_ignored(picture: np.ndarray, tmp_path: Path) -> None:
+def test_content_decides_and_the_name_is_ignored(image: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "renamed.png"
-    path.write_bytes(encode(Image.fromarray(picture), "BMP"))
+    path.write_bytes(encode(Image.fromarray(image), "BMP"))
     assert read_image(path).format == "BMP"
-    np.testing.assert_array_equal(read_image(path).pixels, picture)
+    np.testing.assert_array_equal(read_image(path).pixels, image)
 
 
 def exif(orientation: int) -> Image.Exif:
@@ -166,9 +157,9 @@ def test_orientation_6_puts_the_last_row_first_column_at_the_top_left() -> None:
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_equals_pillows(picture: np.ndarray, format: str, orientation: int) -> None:
+def test_every_orientation_equals_pillows(image: np.ndarray, format: str, orientation: int) -> None:
     options = {"lossless": True} if format == "WEBP" else {}
-    data = encode(Image.fromarray(picture), format, exif=exif(orientation), **options)
+    data = encode(Image.fromarray(image), format, exif=exif(orientation), **options)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     patch = read_image(data)
     np.testing.assert_array_equal(patch.pixels, expected)
@@ -176,8 +167,8 @@ def test_every_orientation_equals_pillows(picture: np.ndarray, format: str, orie
 
 
 @pytest.mark.parametrize("block", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"])
-def test_damaged_exif_is_no_reason_to_refuse(picture: np.ndarray, block: bytes) -> None:
-    data = encode(Image.fromarray(picture), "JPEG", exif=block)
+def test_damaged_exif_is_no_reason_to_refuse(image: np.ndarray, block: bytes) -> None:
+    data = encode(Image.fromarray(image), "JPEG", exif=block)
     assert read_image(data).pixels.shape == (40, 50, 3)
 
 
@@ -194,9 +185,9 @@ def test_alpha_is_laid_on_white() -> None:
         assert patch.notes == ("Transparent parts were laid on white.",)
 
 
-def test_opaque_alpha_changes_nothing_and_says_nothing(picture: np.ndarray) -> None:
-    patch = read_image(encode(Image.fromarray(picture).convert("RGBA"), "PNG"))
-    np.testing.assert_array_equal(patch.pixels, picture)
+def test_opaque_alpha_changes_nothing_and_says_nothing(image: np.ndarray) -> None:
+    patch = read_image(encode(Image.fromarray(image).convert("RGBA"), "PNG"))
+    np.testing.assert_array_equal(patch.pixels, image)
     assert patch.notes == ()
 
 
@@ -207,10 +198,10 @@ def test_associated_alpha_of_tiff_is_divided_out_first() -> None:
     assert np.abs(patch.pixels.astype(int) - 178).max() <= 1
 
 
-def test_unspecified_fourth_channel_is_not_alpha(picture: np.ndarray) -> None:
-    four = np.dstack([picture, np.zeros((40, 50), np.uint8)])
+def test_unspecified_fourth_channel_is_not_alpha(image: np.ndarray) -> None:
+    four = np.dstack([image, np.zeros((40, 50), np.uint8)])
     patch = read_image(tiff(four, photometric="rgb", extrasamples=["unspecified"]))
-    np.testing.assert_array_equal(patch.pixels, picture)
+    np.testing.assert_array_equal(patch.pixels, image)
 
 
 def test_grey_and_grey_with_alpha() -> None:
@@ -218,7 +209,7 @@ def test_grey_and_grey_with_alpha() -> None:
     for format in ("PNG", "JPEG", "TIFF", "BMP"):
         patch = read_image(encode(Image.fromarray(grey), format, **({"quality": 100} if format == "JPEG" else {})))
         assert np.abs(patch.pixels.astype(int) - grey[..., None]).max() <= (2 if format == "JPEG" else 0)
-        assert patch.notes == ("The picture is grey; the three colour channels are equal.",)
+        assert patch.notes == ("The image is grey; the three colour channels are equal.",)
     la = Image.merge("LA", (Image.new("L", (32, 32), 100), Image.new("L", (32, 32), 51)))
     for format in ("PNG", "TIFF"):
         assert (read_image(encode(la, format)).pixels == 224).all()
@@ -238,26 +229,26 @@ def test_eight_bit_white_is_zero_tiff_is_turned_around() -> None:
     np.testing.assert_array_equal(patch.pixels[..., 0], 255 - grey)
 
 
-def palette_picture() -> Image.Image:
-    picture = Image.new("P", (32, 32), 2)
-    picture.putpalette([0, 0, 0, 200, 10, 20, 90, 80, 70])
-    picture.putpixel((5, 3), 1)
-    return picture
+def palette_image() -> Image.Image:
+    image = Image.new("P", (32, 32), 2)
+    image.putpalette([0, 0, 0, 200, 10, 20, 90, 80, 70])
+    image.putpixel((5, 3), 1)
+    return image
 
 
 def test_palette() -> None:
     for format in ("PNG", "BMP", "TIFF"):
-        patch = read_image(encode(palette_picture(), format))
+        patch = read_image(encode(palette_image(), format))
         assert patch.pixels[3, 5].tolist() == [200, 10, 20]
         assert patch.pixels[0, 0].tolist() == [90, 80, 70]
         assert patch.notes == ("Palette colours were written out as RGB.",)
 
 
 def test_palette_with_one_transparent_entry_and_with_an_alpha_for_each() -> None:
-    one = read_image(encode(palette_picture(), "PNG", transparency=1))
+    one = read_image(encode(palette_image(), "PNG", transparency=1))
     assert one.pixels[3, 5].tolist() == [255, 255, 255]
     assert one.pixels[0, 0].tolist() == [90, 80, 70]
-    each = read_image(encode(palette_picture(), "PNG", transparency=bytes([255, 51, 255])))
+    each = read_image(encode(palette_image(), "PNG", transparency=bytes([255, 51, 255])))
     assert each.pixels[3, 5].tolist() == [244, 206, 208]  # a fifth of (200, 10, 20), four fifths white
     assert each.pixels[0, 0].tolist() == [90, 80, 70]
 
@@ -335,10 +326,10 @@ def test_sixteen_bit_rgb_keeps_the_upper_byte(writer: str) -> None:
 
 
 @pytest.mark.parametrize("factor", [256, 257])
-def test_eight_bits_spread_over_sixteen_come_back_exactly(picture: np.ndarray, factor: int) -> None:
-    deep = picture.astype(np.uint16) * factor
+def test_eight_bits_spread_over_sixteen_come_back_exactly(image: np.ndarray, factor: int) -> None:
+    deep = image.astype(np.uint16) * factor
     for writer in DEEP_RGB.values():
-        np.testing.assert_array_equal(read_image(writer(deep)).pixels, picture)
+        np.testing.assert_array_equal(read_image(writer(deep)).pixels, image)
 
 
 @pytest.mark.parametrize("writer", DEEP_RGB)
@@ -352,9 +343,9 @@ def test_twelve_bit_camera_values_are_not_shown_as_black(writer: str) -> None:
     assert "12-bit" in patch.notes[0]
 
 
-def test_eight_bit_values_in_sixteen_bits_are_taken_as_they_are(picture: np.ndarray) -> None:
-    patch = read_image(tiff(picture.astype(np.uint16), photometric="rgb"))
-    np.testing.assert_array_equal(patch.pixels, picture)
+def test_eight_bit_values_in_sixteen_bits_are_taken_as_they_are(image: np.ndarray) -> None:
+    patch = read_image(tiff(image.astype(np.uint16), photometric="rgb"))
+    np.testing.assert_array_equal(patch.pixels, image)
     assert patch.notes == ("No 16-bit value is above 255; they were taken as 8-bit values.",)
 
 
@@ -415,12 +406,12 @@ def test_values_without_a_white_are_refused(type_: type) -> None:
 # Pages, profiles, metadata
 
 
-def test_first_page_is_taken_with_a_note(picture: np.ndarray) -> None:
-    pages = [Image.fromarray(picture), Image.fromarray(255 - picture)]
+def test_first_page_is_taken_with_a_note(image: np.ndarray) -> None:
+    pages = [Image.fromarray(image), Image.fromarray(255 - image)]
     for format, options in (("TIFF", {}), ("PNG", {}), ("WEBP", {"lossless": True})):
         data = encode(pages[0], format, save_all=True, append_images=pages[1:], **options)
         patch = read_image(data)
-        np.testing.assert_array_equal(patch.pixels, picture)
+        np.testing.assert_array_equal(patch.pixels, image)
         assert patch.notes == ("The file holds several pages or frames; the first was taken.",)
     mpo = encode(Image.new("RGB", (40, 50), (9, 99, 199)), "MPO", save_all=True, append_images=pages)
     patch = read_image(mpo)
@@ -429,23 +420,23 @@ def test_first_page_is_taken_with_a_note(picture: np.ndarray) -> None:
     assert any("first was taken" in note for note in patch.notes)
 
 
-def test_colour_profiles_are_not_applied_and_only_foreign_ones_noted(picture: np.ndarray) -> None:
+def test_colour_profiles_are_not_applied_and_only_foreign_ones_noted(image: np.ndarray) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     foreign = b"\0\0\0\x80lcms" + b"Adobe RGB (1998)".ljust(120, b"\0")
     for format, options in (("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})):
-        quiet = read_image(encode(Image.fromarray(picture), format, icc_profile=srgb, **options))
+        quiet = read_image(encode(Image.fromarray(image), format, icc_profile=srgb, **options))
         assert quiet.notes == ()
-        noted = read_image(encode(Image.fromarray(picture), format, icc_profile=foreign, **options))
+        noted = read_image(encode(Image.fromarray(image), format, icc_profile=foreign, **options))
         assert [note for note in noted.notes if "profile" in note]
-        np.testing.assert_array_equal(noted.pixels, picture)
-    jpeg = read_image(encode(Image.fromarray(picture), "JPEG", icc_profile=foreign))
+        np.testing.assert_array_equal(noted.pixels, image)
+    jpeg = read_image(encode(Image.fromarray(image), "JPEG", icc_profile=foreign))
     assert [note for note in jpeg.notes if "profile" in note]
 
 
-def test_identity_follows_the_bytes_and_metadata_does_not_reach_the_patch(picture: np.ndarray) -> None:
+def test_identity_follows_the_bytes_and_metadata_does_not_reach_the_patch(image: np.ndarray) -> None:
     block = Image.Exif()
     block[0x010E] = "Patient Jane Roe"
-    plain, tagged = encode(Image.fromarray(picture), "JPEG"), encode(Image.fromarray(picture), "JPEG", exif=block)
+    plain, tagged = encode(Image.fromarray(image), "JPEG"), encode(Image.fromarray(image), "JPEG", exif=block)
     first, second = read_image(plain), read_image(tagged)
     np.testing.assert_array_equal(first.pixels, second.pixels)
     assert first.sha256 != second.sha256
@@ -475,7 +466,7 @@ def test_identity_follows_the_bytes_and_metadata_does_not_reach_the_patch(pictur
         (b"RIFF\0\0\0\0WEBPVP8X" + bytes(40), TooSmall),
     ],
 )
-def test_what_is_no_picture_gets_one_sentence(data: bytes, error: type[IntakeError]) -> None:
+def test_what_is_no_image_gets_one_sentence(data: bytes, error: type[IntakeError]) -> None:
     with pytest.raises(error) as caught:
         read_image(data, name="patch.png")
     assert type(caught.value) is error
@@ -483,15 +474,15 @@ def test_what_is_no_picture_gets_one_sentence(data: bytes, error: type[IntakeErr
     assert "'patch.png'" in str(caught.value)
 
 
-def test_other_formats_that_pillow_reads_are_refused(picture: np.ndarray) -> None:
+def test_other_formats_that_pillow_reads_are_refused(image: np.ndarray) -> None:
     for format in ("GIF", "PPM", "TGA", "ICO", "JPEG2000", "DDS", "PCX"):
         if format == "JPEG2000" and not features.check("jpg_2000"):
             continue
         with pytest.raises(UnsupportedFormat, match="PNG, JPEG, TIFF, BMP, WebP and DICOM"):
-            read_image(encode(Image.fromarray(picture), format))
+            read_image(encode(Image.fromarray(image), format))
 
 
-def test_sizes(picture: np.ndarray) -> None:
+def test_sizes(image: np.ndarray) -> None:
     for shape in ((1, 1), (31, 500), (500, 31)):
         for format in ("PNG", "JPEG", "TIFF", "BMP", "WEBP"):
             with pytest.raises(TooSmall, match=f"{shape[1]} x {shape[0]} pixels; at least 32 x 32"):
@@ -631,7 +622,7 @@ def test_huge_tiles_in_a_small_tiff_are_refused() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
 @pytest.mark.parametrize(("format", "most"), [("PNG", 500), ("WEBP", 900)])
-def test_resident_memory_of_a_picture_at_the_limit_is_bounded(tmp_path: Path, format: str, most: int) -> None:
+def test_resident_memory_of_a_image_at_the_limit_is_bounded(tmp_path: Path, format: str, most: int) -> None:
     """48 megapixels with alpha in a file of a few kB: the pixels are 144 MB, decoder and conversion come on top."""
     options = {"lossless": True, "method": 0, "quality": 0} if format == "WEBP" else {}
     path = tmp_path / "large"
@@ -656,7 +647,7 @@ print(peak() - before)
     assert int(run.stdout) < most
 
 
-# Truncation and fuzz: IntakeError or a picture, nothing else
+# Truncation and fuzz: IntakeError or an image, nothing else
 
 
 def samples() -> dict[str, bytes]:
@@ -695,7 +686,7 @@ def attempt(data: bytes) -> Patch | None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_truncation_is_refused_or_harmless(kind: str) -> None:
-    """A file cut anywhere is refused, or, if only its last few bytes are missing, the whole picture is there."""
+    """A file cut anywhere is refused, or, if only its last few bytes are missing, the whole image is there."""
     data = SAMPLES[kind]
     whole = read_image(data)
     for length in [*range(0, 200), *range(200, len(data) - 200, 97), *range(len(data) - 200, len(data))]:
@@ -712,9 +703,7 @@ def test_truncation_is_refused_or_harmless(kind: str) -> None:
     changes=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=12),
     header_only=st.booleans(),
 )
-def test_flipped_bytes_give_a_picture_or_a_sentence(
-    kind: str, changes: list[tuple[int, int]], header_only: bool
-) -> None:
+def test_flipped_bytes_give_a_image_or_a_sentence(kind: str, changes: list[tuple[int, int]], header_only: bool) -> None:
     data = bytearray(SAMPLES[kind])
     for position, value in changes:
         data[position % (120 if header_only else len(data))] = value
@@ -775,7 +764,7 @@ def test_threads_do_not_disturb_each_other_or_the_process() -> None:
     assert warnings.filters == filters
 
 
-def test_real_pictures(shared_data: Path) -> None:
+def test_real_images(shared_data: Path) -> None:
     paths = sorted((shared_data / "breakhis_originals").rglob("*.png"))[:6]
     assert paths
     for path in paths:

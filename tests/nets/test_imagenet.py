@@ -13,8 +13,9 @@ from skimage import data
 from torch.nn import functional as F
 from torchvision.models import ResNet50_Weights, resnet50
 
+from dala.errors import BackboneError
 from dala.nets import imagenet
-from dala.nets.imagenet import CAFFE_BGR_MEAN, IMAGENET_MEAN, IMAGENET_STD, BackboneError, convert_keras, load_backbone
+from dala.nets.imagenet import CAFFE_BGR_MEAN, IMAGENET_MEAN, IMAGENET_STD, convert_keras, load_backbone
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +112,8 @@ def test_real_weights_know_a_photograph(photograph: str, category: str) -> None:
     net = resnet50()
     net.load_state_dict(backbone.state, strict=False)
     net.eval()
-    picture = torch.tensor(getattr(data, photograph)()).permute(2, 0, 1)[None] / 255
-    x = F.interpolate(picture, size=(224, 224), mode="bilinear", antialias=True)
+    image = torch.tensor(getattr(data, photograph)()).permute(2, 0, 1)[None] / 255
+    x = F.interpolate(image, size=(224, 224), mode="bilinear", antialias=True)
     x = (x - torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)) / torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
     with torch.no_grad():
         probabilities = net(x).softmax(1)[0]

@@ -12,15 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models
 
+from dala.errors import BackboneError
 from dala.nets import baselines
 from dala.nets.baselines import Settings
 from dala.nets.dala_resnet50 import DALAResNet50, ResNet50
-from dala.nets.imagenet import Backbone, BackboneError
+from dala.nets.imagenet import Backbone
 from dala.nets.registry import ENTRIES, NETWORKS, Entry, cost_of
 from dala.nets.staged import StagedNetwork
 
 SIDE = 32  # from which on the network's smallest side is taken; Swin's last attention needs more than one place
-# Logits of two pictures by networks with drawn weights, as this test first saw them.
+# Logits of two images by networks with drawn weights, as this test first saw them.
 GOLDEN = {
     "dala_resnet50": [[2.58777, -1.7021], [1.8609, -1.17952]],
     "resnet50": [[-11.58381, -1.9988], [-11.68226, -1.38035]],
@@ -46,19 +47,19 @@ def draw_weights(net: nn.Module, seed: int) -> None:
                 value.copy_(0.1 * drawn + (1.0 if name.endswith(("weight", "gamma")) else 0.0))
 
 
-def pictures(side: int) -> Tensor:
+def images(side: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(1).standard_normal((2, 3, side, side), dtype=np.float32))
 
 
 @pytest.fixture(scope="module", params=ENTRIES, ids=lambda entry: entry.name)
 def drawn(request: pytest.FixtureRequest) -> Iterator[tuple[Entry, StagedNetwork, Tensor]]:
-    """A network with drawn weights and two pictures; a module's fixture, so that each is made once."""
+    """A network with drawn weights and two images; a module's fixture, so that each is made once."""
     entry: Entry = request.param
     side = 64 if entry.name == "swin" else entry.side(SIDE)
     net, words = entry.start(Settings(side=side))
     assert words == "random"
     draw_weights(net, 0)
-    yield entry, net, pictures(side)
+    yield entry, net, images(side)
 
 
 def test_shape_finite_and_golden(drawn: tuple[Entry, StagedNetwork, Tensor]) -> None:
@@ -128,7 +129,7 @@ def test_staged_networks_compute_what_the_published_ones_do() -> None:
         torch.manual_seed(0)
         net, _ = NETWORKS[name].start(Settings(side=side))
         torch.manual_seed(0)
-        x = pictures(side)
+        x = images(side)
         with torch.no_grad():
             found = nn.Sequential(net.trunk, net.tail, net.head.pool, net.head.flatten)(x)
             if name == "densenet121":
@@ -181,7 +182,7 @@ def backbone() -> Backbone:
 
 def test_the_family_starts_from_one_trunk(backbone: Backbone) -> None:
     """With the same backbone all trunks agree bit for bit, the SE gates being exactly open, so features are shared."""
-    x = pictures(64)
+    x = images(64)
     theirs = models.resnet50().eval()
     theirs.load_state_dict(backbone.state, strict=False)
     with torch.no_grad():

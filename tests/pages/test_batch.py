@@ -16,18 +16,19 @@ from streamlit.testing.v1 import AppTest
 
 from dala.batch import Run
 from dala.explain.render import encode_png
-from dala.nets import runtime, weights
-from dala.phantoms import PHANTOMS, draw
-from pages._shared import Handed
+from dala.phantoms.tissue import PHANTOMS, draw
+from dala.runtime import predict as runtime
+from dala.runtime import weights
+from pages.parts.shared import Handed
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "batch.py"
-PICTURE = encode_png(draw(PHANTOMS[0]).pixels)
+IMAGE = encode_png(draw(PHANTOMS[0]).pixels)
 GREY = encode_png(np.repeat(draw(PHANTOMS[0]).pixels[..., :1], 3, axis=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def without_familiarity() -> Iterator[None]:
-    """These pictures are drawn, and the gate knows drawings from tissue: without its statistics they pass."""
+    """These images are drawn, and the gate knows drawings from tissue: without its statistics they pass."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime, "load_familiarity", lambda *_: None)
         yield
@@ -75,13 +76,13 @@ def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
     assert page.file_uploader[0].label == (
         "Drop many H&E breast patches or mammograms, or one ZIP of them here, then start."
     )
-    assert button(page, "Judge the pictures").disabled
+    assert button(page, "Judge the images").disabled
     assert not page.dataframe
 
 
 def test_a_batch_from_upload_to_table(page: AppTest) -> None:
-    uploaded(page, ("a.png", PICTURE), ("mix.zip", zipped({"b.png": GREY, "c.png": b"none"})))
-    button(page, "Judge 3 pictures").click().run()
+    uploaded(page, ("a.png", IMAGE), ("mix.zip", zipped({"b.png": GREY, "c.png": b"none"})))
+    button(page, "Judge 3 images").click().run()
     finished(page)
     assert not page.exception
     run = run_of(page)
@@ -95,8 +96,8 @@ def test_a_batch_from_upload_to_table(page: AppTest) -> None:
     assert table["P(malignant), %"].isna().tolist() == [False, True, True]
     assert table["Patch"][0].startswith("data:image/jpeg;base64,")
     assert table["Patch"].isna().tolist() == [False, False, True]
-    assert table["Why no verdict"][1].startswith("The picture is grey")
-    assert table["Why no verdict"][2].startswith("'c.png' is not a picture")
+    assert table["Why no verdict"][1].startswith("The image is grey")
+    assert table["Why no verdict"][2].startswith("'c.png' is not an image")
     assert [one.label for one in page.get("download_button")] == ["All as CSV", "All as JSON"]
 
     # A rerun does not start over, and a filter shows its own.
@@ -119,9 +120,9 @@ def test_a_batch_from_upload_to_table(page: AppTest) -> None:
     with zipfile.ZipFile(io.BytesIO(page.session_state["batch-overlays"])) as archive:
         assert archive.namelist() == [f"0001-a-{first['prediction']}-dt.png", "index.csv"]
     assert "Overlays (ZIP)" in [one.label for one in page.get("download_button")]
-    uploaded(page, ("d.png", PICTURE))
+    uploaded(page, ("d.png", IMAGE))
     assert run_of(page) is run
-    button(page, "Judge 1 picture").click().run()
+    button(page, "Judge 1 image").click().run()
     assert run_of(page) is not run
     assert "batch-overlays" not in page.session_state
 
@@ -129,32 +130,32 @@ def test_a_batch_from_upload_to_table(page: AppTest) -> None:
 def test_cancelled_it_keeps_what_it_has(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Run, "advance", lambda self, seconds, advance=Run.advance: advance(self, 0.0))
     uploaded(page, ("many.zip", zipped({f"{n}.png": b"none" for n in range(60)})))
-    button(page, "Judge 60 pictures").click().run()
-    assert button(page, "Judge 60 pictures").disabled
-    assert page.get("progress")[0].proto.text.startswith("1 of 60 pictures; about ")
+    button(page, "Judge 60 images").click().run()
+    assert button(page, "Judge 60 images").disabled
+    assert page.get("progress")[0].proto.text.startswith("1 of 60 images; about ")
     page.run()
     assert page.dataframe[0].value["File"].tolist() == ["many.zip/1.png", "many.zip/0.png"], "the newest first"
     button(page, "Cancel").click().run()
     page.run()
     kept = len(run_of(page).results)
     assert 2 <= kept < 60
-    assert page.warning[0].value == f"Cancelled: {kept} of 60 pictures were judged."
+    assert page.warning[0].value == f"Cancelled: {kept} of 60 images were judged."
     assert len(page.dataframe[0].value) == kept
-    assert not button(page, "Judge 60 pictures").disabled
+    assert not button(page, "Judge 60 images").disabled
 
 
-def test_pictures_of_known_patients_are_said(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_known_patients_are_said(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     group = sorted(weights.read_card("breakhis")[0].training_groups)[0]
     name = f"SOB_B_A-{group}-200-001.png"
     uploaded(page, ("a.zip", zipped({name: b"none", "b.png": b"none"})))
     button(page, "Judge").click().run()
     finished(page)
-    assert page.warning[0].value.startswith("By their names 1 of these pictures")
+    assert page.warning[0].value.startswith("By their names 1 of these images")
 
 
 def test_the_first_page_opens_what_is_handed_over() -> None:
     first = AppTest.from_file(str(PAGE.with_name("second_opinion.py")), default_timeout=60)
-    first.session_state["handed"] = Handed("many.zip/a*b.png", PICTURE, "From the batch")
+    first.session_state["handed"] = Handed("many.zip/a*b.png", IMAGE, "From the batch")
     first.run()
     assert not first.exception
     assert first.header[0].value
@@ -166,7 +167,7 @@ def test_the_first_page_opens_what_is_handed_over() -> None:
 
 def test_an_upload_takes_the_place_of_what_was_handed_over() -> None:
     first = AppTest.from_file(str(PAGE.with_name("second_opinion.py")), default_timeout=60)
-    first.session_state["handed"] = Handed("a.png", PICTURE, "From the batch")
+    first.session_state["handed"] = Handed("a.png", IMAGE, "From the batch")
     first.run()
     first.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
     assert not any("From the batch" in one.value for one in first.markdown)
@@ -176,31 +177,31 @@ def test_an_upload_takes_the_place_of_what_was_handed_over() -> None:
 
 def test_files_dropped_on_the_first_page_are_judged_at_once() -> None:
     page = AppTest.from_file(str(PAGE), default_timeout=60)
-    page.session_state["dropped"] = [named("a.png", PICTURE), named("two.zip", zipped({"b.png": b"", "c.png": b""}))]
+    page.session_state["dropped"] = [named("a.png", IMAGE), named("two.zip", zipped({"b.png": b"", "c.png": b""}))]
     page.run()
     assert not page.exception
     finished(page)
     assert [result.record["file"] for result in run_of(page).results] == ["a.png", "two.zip/b.png", "two.zip/c.png"]
     assert "dropped" not in page.session_state
-    # The table tells the answer, so that picture can no more be read first.
-    assert page.session_state["answers-seen"] == {hashlib.sha256(PICTURE).hexdigest()}
+    # The table tells the answer, so that image can no more be read first.
+    assert page.session_state["answers-seen"] == {hashlib.sha256(IMAGE).hexdigest()}
 
 
 def test_files_dropped_on_the_first_page_do_not_end_another_batch() -> None:
     page = AppTest.from_file(str(PAGE), default_timeout=60).run()
-    uploaded(page, ("a.png", PICTURE))
-    button(page, "Judge 1 picture").click().run()
+    uploaded(page, ("a.png", IMAGE))
+    button(page, "Judge 1 image").click().run()
     finished(page)
     uploaded(page)
-    page.session_state["dropped"] = [named("b.png", PICTURE), named("c.png", PICTURE)]
+    page.session_state["dropped"] = [named("b.png", IMAGE), named("c.png", IMAGE)]
     page.run()
-    assert page.info[0].value == "2 pictures from the first page, to be judged in place of the ones below."
+    assert page.info[0].value == "2 images from the first page, to be judged in place of the ones below."
     assert [result.record["file"] for result in run_of(page).results] == ["a.png"]
-    button(page, "Judge 2 pictures").click().run()
+    button(page, "Judge 2 images").click().run()
     finished(page)
     assert [result.record["file"] for result in run_of(page).results] == ["b.png", "c.png"]
     assert not page.info
-    page.session_state["dropped"] = [named("d.png", PICTURE)]
+    page.session_state["dropped"] = [named("d.png", IMAGE)]
     page.run()
     button(page, "Put them away").click().run()
     assert not page.info and "dropped" not in page.session_state

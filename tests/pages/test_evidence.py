@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dala import evidence
-from dala.nets.weights import available, read_card
+from dala.runtime.card import available, read_card
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "evidence.py"
 EARLIER, MISSING = "**Measured with an earlier recipe**", "Not measured yet: "

@@ -12,11 +12,11 @@ from streamlit.testing.v1 import AppTest
 
 from dala import inquiry
 from dala.explain.effect import EffectCurve
+from dala.export.bundle import LONGEST_COMMENT
 from dala.inquiry import SteadyMap
-from dala.nets import runtime
 from dala.opinion import Opinion
-from dala.phantoms import PHANTOMS
-from dala.report import LONGEST_COMMENT
+from dala.phantoms.tissue import PHANTOMS
+from dala.runtime import predict as runtime
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 
@@ -84,8 +84,8 @@ def test_the_effect_is_measured_once_and_told(page: AppTest, asked: list[tuple[s
     assert not page.exception
     assert asked == [(target, "blurred", False)]
     told = texts(page)
-    assert f"With the whole picture the probability of {target} is 95 %, with the replacement alone 10 %." in told
-    assert "smallest marked part that alone keeps the verdict is 25 % of the picture" in told
+    assert f"With the whole image the probability of {target} is 95 %, with the replacement alone 10 %." in told
+    assert "smallest marked part that alone keeps the verdict is 25 % of the image" in told
     assert "threshold 0.01" in told and "Without it the probability is 20 %" in told
     # Moving the threshold asks nothing anew; another replacement does, once.
     page.slider[0].set_value(0.5).run()
@@ -111,8 +111,8 @@ def test_the_steadier_map_is_what_is_shown_and_measured(page: AppTest, asked: li
 
 def test_files_are_named_by_fingerprint_unless_asked_otherwise(page: AppTest) -> None:
     labels = [one.label for one in page.get("download_button")]
-    pictures = ["DT Grad-CAM (PNG)", "Grad-CAM (PNG)", "Colour bar (PNG)"]
-    assert labels == ["Numbers (JSON)", "Regions (GeoJSON)", *pictures]
+    images = ["DT Grad-CAM (PNG)", "Grad-CAM (PNG)", "Colour bar (PNG)"]
+    assert labels == ["Numbers (JSON)", "Regions (GeoJSON)", *images]
     comment = next(one for one in page.text_area if one.label == "Comment")
     assert comment.max_chars == LONGEST_COMMENT
     comment.set_value("Kerne").run()

@@ -13,17 +13,17 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dala.explain.render import encode_png
-from dala.films import draw_film
-from dala.intake.gate import HISTOLOGY, MAMMOGRAM
-from dala.nets import runtime
-from dala.nets.weights import SERVED, read_card
-from dala.phantoms import PHANTOMS, draw
+from dala.gate.checks import HISTOLOGY, MAMMOGRAM
+from dala.phantoms.film import draw_film
+from dala.phantoms.tissue import PHANTOMS, draw
+from dala.runtime import predict as runtime
+from dala.runtime.card import SERVED, read_card
 from tests.intake.dicoms import dicom, film_dicom
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 CARD = read_card(SERVED[MAMMOGRAM])[0]
 FILM = draw_film(seed=1).pixels[..., 0]
-PICTURE = encode_png(draw(PHANTOMS[0]).pixels)
+IMAGE = encode_png(draw(PHANTOMS[0]).pixels)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,21 +69,21 @@ def test_a_dicom_film_is_judged_by_the_films_model_in_its_cards_words(page: AppT
     auc = fields["metrics"]["values"]["auc"]["value"]
     unsure = fields["calibration"]["measured"]["not_sure_0.10"]["value"]
     assert f"AUC {auc:.3f}" in said(page)
-    assert f"To {100 * unsure:.0f} % of the pictures it answers “not sure”." in said(page)
+    assert f"To {100 * unsure:.0f} % of the images it answers “not sure”." in said(page)
     assert "In cross-validation by case: " in said(page)
     training = fields["training_data"]
-    assert f"{training['pictures']} pictures (whole film) of {len(training['groups'])} cases" in said(page)
+    assert f"{training['pictures']} images (whole film) of {len(training['groups'])} cases" in said(page)
     assert "The model saw the breast alone" in said(page)
     assert "accession" not in said(page)
     assert "Focus, tissue" not in said(page)
     assert all(limit[:40] in said(page).replace("\\", "") for limit in fields["limits"])
     assert [control.options for control in page.segmented_control if control.key == "baseline"] == [
-        ["the picture, blurred"]
+        ["the image, blurred"]
     ]
 
 
 def test_a_patch_is_judged_as_before(page: AppTest) -> None:
-    upload(page, "patch.png", PICTURE)
+    upload(page, "patch.png", IMAGE)
     assert read_as(page).value == HISTOLOGY
     assert "because it has colours" in said(page)
     assert "In cross-validation by accession group: " in said(page)
@@ -98,7 +98,7 @@ def test_the_person_corrects_what_it_is_read_as(page: AppTest) -> None:
     page.run()
     assert not page.exception
     assert page.header[0].value == "Outside the model's competence"
-    assert "The picture is grey" in page.warning[0].value
+    assert "The image is grey" in page.warning[0].value
     assert "a person has read it as an H&E patch" in said(page)
     read_as(page).set_value(MAMMOGRAM)
     page.run()
@@ -107,7 +107,7 @@ def test_the_person_corrects_what_it_is_read_as(page: AppTest) -> None:
 
 
 def test_a_patch_handed_to_the_films_model_is_outside(page: AppTest) -> None:
-    upload(page, "patch.png", PICTURE)
+    upload(page, "patch.png", IMAGE)
     read_as(page).set_value(MAMMOGRAM)
     page.run()
     assert not page.exception

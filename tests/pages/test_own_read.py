@@ -72,7 +72,7 @@ def test_the_answer_waits_for_the_own_read(files: Files) -> None:
     own.set_value("malignant").run()
     assert person(files)["own_read"] == "malignant"
     assert person(files)["read_first"] == {"call": "benign", "confidence": 0.9}
-    # The next picture is asked for again.
+    # The next image is asked for again.
     choose(at, "regular_ducts")
     assert not at.header
 
@@ -85,7 +85,7 @@ def test_not_sure_has_no_confidence(files: Files) -> None:
     assert person(files)["read_first"] == {"call": "not sure", "confidence": None}
 
 
-def test_a_picture_whose_answer_was_seen_is_not_read_first(files: Files) -> None:
+def test_a_image_whose_answer_was_seen_is_not_read_first(files: Files) -> None:
     at = choose(opened(), "solid_sheets")
     assert at.header
     at.toggle(key="read-first").set_value(True).run()

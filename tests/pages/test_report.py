@@ -14,11 +14,11 @@ from streamlit.testing.v1 import AppTest
 
 from dala.explain.effect import EffectCurve
 from dala.explain.render import encode_png
-from dala.nets.familiarity import Gate
-from dala.nets.runtime import load_model
+from dala.export.bundle import Words, geojson, pdf, read_report, report
+from dala.gate import Gate
 from dala.opinion import Explanation, Opinion, explain, second_opinion
-from dala.phantoms import draw
-from dala.report import Words, geojson, pdf, read_report, report
+from dala.phantoms.tissue import draw
+from dala.runtime.predict import load_model
 
 NAME = "Erika Mustermann 1961"
 Files = dict[str, tuple[str, bytes | str]]
@@ -48,7 +48,7 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> Files:
 
 
 def script(shown: dict[str, object]) -> None:
-    from pages._report import show_report
+    from pages.parts.second_opinion.report import show_report
 
     show_report(shown["opinion"], shown["explanation"], shown["effect"])
 
@@ -72,17 +72,17 @@ def ask_for_pdf(app: AppTest) -> None:
 def test_the_files_are_what_is_on_the_screen(opinion: Opinion, explanation: Explanation, offered: Files) -> None:
     app = page_of(opinion, explanation)
     panels, day = explanation.panels, date.today()
-    picture = f"{opinion.patch.sha256[:12]}-malignant"
+    image = f"{opinion.patch.sha256[:12]}-malignant"
     wanted = {
-        "Numbers (JSON)": (f"{picture}.json", report(opinion, explanation, Words(), day).json()),
-        "Regions (GeoJSON)": (f"{picture}.geojson", geojson(opinion, explanation)),
-        "DT Grad-CAM (PNG)": (f"{picture}-dt.png", encode_png(panels.dt)),
-        "Grad-CAM (PNG)": (f"{picture}-gradcam.png", encode_png(panels.gradcam)),
-        "Colour bar (PNG)": (f"{picture}-bar.png", encode_png(panels.bar)),
+        "Numbers (JSON)": (f"{image}.json", report(opinion, explanation, Words(), day).json()),
+        "Regions (GeoJSON)": (f"{image}.geojson", geojson(opinion, explanation)),
+        "DT Grad-CAM (PNG)": (f"{image}-dt.png", encode_png(panels.dt)),
+        "Grad-CAM (PNG)": (f"{image}-gradcam.png", encode_png(panels.gradcam)),
+        "Colour bar (PNG)": (f"{image}-bar.png", encode_png(panels.bar)),
     }
     assert offered == wanted
     ask_for_pdf(app)
-    assert offered == wanted | {"Report (PDF)": (f"{picture}.pdf", pdf(opinion, explanation, Words(), day))}
+    assert offered == wanted | {"Report (PDF)": (f"{image}.pdf", pdf(opinion, explanation, Words(), day))}
 
 
 def test_a_pdf_of_other_colours_is_another_pdf(opinion: Opinion, explanation: Explanation, offered: Files) -> None:
@@ -91,7 +91,7 @@ def test_a_pdf_of_other_colours_is_another_pdf(opinion: Opinion, explanation: Ex
     ask_for_pdf(app)
     assert "Report (PDF)" in offered
     offered.clear()
-    # The same numbers, but not the same pictures.
+    # The same numbers, but not the same images.
     paler = explain(opinion, "malignant", "otsu", 1.1, colour_map="magma", opacity=0.3, limit=0.05)
     shown["explanation"] = paler
     app.run()
@@ -104,10 +104,10 @@ def test_a_pdf_of_other_colours_is_another_pdf(opinion: Opinion, explanation: Ex
 def test_what_the_person_adds_is_in_the_files(opinion: Opinion, explanation: Explanation, offered: Files) -> None:
     curve = EffectCurve("malignant", "blurred", *(np.array([one]) for one in (0.01, 0.2, 0.9, 0.3)), 0.95, 0.1, 0, None)
     app = page_of(opinion, explanation, curve)
-    picture = opinion.patch.sha256[:12]
-    app.segmented_control(key=f"own-read-{picture}").set_value("not sure")
-    app.segmented_control(key=f"agree-{picture}").set_value("disagree")
-    app.text_area(key=f"comment-{picture}").set_value("Größe der Kerne").run()
+    image = opinion.patch.sha256[:12]
+    app.segmented_control(key=f"own-read-{image}").set_value("not sure")
+    app.segmented_control(key=f"agree-{image}").set_value("disagree")
+    app.text_area(key=f"comment-{image}").set_value("Größe der Kerne").run()
     assert not app.exception
     name, numbers = offered["Numbers (JSON)"]
     found = read_report(str(numbers)).content
@@ -129,8 +129,8 @@ def test_what_the_person_adds_is_in_the_files(opinion: Opinion, explanation: Exp
     assert name == f"{NAME}-malignant.json"
     assert read_report(str(numbers)).content["opinion"]["file"] == f"{NAME}.png"
     # What is taken back is not said.
-    app.segmented_control(key=f"own-read-{picture}").set_value(None)
-    app.segmented_control(key=f"agree-{picture}").set_value(None).run()
+    app.segmented_control(key=f"own-read-{image}").set_value(None)
+    app.segmented_control(key=f"agree-{image}").set_value(None).run()
     assert read_report(str(offered["Numbers (JSON)"][1])).content["person"] == {
         "comment": "Größe der Kerne",
         "read_first": None,

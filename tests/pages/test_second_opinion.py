@@ -19,11 +19,12 @@ from dala import opinion
 from dala.explain.gradcam import SignedMap
 from dala.explain.render import encode_png
 from dala.explain.threshold import RULES
-from dala.films import FILMS
-from dala.nets import runtime, weights
+from dala.gate.familiarity import Familiarity, Gaussian
 from dala.nets.attention import LightweightAttention
-from dala.nets.familiarity import Familiarity, Gaussian
-from dala.phantoms import PHANTOMS, draw
+from dala.phantoms.film import FILMS
+from dala.phantoms.tissue import PHANTOMS, draw
+from dala.runtime import predict as runtime
+from dala.runtime import weights
 
 UPLOADER = "Drop an H&E breast patch or a mammogram here to get a second opinion, or choose an example."
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
@@ -33,7 +34,7 @@ PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 def no_old_opinions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test may bend model or maps; what it made must not be served to the next one.
 
-    These pictures are drawn, and the gate knows drawings from tissue: without its statistics they pass.
+    These images are drawn, and the gate knows drawings from tissue: without its statistics they pass.
     """
     monkeypatch.delenv("DALA_SAMPLES", raising=False)
     monkeypatch.setattr(runtime, "load_familiarity", lambda *_: None)
@@ -46,7 +47,7 @@ def model() -> runtime.Model:
     return runtime.load_model()
 
 
-def picture(seed: int) -> bytes:
+def image(seed: int) -> bytes:
     pixels = draw(PHANTOMS[0]).pixels.copy()
     pixels[:8, :8] = np.random.default_rng(seed).integers(0, 256, (8, 8, 3))
     return encode_png(pixels)
@@ -90,7 +91,7 @@ def upload(page: AppTest, name: str, data: bytes, kind: str = "image/png") -> Ap
 def opened_with(
     monkeypatch: pytest.MonkeyPatch, model: runtime.Model, calibration: dict[str, Any] | None, malignant: float
 ) -> AppTest:
-    """The page with a picture, under a card with this calibration or none, where the probability is as given."""
+    """The page with an image, under a card with this calibration or none, where the probability is as given."""
     fields = {key: value for key, value in model.card.fields.items() if key != "calibration"}
     card = replace(model.card, fields=fields if calibration is None else {**fields, "calibration": calibration})
     monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, card))
@@ -101,7 +102,7 @@ def opened_with(
 
     monkeypatch.setattr(opinion, "predict", certain)
     page = opened()
-    return upload(page, "patch.png", picture(5))
+    return upload(page, "patch.png", image(5))
 
 
 def text(page: AppTest) -> str:
@@ -133,13 +134,13 @@ def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
 
 
 def test_one_upload_is_one_pass_whatever_is_moved_then(page: AppTest, passes: list[tuple[int, ...]]) -> None:
-    upload(page, "patch.png", picture(1))
+    upload(page, "patch.png", image(1))
     assert len(passes) == 1
     said = verdict(page)
     assert said in ("▲ Malignant", "● Benign", "◆ Not sure")
     assert "calibrated probability **" in text(page).lower()
     assert "not calibrated" not in text(page)
-    assert "The model saw the whole picture, 700 x 460 px, squeezed to 224 x 224." in text(page)
+    assert "The model saw the whole image, 700 x 460 px, squeezed to 224 x 224." in text(page)
     kept = []
     for k in (-1.0, 0.0, 1.0, 2.0):
         control(page, "parameter").set_value(k)
@@ -159,7 +160,7 @@ def test_one_upload_is_one_pass_whatever_is_moved_then(page: AppTest, passes: li
 
 
 def test_each_target_shows_what_the_core_computes_for_it(page: AppTest, model: runtime.Model) -> None:
-    data = picture(2)
+    data = image(2)
     upload(page, "patch.png", data)
     computed = opinion.second_opinion(data, model)
     assert control(page, "target").value == computed.prediction.label
@@ -181,16 +182,16 @@ def test_each_target_shows_what_the_core_computes_for_it(page: AppTest, model: r
     assert areas["benign"] + areas["malignant"] == pytest.approx(100, abs=2)
 
 
-def test_another_picture_starts_from_the_defaults(page: AppTest, model: runtime.Model) -> None:
-    upload(page, "first.png", picture(3))
+def test_another_image_starts_from_the_defaults(page: AppTest, model: runtime.Model) -> None:
+    upload(page, "first.png", image(3))
     first = control(page, "target").value
     control(page, "target").set_value("benign" if first == "malignant" else "malignant")
     control(page, "parameter").set_value(2.0)
     page.run()
     assert control(page, "parameter").value == 2.0
-    upload(page, "second.png", picture(4))
+    upload(page, "second.png", image(4))
     assert control(page, "parameter").value == RULES["mean_std"].default
-    computed = opinion.second_opinion(picture(4), model).prediction
+    computed = opinion.second_opinion(image(4), model).prediction
     assert control(page, "target").value == computed.label
     assert verdict(page).split()[1].lower() in (computed.label, "not")
 
@@ -294,22 +295,22 @@ def test_the_figures_are_those_of_the_card(
     card = replace(model.card, fields={**model.card.fields, "metrics": metrics})
     monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, card))
     page = opened()
-    upload(page, "patch.png", picture(6))
+    upload(page, "patch.png", image(6))
     (line,) = [element for element in page.markdown if said in element.value]
     assert line.help == "so it was measured"
 
 
 @pytest.mark.parametrize(("name", "warned"), [("SOB_B_A-14-22549AB-200-027.png", True), ("patch.png", False)])
-def test_a_picture_of_a_training_group_is_no_proof(
+def test_a_image_of_a_training_group_is_no_proof(
     monkeypatch: pytest.MonkeyPatch, model: runtime.Model, name: str, warned: bool
 ) -> None:
     training = {**model.card.fields["training_data"], "groups": ["14-22549"]}
     card = replace(model.card, fields={**model.card.fields, "training_data": training})
     monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, card))
     page = opened()
-    upload(page, name, picture(13))
+    upload(page, name, image(13))
     assert ["accession group 14-22549" in warning.value for warning in page.warning] == [True] * warned
-    upload(page, "SOB_B_A-14-22549AB-200-027.png".replace("22549", "22550"), picture(14))
+    upload(page, "SOB_B_A-14-22549AB-200-027.png".replace("22549", "22550"), image(14))
     assert not page.warning
 
 
@@ -318,7 +319,7 @@ def test_a_map_without_evidence_is_said_and_not_stretched(page: AppTest, monkeyp
     monkeypatch.setattr(
         opinion, "evidence_maps", lambda prediction: {name: SignedMap(nothing, name) for name in prediction.classes}
     )
-    upload(page, "patch.png", picture(7))
+    upload(page, "patch.png", image(7))
     assert "no positive evidence" in page.info[0].value
     assert [metric(page, label) for label in ("Threshold", "Kept area", "Regions")] == ["none", "0.0 %", "0"]
     assert not page.dataframe
@@ -328,7 +329,7 @@ def test_a_map_without_evidence_is_said_and_not_stretched(page: AppTest, monkeyp
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("text.png", b"this is no picture"), ("empty.png", b""), ("cut.png", picture(8)[:5000])],
+    [("text.png", b"this is no image"), ("empty.png", b""), ("cut.png", image(8)[:5000])],
 )
 def test_refusal_is_a_sentence_and_the_page_goes_on(
     page: AppTest, passes: list[tuple[int, ...]], name: str, data: bytes
@@ -338,18 +339,18 @@ def test_refusal_is_a_sentence_and_the_page_goes_on(
     assert re.fullmatch(rf"'{name}' .+\.", page.error[0].value)
     assert not page.header
     assert passes == []
-    upload(page, "good.png", picture(9))
+    upload(page, "good.png", image(9))
     assert not page.error
     assert page.header
     assert len(passes) == 1
 
 
-def test_a_picture_outside_gets_the_reason_and_no_verdict(page: AppTest) -> None:
+def test_a_image_outside_gets_the_reason_and_no_verdict(page: AppTest) -> None:
     grey = np.repeat(draw(PHANTOMS[0]).pixels.mean(2, keepdims=True), 3, axis=2).astype(np.uint8)
     upload(page, "grey.png", encode_png(grey))
     assert [header.value for header in page.header] == ["Outside the model's competence"]
     assert page.warning[0].value == (
-        "The picture is grey: the model needs the pink and purple of an H&E patch. The model gives no verdict on it."
+        "The image is grey: the model needs the pink and purple of an H&E patch. The model gives no verdict on it."
     )
     assert not page.metric
     assert "robability" not in text(page)
@@ -360,7 +361,7 @@ def test_a_picture_outside_gets_the_reason_and_no_verdict(page: AppTest) -> None
     assert "not a verdict" in text(page)
     assert "alibrated" not in text(page)
     assert page.metric
-    upload(page, "good.png", picture(15))
+    upload(page, "good.png", image(15))
     assert "Outside" not in page.header[0].value
     assert not page.warning
 
@@ -377,10 +378,10 @@ def test_an_unfamiliar_upload_is_refused_but_a_drawn_example_is_shown(
 ) -> None:
     monkeypatch.setattr(runtime, "load_familiarity", lambda *_: strict(limit))
     page = opened()
-    upload(page, "patch.png", picture(16))
+    upload(page, "patch.png", image(16))
     assert ("Outside" in page.header[0].value) is not passes
     assert bool(page.metric) is passes
-    assert "Distance from the training pictures" in text(page)
+    assert "Distance from the training images" in text(page)
     page.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
     assert page.metric
     assert len(page.header) == 1
@@ -404,13 +405,13 @@ def test_drawn_example_is_named_as_drawn(page: AppTest) -> None:
 def test_what_was_chosen_last_is_shown(page: AppTest) -> None:
     page.selectbox(key="example").set_value(f"drawn:{PHANTOMS[0]}").run()
     assert page.warning
-    upload(page, "patch.png", picture(10))
+    upload(page, "patch.png", image(10))
     assert not page.warning
     assert page.selectbox(key="example").value == "none"
-    assert "Your picture: **patch.png**" in text(page)
+    assert "Your image: **patch.png**" in text(page)
     assert not page.file_uploader[0].value  # empty again: the next file does not join this one
-    upload(page, "second.png", picture(11))
-    assert "Your picture: **second.png**" in text(page) and "patch.png" not in text(page)
+    upload(page, "second.png", image(11))
+    assert "Your image: **second.png**" in text(page) and "patch.png" not in text(page)
     page.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
     assert page.warning
     assert "second.png" not in text(page)
@@ -426,8 +427,8 @@ def test_the_server_forgets_what_was_dropped(page: AppTest, monkeypatch: pytest.
         remove(self, session, file)
 
     monkeypatch.setattr(MemoryUploadedFileManager, "remove_file", noted)
-    upload(page, "patch.png", picture(10))
-    upload(page, "second.png", picture(11))
+    upload(page, "patch.png", image(10))
+    upload(page, "second.png", image(11))
     assert len(set(forgotten)) == len(forgotten) == 2
     assert page.header, "the page has its own copy"
 
@@ -441,7 +442,7 @@ def with_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[]
 def test_samples_folder(tmp_path: Path, with_samples: Callable[[], AppTest], passes: list[tuple[int, ...]]) -> None:
     (tmp_path / "case").mkdir()
     path = tmp_path / "case" / "mine.png"
-    path.write_bytes(picture(11))
+    path.write_bytes(image(11))
     (tmp_path / "notes.txt").write_text("not listed")
     page = with_samples()
     assert page.selectbox(key="example").options[-1] == "case/mine.png"
@@ -450,10 +451,10 @@ def test_samples_folder(tmp_path: Path, with_samples: Callable[[], AppTest], pas
     assert page.header
     assert not page.warning
     assert len(passes) == 1
-    path.write_bytes(picture(12))
+    path.write_bytes(image(12))
     page.run()
     assert len(passes) == 2, "the file has changed under its name"
-    path.write_text("no longer a picture")
+    path.write_text("no longer an image")
     page.run()
     assert page.error[0].value.startswith("'mine.png' ")
 
@@ -466,8 +467,8 @@ def test_at_most_200_samples_are_listed(tmp_path: Path, with_samples: Callable[[
     assert options[-1] == "199.png"
 
 
-def test_a_samples_folder_without_pictures_is_said(with_samples: Callable[[], AppTest]) -> None:
-    assert "holds no pictures" in text(with_samples())
+def test_a_samples_folder_without_images_is_said(with_samples: Callable[[], AppTest]) -> None:
+    assert "holds no images" in text(with_samples())
 
 
 def test_missing_weights_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The teaching page through Streamlit's own harness: a round of reading, the map taken apart, the changed picture."""
+"""The teaching page through Streamlit's own harness: a round of reading, the map taken apart, the changed image."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from dala.nets.runtime import load_model
 from dala.opinion import second_opinion
-from dala.phantoms import draw
+from dala.phantoms.tissue import draw
+from dala.runtime.predict import load_model
 from dala.teaching.unfold import unfold
 from tests.pages.conftest import Files
 
@@ -88,7 +88,7 @@ def test_a_round_is_read_revealed_and_scored(files: Files) -> None:
     # Which fields are drawn is chance, so what the gate says of them is the record's to tell.
     outside = sum(row["within_model_competence"] == "false" for row in rows)
     share = "All" if outside == 5 else f"{outside} of these 5"
-    assert (f"{share} pictures are outside the model's competence" in words(at)) == (outside > 0)
+    assert (f"{share} images are outside the model's competence" in words(at)) == (outside > 0)
     button(at, "Another round").click().run()
     assert button(at, "Start reading")
 
@@ -103,15 +103,15 @@ def test_a_round_may_end_early() -> None:
     assert "1 cases read" in words(at)
 
 
-def test_pictures_of_a_folder_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_images_of_a_folder_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for folder in ("benign", "malignant"):
         (tmp_path / folder).mkdir()
         Image.fromarray(draw("loose_stroma").pixels).save(tmp_path / folder / "one.png")
     Image.fromarray(draw("loose_stroma").pixels).save(tmp_path / "unknown.png")
-    (tmp_path / "malignant" / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "malignant" / "broken.png").write_bytes(b"no image")
     monkeypatch.setenv("DALA_SAMPLES", str(tmp_path))
     at = opened()
-    assert "3 pictures of the samples folder have a known answer" in words(at)
+    assert "3 images of the samples folder have a known answer" in words(at)
     button(at, "Start reading").click().run()
     seen = 0
     for _ in range(3):
@@ -169,11 +169,11 @@ def test_changes_are_followed_by_network_colours_and_gate() -> None:
     assert "Nothing has moved." in words(at)
     at.selectbox(key="disturb-sweep").set_value("jpeg").run()
     assert not at.exception
-    assert "of these 11 pictures (open circles)" in words(at)
+    assert "of these 11 images (open circles)" in words(at)
 
 
 def test_a_sample_that_cannot_be_read_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"no picture")
+    (tmp_path / "a.png").write_bytes(b"no image")
     monkeypatch.setenv("DALA_SAMPLES", str(tmp_path))
     at = opened("Where it fails")
     assert len(at.error) == 1

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dala.phantoms import draw
+from dala.phantoms.tissue import draw
 from dala.teaching.cases import answer_of, answered, drawn_deck, file_deck, group_of
 
 
@@ -28,18 +28,18 @@ def test_answers_come_from_names_and_folders(path: str, answer: str | None) -> N
     assert answer_of(Path(path)) == answer
 
 
-def test_only_pictures_with_an_answer_are_cases() -> None:
+def test_only_images_with_an_answer_are_cases() -> None:
     known, unknown = Path("benign/a.png"), Path("a.png")
     assert answered([unknown, known]) == [known]
 
 
-def test_a_patient_of_many_pictures_is_one_group() -> None:
+def test_a_patient_of_many_images_is_one_group() -> None:
     assert group_of(Path("a/SOB_M_DC-14-2523-200-001.png")) == group_of(Path("b/SOB_M_DC-14-2523AB-200-009.png"))
     assert group_of(Path("a/1.png")) != group_of(Path("a/2.png"))
 
 
 def test_files_are_dealt_by_class_then_patient_without_repetition() -> None:
-    # One malignant patient with 60 pictures, one with one, and three benign pictures.
+    # One malignant patient with 60 images, one with one, and three benign images.
     many = [Path(f"SOB_M_DC-14-1000-200-{n:03d}.png") for n in range(1, 61)]
     one = Path("SOB_M_DC-14-2000-200-001.png")
     benign = [Path(f"benign/{n}.png") for n in range(3)]
@@ -51,13 +51,13 @@ def test_files_are_dealt_by_class_then_patient_without_repetition() -> None:
         assert len({case.path for case in deck}) == 8
         first[deck[0].answer] += 1
         early += one in [case.path for case in deck[:4]]
-    # The class is a fair coin (two standard deviations: 14), though 61 of 64 pictures are malignant.
+    # The class is a fair coin (two standard deviations: 14), though 61 of 64 images are malignant.
     assert abs(first["malignant"] - 100) < 40
-    # By pictures the lone one would be among the first four in 200 * 4 / 64 = 12 of 200 decks; by patients in far more.
+    # By images the lone one would be among the first four in 200 * 4 / 64 = 12 of 200 decks; by patients in far more.
     assert early > 80
 
 
-def test_a_deck_is_no_longer_than_its_pictures() -> None:
+def test_a_deck_is_no_longer_than_its_images() -> None:
     assert len(file_deck([Path("benign/a.png"), Path("b.png")], 5, 0)) == 1
     assert file_deck([], 5, 0) == []
 

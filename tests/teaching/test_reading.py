@@ -1,4 +1,4 @@
-"""Scores worked out by hand, marks on tiny pictures, the table."""
+"""Scores worked out by hand, marks on tiny images, the table."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_wilson_interval_by_hand() -> None:
     assert Share(8, 10).interval == pytest.approx((centre - half, centre + half), abs=1e-6)
 
 
-def test_marks_on_a_small_picture() -> None:
+def test_marks_on_a_small_image() -> None:
     lesion = np.zeros((10, 20), bool)
     lesion[:, 10:] = True
     assert hit(((0.75, 0.5),), lesion) is True

@@ -9,9 +9,9 @@ from torch import nn
 
 from dala.explain.gradcam import channel_weights
 from dala.explain.render import encode_png
-from dala.nets.runtime import Model, load_model
 from dala.opinion import Opinion, second_opinion
-from dala.phantoms import draw
+from dala.phantoms.tissue import draw
+from dala.runtime.predict import Model, load_model
 from dala.teaching.unfold import unfold
 
 
@@ -53,7 +53,7 @@ def test_the_parts_add_up_to_the_map(opinion: Opinion, target: str) -> None:
     assert steps.likeness == pytest.approx(np.corrcoef(steps.few.ravel(), steps.total.ravel())[0, 1])
 
 
-def test_a_picture_of_several_tiles_shows_the_one_with_most_evidence(model: Model) -> None:
+def test_a_image_of_several_tiles_shows_the_one_with_most_evidence(model: Model) -> None:
     wide = np.concatenate([np.full((460, 700, 3), 235, np.uint8), draw("solid_sheets").pixels], axis=1)
     opinion = second_opinion(encode_png(wide), model)
     assert len(opinion.prediction.views) > 1

@@ -1,4 +1,4 @@
-"""A data set of tiny drawn pictures in BreakHis's layout: benign ones pale, malignant ones dark, eleven accessions."""
+"""A data set of tiny drawn images in BreakHis's layout: benign ones pale, malignant ones dark, eleven accessions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from dala.training.recipe import Recipe
 FOLDERS = {"A": ("benign", "adenosis"), "DC": ("malignant", "ductal_carcinoma")}
 
 
-def draw_tree(root: Path, accessions: dict[str, tuple[str, ...]], pictures: int = 3) -> Path:
-    """Write `pictures` PNGs of 48 x 32 px per slide number into the official tree; returns the root."""
+def draw_tree(root: Path, accessions: dict[str, tuple[str, ...]], images: int = 3) -> Path:
+    """Write `images` PNGs of 48 x 32 px per slide number into the official tree; returns the root."""
     draw = np.random.default_rng(0)
     for code, slides in accessions.items():
         class_, subtype = FOLDERS[code]
@@ -33,7 +33,7 @@ def draw_tree(root: Path, accessions: dict[str, tuple[str, ...]], pictures: int 
                 / "200X"
             )
             folder.mkdir(parents=True)
-            for number in range(1, pictures + 1):
+            for number in range(1, images + 1):
                 base = 200 if code == "A" else 90
                 pixels = draw.integers(base - 40, base + 40, (32, 48, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{name}-200-{number:03d}.png")

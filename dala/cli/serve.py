@@ -1,0 +1,215 @@
+"""Commands for one's own images: predict, explain, report; and doctor, which checks the installation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dala.cli import DEFAULT_WEIGHTS, Command, progress
+
+if TYPE_CHECKING:
+    from dala.batch import Result
+    from dala.intake.archive import Item
+    from dala.opinion import Opinion
+    from dala.runtime.predict import Model
+
+OUTSIDE = "outside the model's competence"
+ANYWAY = "also show what the model says of an image outside its competence, marked so"
+ENGINE = "what runs the network, such as torch or openvino-f32 (default: DALA_ENGINE, or the best of this machine)"
+
+WEIGHTS = "the weights that judge everything (default: those for what an image is, an H&E patch or a mammogram)"
+
+
+def add(command: Command) -> None:
+    """Add predict, explain, report and doctor."""
+    sub = command("predict", _predict, "one JSON line a file: benign, malignant or not sure, with probabilities")
+    sub.add_argument("paths", nargs="+", metavar="PATH", help="an image, a folder of them or a ZIP")
+    sub.add_argument("--csv", type=Path, default=None, metavar="OUT", help="write a table, with a progress bar")
+    sub.add_argument("--json", action="store_true", help="JSON lines instead of a readable table")
+    sub.add_argument("--weights", default=None, metavar="NAME", help=WEIGHTS)
+    sub.add_argument("--engine", default=None, metavar="NAME", help=ENGINE)
+    sub.add_argument("--anyway", action="store_true", help=ANYWAY)
+
+    sub = command("explain", _explain, "write map.npy, overlay.png, dt_overlay.png and explanation.json")
+    _add_explained(sub)
+
+    sub = command("report", _report, "write an opinion to keep: PDF, JSON, GeoJSON of the regions, PNG panels")
+    _add_explained(sub)
+    sub.add_argument("--comment", default="", metavar="TEXT", help="written into PDF and JSON")
+    sub.add_argument("--own-read", choices=("benign", "malignant", "not sure"), default=None, help="your own call")
+    sub.add_argument("--agree", action=argparse.BooleanOptionalAction, default=None, help="with the model's answer")
+    sub.add_argument("--with-name", action="store_true", help="write the file's name; left out otherwise")
+    sub.add_argument("--effect", choices=("blurred", "glass"), default=None, help="measure the effect curve with it")
+    sub.add_argument("--date", type=date.fromisoformat, default=None, metavar="YYYY-MM-DD", help="default: today")
+
+    command("doctor", _doctor, "PASS, WARN or FAIL for every part of this installation")
+
+
+def _add_explained(sub: argparse.ArgumentParser) -> None:
+    """The options of a command that explains one image."""
+    sub.add_argument("file", metavar="FILE")
+    sub.add_argument("--out", type=Path, required=True, metavar="DIR")
+    sub.add_argument("--weights", default=None, metavar="NAME", help=WEIGHTS)
+    sub.add_argument("--engine", default=None, metavar="NAME", help=ENGINE)
+    sub.add_argument("--anyway", action="store_true", help=ANYWAY)
+    sub.add_argument("--target", default=None, metavar="CLASS", help="a class of the weights (default: the prediction)")
+    sub.add_argument("--rule", default="mean_std", help="mean_std, evidence, otsu, percentile or fixed")
+    sub.add_argument("--k", "--parameter", dest="parameter", type=float, default=None, help="the rule's parameter")
+
+
+def _models(options: argparse.Namespace) -> Callable[[str], Model]:
+    """The model of a name, loaded when it is first asked for."""
+    from dala.runtime.predict import load_model
+
+    return cache(lambda name: load_model(name, engine=options.engine))
+
+
+def _judged(options: argparse.Namespace, items: Iterable[Item]) -> Iterator[Result]:
+    """A result for every item, by the weights that were named or by those for what it is."""
+    from dala.batch import judge_all
+    from dala.opinion import model_for
+
+    load = _models(options)
+    if options.weights is not None:
+        return judge_all(items, load(options.weights), options.anyway)
+    return judge_all(items, load(DEFAULT_WEIGHTS), options.anyway, lambda patch: model_for(patch, load))
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from dala.intake.archive import members
+
+    if options.csv is not None:
+        return _predict_table(options)
+    refused = False
+    for result in _judged(options, members(options.paths)):
+        record = result.record
+        refused |= record["prediction"] is None
+        _print(record, options.json)
+    return 1 if refused else 0
+
+
+def _predict_table(options: argparse.Namespace) -> int:
+    """The rows go into OUT.partial as they come, which becomes OUT when it is complete."""
+    from dala.batch import Record
+    from dala.export.table import write_csv
+    from dala.intake.archive import members
+    from dala.runtime.card import read_card
+
+    items = list(members(options.paths))
+    judged = _judged(options, items)
+    # Whatever judges, the classes are benign and malignant.
+    classes = read_card(options.weights or DEFAULT_WEIGHTS)[0].classes
+    update = progress("predict")
+    answers: Counter[str] = Counter()
+
+    def records() -> Iterator[Record]:
+        for done, result in enumerate(judged, start=1):
+            record = result.record
+            answers[_answer(record)] += 1
+            answers["without a verdict"] += record["prediction"] is None
+            if options.json:
+                _print(record, True)
+            yield record
+            update(done, len(items))
+
+    partial = options.csv.with_name(f"{options.csv.name}.partial")
+    # A name that is no text in any encoding must not end the run.
+    with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        write_csv(records(), classes, file)
+    partial.replace(options.csv)
+    unjudged = answers.pop("without a verdict")
+    counted = ", ".join(f"{number} {answer}" for answer, number in sorted(answers.items()))
+    print(f"{len(items)} images: {counted}. Written to {options.csv}.", file=sys.stderr)
+    return 1 if unjudged else 0
+
+
+def _print(record: dict[str, Any], as_json: bool) -> None:
+    line = json.dumps(record, ensure_ascii=False) if as_json else f"{record['file']}: {_in_words(record)}"
+    print(line, flush=True)
+
+
+def _answer(record: dict[str, Any]) -> str:
+    """The one word under which a summary counts it."""
+    if record["status"] != "ok":
+        return "outside" if record["status"] == "outside" else "refused"
+    return "not sure" if record["not_sure"] else str(record["prediction"])
+
+
+def _in_words(record: dict[str, Any]) -> str:
+    outside = record["status"] == "outside"
+    if (shares := record["probabilities"]) is None:
+        return f"{OUTSIDE if outside else 'refused'}. {record['reason']}"
+    listed = ", ".join(f"{name} {p:.3f}" for name, p in shares.items())
+    verdict = f"not sure, leaning to {record['prediction']}" if record["not_sure"] else record["prediction"]
+    verdict = f"{verdict} ({listed}; {'' if record['calibrated'] else 'not '}calibrated)"
+    return f"{OUTSIDE}. {record['reason']} Asked anyway: {verdict}" if outside else verdict
+
+
+def _opinion_of(options: argparse.Namespace) -> Opinion | int:
+    """The opinion of the one image, or the exit status after the sentence why there is none."""
+    from dala.errors import IntakeError
+    from dala.intake.image import read_image
+    from dala.opinion import model_for, opinion_of
+
+    load = _models(options)
+    try:
+        patch = read_image(Path(options.file))
+    except IntakeError as error:
+        print(f"dala: {error}", file=sys.stderr)
+        return 1
+    model = model_for(patch, load) if options.weights is None else load(options.weights)
+    if options.target is not None and options.target not in model.card.classes:
+        print(f"dala: --target is one of {', '.join(model.card.classes)}, not {options.target}.", file=sys.stderr)
+        return 2
+    opinion = opinion_of(patch, model)
+    reason = opinion.gate.reason
+    if reason is not None and not options.anyway:
+        print(f"dala: {options.file} is {OUTSIDE}. {reason.sentence} --anyway shows it marked so.", file=sys.stderr)
+        return 1
+    return opinion
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from dala.export.records import export_explanation
+
+    opinion = _opinion_of(options)
+    if isinstance(opinion, int):
+        return opinion
+    record = export_explanation(
+        opinion, options.target or opinion.prediction.label, options.rule, options.parameter, options.out
+    )
+    outside = "" if opinion.gate.inside else f"{OUTSIDE}; "
+    print(f"{options.file}: {outside}{record['prediction']}; map towards {record['target']} written to {options.out}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from dala import inquiry
+    from dala.export.bundle import Words, export
+    from dala.opinion import explain
+
+    opinion = _opinion_of(options)
+    if isinstance(opinion, int):
+        return opinion
+    target = options.target or opinion.prediction.label
+    explanation = explain(opinion, target, options.rule, options.parameter)
+    effect = None
+    if options.effect is not None and opinion.maps[target].has_evidence:
+        effect = inquiry.effect(opinion, target, options.effect, progress("effect"))
+    words = Words(options.comment, options.own_read, options.agree, options.with_name)
+    written = export(opinion, explanation, words, options.date or date.today(), options.out, effect)
+    print("\n".join(str(path) for path in written))
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from dala.doctor import main as doctor
+
+    return doctor()

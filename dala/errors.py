@@ -1,0 +1,62 @@
+"""Everything that can go wrong for a person's sake: one class, its kinds, each message one sentence for the user."""
+
+from __future__ import annotations
+
+
+class DalaError(Exception):
+    """What a user can be told in one sentence; nothing is recognised by the name of its class."""
+
+
+class WeightsError(DalaError):
+    """The weights or their card are missing, damaged, altered or of another network; the message says which."""
+
+
+class IntakeError(DalaError, ValueError):
+    """An image that cannot be taken; the message is one sentence for the person who handed it in."""
+
+
+class EmptyFile(IntakeError):
+    """There are no bytes."""
+
+
+class UnreadableImage(IntakeError):
+    """The file cannot be opened, or its content is damaged or incomplete."""
+
+
+class UnsupportedFormat(IntakeError):
+    """The content is not one of the accepted formats, or holds a kind of pixel that cannot be shown faithfully."""
+
+
+class TooLarge(IntakeError):
+    """More bytes or pixels than are accepted."""
+
+
+class TooSmall(IntakeError):
+    """Fewer pixels than a network can look at, or none."""
+
+
+class DataError(DalaError, ValueError):
+    """The data cannot be used as asked; the message is one sentence for the person who asked."""
+
+
+class BackboneError(DalaError):
+    """The ImageNet weights cannot be had from the named source, or are not a ResNet50's."""
+
+
+class EngineError(WeightsError):
+    """The engine that was asked for does not exist or cannot run on this machine: one sentence for the user.
+
+    To whoever loads a model it is the same as weights that cannot be loaded.
+    """
+
+
+class RuleError(DalaError, ValueError):
+    """The rule does not exist, or its parameter is not a number in the rule's range: one sentence for the user."""
+
+
+class ReportError(DalaError, ValueError):
+    """A comment that is too long, or a file that is no report of this tool: one sentence for the user."""
+
+
+class EvidenceError(DalaError):
+    """A result file cannot be shown; the message says which and what writes it anew."""

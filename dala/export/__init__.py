@@ -1,0 +1,1 @@
+"""An opinion to keep: records, PDF, JSON, GeoJSON, PNG and tables."""

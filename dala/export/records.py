@@ -1,0 +1,170 @@
+"""An opinion in numbers, ready for JSON: what the command line, the batch and every report share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from dala.errors import IntakeError
+from dala.explain.render import encode_png
+from dala.gate import Gate
+from dala.opinion import NOTICE, Explanation, Opinion, explain
+from dala.runtime.predict import Model, Prediction
+
+
+def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, object]:
+    """The opinion without images, ready for JSON; exports and the command line share it.
+
+    `status` is "ok", or "outside" with the gate's sentence as `reason`: then there is no verdict, unless `anyway`.
+    `prediction` is the most probable class even where the answer is "not sure"; `set` is the one at the default error
+    level, `sets` has all levels by alpha.
+    """
+    prediction, gate = opinion.prediction, opinion.gate
+    record = {
+        "file": opinion.patch.name,
+        "sha256": opinion.patch.sha256,
+        "status": "ok" if gate.reason is None else "outside",
+        "reason": None if gate.reason is None else gate.reason.sentence,
+        "gate": gate_record(gate),
+    }
+    if gate.reason is not None and not anyway:
+        return record | no_verdict(opinion.model) | ran_on(prediction)
+    decisive = prediction.default_set
+    return {
+        **record,
+        "prediction": prediction.label,
+        "probabilities": {
+            name: round(float(p), 6) for name, p in zip(prediction.classes, prediction.probabilities, strict=True)
+        },
+        "calibrated": prediction.calibration is not None,
+        "set": None if decisive is None else list(decisive.classes),
+        "not_sure": None if decisive is None else decisive.not_sure,
+        "sets": {f"{one.alpha:.2f}": list(one.classes) for one in prediction.sets},
+        "weights": opinion.model.name,
+        **ran_on(prediction),
+    }
+
+
+def ran_on(prediction: Prediction) -> dict[str, object]:
+    """What computed a prediction, and how long that took in milliseconds."""
+    return {"engine": prediction.engine, "ms": round(prediction.milliseconds, 1)}
+
+
+def gate_record(gate: Gate) -> dict[str, object]:
+    """The gate's answer, ready for JSON: the name of its reason, the distance from the training images, and the share
+    of true patches of new patients at least so far away; both are None where the weights have no statistics for it."""
+    return {
+        "reason": None if gate.reason is None else gate.reason.name,
+        "distance": None if gate.distance is None else round(gate.distance, 4),
+        "rarer": None if gate.rarer is None else round(gate.rarer, 4),
+    }
+
+
+def refusal_record(
+    source: bytes | str | Path | None, error: IntakeError, model: Model, name: str | None = None
+) -> dict[str, object]:
+    """The same record for a file that was refused: why, and no prediction. `source` None: not even its bytes are known.
+
+    `name` replaces the file's own.
+    """
+    identity = None
+    if isinstance(source, bytes):
+        identity = hashlib.sha256(source).hexdigest()
+    elif source is not None:
+        path = Path(source)
+        name = path.name if name is None else name
+        # A pipe would block, and a device never end.
+        if path.is_file():
+            with suppress(OSError), path.open("rb") as file:
+                identity = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "file": name or "",
+        "sha256": identity,
+        "status": "refused",
+        "reason": str(error),
+        "gate": None,
+        **no_verdict(model),
+    }
+
+
+def no_verdict(model: Model) -> dict[str, object]:
+    """The part of a record that a verdict would fill."""
+    return {
+        "prediction": None,
+        "probabilities": None,
+        "calibrated": model.card.calibration is not None,
+        "set": None,
+        "not_sure": None,
+        "sets": {},
+        "weights": model.name,
+        "engine": None,
+        "ms": None,
+    }
+
+
+def export_explanation(
+    opinion: Opinion, target: str, rule: str, parameter: float | None, folder: Path
+) -> dict[str, object]:
+    """Write map.npy, overlay.png, dt_overlay.png and, last, explanation.json; returns what the JSON holds.
+
+    `map.npy` is the raw signed map (h, w) float32 at layer resolution; the images are the page's own, byte for byte.
+    The JSON is written last: where it lies, the export is complete. Raises OSError if the folder cannot be written.
+    """
+    explanation = explain(opinion, target, rule, parameter)
+    record = explanation_record(opinion, explanation)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / "explanation.json"
+    manifest.unlink(missing_ok=True)
+    np.save(folder / "map.npy", opinion.maps[target].values)
+    (folder / "overlay.png").write_bytes(encode_png(explanation.panels.gradcam))
+    (folder / "dt_overlay.png").write_bytes(encode_png(explanation.panels.dt))
+    partial = folder / "explanation.json.partial"
+    partial.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(manifest)
+    return record
+
+
+def explanation_record(opinion: Opinion, explanation: Explanation) -> dict[str, object]:
+    """The explanation in numbers, ready for JSON: rule, threshold, kept area, regions, what the model saw, notice.
+
+    Whoever asks for it wants to see it, so the verdict is in it whatever the gate says, beside the gate's answer.
+    """
+    regions = explanation.regions
+    raw = opinion.maps[explanation.target]
+    return {
+        **prediction_record(opinion, anyway=True),
+        "target": explanation.target,
+        "method": "signed Grad-CAM of the margin at the attended layer4 output"
+        + (", mean over eight symmetries and four half-stride shifts" if opinion.steadied else "")
+        + "; dynamic threshold on the bilinearly enlarged map",
+        "map": {
+            "height": raw.values.shape[0],
+            "width": raw.values.shape[1],
+            "minimum": float(raw.values.min()),
+            "maximum": float(raw.values.max()),
+            "positive_evidence": raw.has_evidence,
+            "box": None if raw.box is None else list(raw.box),
+        },
+        "rule": regions.rule,
+        "parameter": regions.parameter,
+        "threshold": None if np.isnan(regions.threshold) else regions.threshold,
+        "kept_area": regions.kept_area,
+        "kept_evidence": regions.kept_evidence,
+        "regions": [
+            {"number": number, "area": region.area, "evidence": region.evidence, "box": list(region.box)}
+            for number, region in enumerate(regions.regions, start=1)
+        ],
+        "regions_dropped": regions.dropped,
+        "no_evidence": regions.reason,
+        "colour_limit": explanation.panels.limit,
+        "displayed": {"height": explanation.field.shape[0], "width": explanation.field.shape[1]},
+        "picture": {"height": opinion.patch.height, "width": opinion.patch.width, "notes": list(opinion.patch.notes)},
+        "seen": opinion.seen,
+        "weights_sha256": opinion.model.card.fields["sha256"],
+        "magnification": opinion.model.card.magnification,
+        "notice": NOTICE,
+    }

@@ -1,0 +1,137 @@
+"""What a report says: the opinion's record, its map, what the person added; as JSON with a published schema."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from jsonschema import Draft202012Validator
+
+from dala.errors import ReportError
+from dala.explain.effect import EffectCurve
+from dala.export.records import explanation_record
+from dala.opinion import Explanation, Opinion
+
+SCHEMA = Path(__file__).with_name("report.schema.json")
+VERSION = 1
+LONGEST_COMMENT = 1000
+OwnRead = Literal["benign", "malignant", "not sure"]
+OWN_READS: tuple[OwnRead, ...] = get_args(OwnRead)
+MEASURED = ("auc", "balanced_accuracy")
+
+
+@dataclass(frozen=True)
+class FirstRead:
+    """A call that was recorded before the model's answer was seen; confidence 0.5 (a guess) to 1 (certain), None where
+    the call is "not sure"."""
+
+    call: OwnRead
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the person adds: their own call, whether they agree with the model's (None: not said), a comment, and what
+    they had recorded first, if anything."""
+
+    comment: str = ""
+    own_read: OwnRead | None = None
+    agree: bool | None = None
+    with_name: bool = False
+    first: FirstRead | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report's content, ready for JSON and equal to what is read back from it."""
+
+    content: dict[str, Any]
+
+    def json(self) -> str:
+        return json.dumps(self.content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def report(
+    opinion: Opinion, explanation: Explanation, words: Words, day: date, effect: EffectCurve | None = None
+) -> Report:
+    """The content of a report.
+
+    effect: the effect curve of the explanation's own target, where one was measured. Raises ReportError for a comment
+    of more than `LONGEST_COMMENT` characters, ValueError for the curve of another target.
+    """
+    if len(words.comment) > LONGEST_COMMENT:
+        raise ReportError(f"The comment may hold at most {LONGEST_COMMENT} characters, not {len(words.comment)}.")
+    if effect is not None and effect.target != explanation.target:
+        raise ValueError(f"The effect curve is of {effect.target}, the explanation of {explanation.target}.")
+    card = opinion.model.card
+    record: dict[str, Any] = explanation_record(opinion, explanation)
+    record.pop("ms")  # another run of the same opinion takes another time
+    if not words.with_name:
+        record["file"] = None
+    record["map"] = {**record["map"], "values": opinion.maps[explanation.target].values.tolist()}
+    metrics = card.fields["metrics"]
+    return Report(
+        {
+            "schema": VERSION,
+            "date": day.isoformat(),
+            "opinion": record,
+            "effect": None if effect is None else effect_record(effect),
+            "model": {
+                "title": card.fields["title"],
+                "trained_on": card.fields["training_data"]["name"],
+                "protocol": metrics["protocol"],
+                "measured": {key: metrics["values"][key] for key in MEASURED if key in metrics["values"]},
+            },
+            "person": {
+                "comment": words.comment,
+                "read_first": None if words.first is None else asdict(words.first),
+                "own_read": words.own_read,
+                "agree": words.agree,
+            },
+        }
+    )
+
+
+def effect_record(effect: EffectCurve) -> dict[str, Any]:
+    """An effect curve in numbers, ready for JSON; of `dala.explain.effect.EffectCurve` nothing is left out."""
+    return {
+        "baseline": effect.baseline,
+        "thresholds": effect.thresholds.tolist(),
+        "kept_area": effect.kept_area.tolist(),
+        "shown": effect.shown.tolist(),
+        "removed": effect.removed.tolist(),
+        "whole": effect.whole,
+        "nothing": effect.nothing,
+        "suggested": effect.suggested,
+        "reason": effect.reason,
+    }
+
+
+def read_report(text: str) -> Report:
+    """A report from its JSON; raises ReportError for anything that the published schema does not allow."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ReportError("This is not a report: it is not JSON.") from error
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    problem = next(iter(Draft202012Validator(schema).iter_errors(content)), None)
+    if problem is not None:
+        place = "/".join(str(part) for part in problem.absolute_path) or "the whole"
+        raise ReportError(f"This is not a report of version {VERSION}: {place} is not as the schema wants it.")
+    return Report(content)
+
+
+def evidence_line(model: dict[str, Any]) -> str:
+    """How often the model was right and how that was measured, from the report's `model`, which is of its card."""
+    names = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
+    told = []
+    for key, figure in model["measured"].items():
+        if figure["value"] is not None:
+            interval = "" if figure["low"] is None else f" ({figure['low']:.3f} to {figure['high']:.3f})"
+            told.append(f"{names[key]} {figure['value']:.3f}{interval}")
+    if not told:
+        return f"How often the model is right has not been measured for these weights. {model['protocol']}"
+    return f"{', '.join(told)} on {model['trained_on']}. Protocol: {model['protocol']}."

@@ -1,0 +1,77 @@
+"""The records of many images as a table: CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import PureWindowsPath
+from typing import TextIO
+
+from dala.batch import Record
+from dala.intake.image import who_is
+from dala.opinion import NOTICE
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+# What is taken away
+
+
+def columns(classes: Sequence[str]) -> list[str]:
+    """The columns of the table in CSV."""
+    return [
+        *("file", "sha256", "status", "reason", "prediction", "not_sure"),
+        *(f"probability_{name}" for name in classes),
+        *("gate_distance", "weights", "ms", "notice"),
+    ]
+
+
+def write_csv(records: Iterable[Record], classes: Sequence[str], file: TextIO) -> None:
+    """Write records as CSV (RFC 4180, with a header) into a text file opened with newline=""; keeps none of them.
+
+    A text that begins like a formula gets an apostrophe before it, for a spreadsheet would run what a file's name says.
+    """
+    writer = csv.writer(file)
+    writer.writerow(columns(classes))
+    for record in records:
+        shares = record["probabilities"] or {}
+        gate = record["gate"] or {}
+        row = [
+            *(record[key] for key in ("file", "sha256", "status", "reason", "prediction", "not_sure")),
+            *(shares.get(name) for name in classes),
+            *(gate.get("distance"), record["weights"], record["ms"], NOTICE),
+        ]
+        writer.writerow(_harmless(value) for value in row)
+
+
+def _harmless(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def to_csv(records: Iterable[Record], classes: Sequence[str]) -> str:
+    """The same as one text."""
+    file = io.StringIO(newline="")
+    write_csv(records, classes, file)
+    return file.getvalue()
+
+
+def nameless(records: Iterable[Record]) -> list[Record]:
+    """The same records without the names of the files, which may name patients: each is "image N" in its order, and
+    its sha256 tells which file it was."""
+    found = []
+    for number, record in enumerate(records, start=1):
+        name, reason = str(record["file"]), record["reason"]
+        for known in (name, PureWindowsPath(name).name):
+            # A sentence about a file begins with its name.
+            reason = reason and reason.replace(who_is(known), "The file")
+        found.append({**record, "file": f"image {number}", "reason": reason})
+    return found
+
+
+def to_json(records: Sequence[Record]) -> str:
+    """The records as one JSON object, with the notice that they are not for diagnosis."""
+    return json.dumps({"notice": NOTICE, "results": list(records)}, indent=2, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,1 @@
+"""Weights on disk to a prediction: card, weights, engines, calibration, one forward pass."""

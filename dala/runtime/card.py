@@ -1,0 +1,109 @@
+"""The model card beside the weights, checked against its schema before anything is served."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from dala.errors import WeightsError
+from dala.gate.checks import HISTOLOGY, MAMMOGRAM
+from dala.runtime.calibration import Calibration
+
+WEIGHTS_DIR = Path(__file__).resolve().parents[2] / "weights"
+# The weights that judge an image of each modality where nobody names others.
+SERVED = {HISTOLOGY: "breakhis", MAMMOGRAM: "mini_ddsm"}
+SCHEMA: dict[str, Any] = json.loads((Path(__file__).parent / "card.schema.json").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model card that satisfies `card.schema.json`; `fields` is the whole of it."""
+
+    fields: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.fields["name"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.fields["classes"])
+
+    @property
+    def size(self) -> int:
+        """Side in pixels of the square to which every view is resized, as the training images were."""
+        return int(self.fields["input"]["size"])
+
+    @property
+    def enlarged(self) -> int:
+        """Side in pixels to which that square is enlarged before it enters the network."""
+        return int(self.fields["input"]["enlarged"])
+
+    @property
+    def magnification(self) -> str:
+        return str(self.fields["input"]["magnification"])
+
+    @property
+    def preprocess(self) -> str:
+        """What is done to an image before it is squeezed: "none", "mammogram" (`dala.preprocess.mammogram`) or "fields"
+        (cut into tiles, `dala.preprocess.fields`)."""
+        return str(self.fields["input"].get("preprocess", "none"))
+
+    @property
+    def modality(self) -> str:
+        """What the model may judge; a key of `dala.gate.checks.CHECKS`."""
+        return str(self.fields["input"]["modality"])
+
+    @property
+    def group_word(self) -> str:
+        """What one of the groups of patients is called by which training and test images were kept apart."""
+        return "case" if self.modality == MAMMOGRAM else "accession group"
+
+    @property
+    def training_groups(self) -> frozenset[str]:
+        """Accession groups or cases whose images the weights have seen."""
+        return frozenset(self.fields["training_data"]["groups"])
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How logits become calibrated probabilities and sets; None for weights that have not been calibrated."""
+        return Calibration.of_card(self.fields)
+
+
+def available(folder: Path = WEIGHTS_DIR) -> tuple[str, ...]:
+    """Names of the weights that have a card, sorted."""
+    return tuple(sorted(path.stem for path in folder.glob("*.json")))
+
+
+def read_card(name: str | Path, folder: Path = WEIGHTS_DIR) -> tuple[Card, Path]:
+    """The checked card of `name` (a name in `folder`, or a path to a .safetensors file) and the path of its weights."""
+    path = Path(name) if str(name).endswith(".safetensors") else folder / f"{name}.safetensors"
+    card_path = path.with_suffix(".json")
+    if not card_path.is_file():
+        known = ", ".join(available(folder)) or "none"
+        raise WeightsError(f"There is no model card {card_path.name}; weights with a card here: {known}.")
+    try:
+        fields = json.loads(card_path.read_text(encoding="utf-8"))
+        jsonschema.validate(fields, SCHEMA)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"The model card {card_path.name} is not readable JSON.") from error
+    except jsonschema.ValidationError as error:
+        place = "/".join(str(part) for part in error.absolute_path) or "top level"
+        message = f"The model card {card_path.name} is not valid at {place}: {error.message[:200]}."
+        raise WeightsError(message) from error
+    try:
+        Calibration.of_card(fields)
+    except ValueError as error:
+        raise WeightsError(f"The model card {card_path.name} is not valid at calibration: {error}.") from error
+    return Card(fields), path
+
+
+def write_card(path: Path, fields: dict[str, Any]) -> Card:
+    """Write the card of the weights at `path` if it satisfies the schema; jsonschema.ValidationError otherwise."""
+    jsonschema.validate(fields, SCHEMA)
+    path.with_suffix(".json").write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Card(fields)

@@ -1,0 +1,318 @@
+"""What runs the convolutions: torch, or OpenVINO, which is faster on the same processor. The head is always torch's.
+
+Only the head needs a gradient, so the maps work on every engine. An engine has no state between calls: any number of
+threads may share it. Which one is used: the one that is named, else `DALA_ENGINE`, else the fastest of this machine
+that was measured to keep the verdicts (`python -m dala engines`, evidence/engines_breakhis.json).
+
+Sixteen bits, but not everywhere: with all of the network in bfloat16 the probabilities of new patients move by
+hundredths and not every prediction set stays ("openvino-bf16-throughout" in that file). Two causes make most of it.
+Stem and first block bring most of the noise for a twelfth of the work, so they stay in 32 bits. And OpenVINO rounds the
+folded biases too, which moves a whole channel and does not average out over its places: see `Bias32`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from dala.errors import EngineError
+from dala.nets.dala_resnet50 import ResNet50
+from dala.nets.imagenet import cache_dir
+from dala.nets.resnet50 import Bottleneck
+
+AUTO, TORCH = "auto", "torch"
+ENGINES = ("openvino-bf16", "openvino-f32", TORCH, "torch-bf16", "torch-cuda")
+# Weights whose verdicts were measured to be the same in 16 bits; in 32 bits all are.
+MEASURED = {"openvino-bf16": ("breakhis",)}
+PRECISIONS = {
+    "openvino-bf16": {"front": "f32", "back": "bf16", "tail": "bf16"},
+    "openvino-f32": {"front": "f32", "back": "f32", "tail": "f32"},
+}
+EXAMPLE = {"front": (1, 3, 320, 320), "back": (1, 256, 80, 80), "tail": (1, 1024, 20, 20)}
+IDLE_REQUESTS, FEW = 2, 4  # of each piece, and the images that one takes at once
+CACHE_FORMAT = 2  # another number where the conversion changes
+GRAPH, MANIFEST = ("graph.xml", "graph.bin"), "sha256.json"
+
+logger = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """The two convolutional parts of a network, float32 in and out, on any batch."""
+
+    @property
+    def name(self) -> str: ...
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """Normalised images (N, 3, H, W) to the trunk's output (N, K, h, w)."""
+        ...
+
+    def tail(self, trunk: Tensor) -> Tensor:
+        """The trunk's output to the head's input (N, K', h/2, w/2)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TorchEngine:
+    """torch as it is, in bfloat16 where `precision` says so, or a copy of the network on a CUDA `device`."""
+
+    net: ResNet50
+    name: str = TORCH
+    precision: torch.dtype = torch.float32
+    device: str = "cpu"
+
+    def trunk(self, x: Tensor) -> Tensor:
+        return self._run(self.net.trunk, x)
+
+    def tail(self, trunk: Tensor) -> Tensor:
+        return self._run(self.net.tail, trunk)
+
+    def _run(self, part: nn.Module, x: Tensor) -> Tensor:
+        reduced = self.precision != torch.float32
+        with torch.no_grad(), torch.autocast(self.device, dtype=torch.bfloat16, enabled=reduced):
+            answer: Tensor = part(x.to(self.device))
+        return answer.float().cpu()
+
+
+@dataclass(frozen=True, eq=False)
+class OpenVINOEngine:
+    """The `pieces` of a network compiled by OpenVINO for this processor.
+
+    A request has buffers for everything between two layers, and fetching that memory from the system anew for every
+    image costs time. So two that have done their work stay `idle` for the next call. A call takes one out for itself
+    alone, or makes one, and two calls never hold the same.
+    """
+
+    name: str
+    compiled: dict[str, Any]
+    idle: dict[str, deque[Any]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=IDLE_REQUESTS)))
+
+    def trunk(self, x: Tensor) -> Tensor:
+        return self._run(("front", "back"), x)
+
+    def tail(self, trunk: Tensor) -> Tensor:
+        return self._run(("tail",), trunk)
+
+    def _run(self, names: tuple[str, ...], x: Tensor) -> Tensor:
+        if len(x) > FEW:  # what lies between two layers of a large batch would be hundreds of megabytes
+            return torch.cat([self._run(names, x[start : start + FEW]) for start in range(0, len(x), FEW)])
+        # By numpy: torch's threads go on spinning for milliseconds after they have laid it out, and hold the cores.
+        values, requests = np.ascontiguousarray(x.detach().numpy()), []
+        for name in names:
+            requests.append(self._request(name))
+            values = requests[-1].infer({0: values}, share_inputs=True, share_outputs=True)[0]
+        # What the requests answer are views of their buffers: nobody else may have them before the last is copied.
+        answer = torch.from_numpy(values.copy())
+        for name, request in zip(names, requests, strict=True):
+            self.idle[name].append(request)
+        return answer
+
+    def _request(self, name: str) -> Any:
+        try:
+            return self.idle[name].pop()  # atomic, as append is
+        except IndexError:
+            return self.compiled[name].create_infer_request()
+
+
+def choose_engine(net: ResNet50, key: str | None, wanted: str | None = None, weights: str = "") -> Engine:
+    """The engine that `wanted` names, else `DALA_ENGINE`, else the `preferred` one for the `weights` of this name.
+
+    `key` identifies what the weights hold: what was converted once is found again in the cache folder; None converts
+    anew. Raises EngineError for an unknown name, or for a named engine that cannot run here. "auto" never fails: it
+    falls back to torch, and a warning in the log says why.
+    """
+    name = wanted or os.environ.get("DALA_ENGINE") or AUTO
+    if name == AUTO:
+        # Whatever is wrong with an optional library, there is a verdict without it.
+        try:
+            return _openvino_engine(net, key, preferred(weights))
+        except Exception as error:
+            logger.warning("torch runs the network, about half as fast as OpenVINO would: %s", error)
+            return TorchEngine(net)
+    if name not in ENGINES:
+        raise EngineError(f"There is no engine named {name!r}; choose one of {', '.join((AUTO, *ENGINES))}.")
+    if name == TORCH:
+        return TorchEngine(net)
+    if name == "torch-bf16":
+        return TorchEngine(net, name, torch.bfloat16)
+    if name == "torch-cuda":
+        if not torch.cuda.is_available():
+            raise EngineError("The engine torch-cuda needs a CUDA device, and torch sees none.")
+        return TorchEngine(copy.deepcopy(net).to("cuda"), name, device="cuda")
+    return _openvino_engine(net, key, name)
+
+
+def preferred(weights: str) -> str:
+    """OpenVINO in 16 bits if it was measured with these weights and the processor has such arithmetic, else in 32.
+
+    Raises EngineError without OpenVINO. bfloat16 that is only emulated would be slower than 32 bits.
+    """
+    native = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    name = "openvino-bf16"
+    return name if "BF16" in native and weights in MEASURED[name] else "openvino-f32"
+
+
+def import_openvino() -> Any:
+    """The package `openvino`, without its telemetry; EngineError where it is not installed.
+
+    Importing it reports to Google Analytics unless the package openvino_telemetry cannot be imported; then it falls
+    back to doing nothing. Nothing leaves this machine, so here it cannot be imported.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineError("OpenVINO is not installed; `pip install -r requirements.txt` brings it.") from error
+    return openvino
+
+
+def settings(precision: str) -> dict[str, Any]:
+    """How a graph is compiled: for the shortest answer, on as many threads as torch has."""
+    return {
+        "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+
+
+def _openvino_engine(net: ResNet50, key: str | None, name: str) -> OpenVINOEngine:
+    core = import_openvino().Core()
+    return OpenVINOEngine(
+        name,
+        {
+            piece: core.compile_model(_graph(net, piece, key, core), "CPU", settings(precision))
+            for piece, precision in PRECISIONS[name].items()
+        },
+    )
+
+
+# The network as OpenVINO's graphs
+
+
+class Bias32(nn.Module):
+    """A convolution with its batch normalisation folded in, whose bias keeps 32 bits in a graph of 16 bits.
+
+    OpenVINO merges an addition into the convolution before it, and then rounds it as it does the weights. It does not
+    look beyond a clamp, even one that changes nothing: both become part of the same kernel, and cost nothing.
+    """
+
+    NO_LIMIT = 1e30
+    bias: Tensor
+
+    def __init__(self, convolution: nn.Conv2d, normalisation: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.convolution = fuse_conv_bn_eval(convolution, normalisation)
+        assert self.convolution.bias is not None
+        self.register_buffer("bias", self.convolution.bias.detach()[:, None, None])
+        self.convolution.bias = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.convolution(x).clamp(-self.NO_LIMIT, self.NO_LIMIT) + self.bias
+        return answer
+
+
+def with_bias32(module: nn.Module) -> nn.Module:
+    """The same module, changed in place, with a `Bias32` for every convolution of its bottleneck blocks."""
+    for block in [one for one in module.modules() if isinstance(one, Bottleneck)]:
+        for number in "123":
+            convolution, normalisation = (block.get_submodule(f"{kind}{number}") for kind in ("conv", "bn"))
+            setattr(block, f"conv{number}", Bias32(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, normalisation)))
+            setattr(block, f"bn{number}", nn.Identity())
+        if isinstance(block.downsample, nn.Sequential):
+            convolution, normalisation = block.downsample
+            block.downsample = Bias32(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, normalisation))
+    return module
+
+
+def pieces(net: ResNet50) -> dict[str, nn.Module]:
+    """Copies of stem and first block (`front`), the rest of the trunk (`back`) and the `tail`, in evaluation mode.
+
+    Copies, because tracing a module would leave traces on the one that all users share.
+    """
+    trunk, tail = copy.deepcopy(net.trunk).float().cpu().eval(), copy.deepcopy(net.tail).float().cpu().eval()
+    parts = dict(trunk.named_children())
+    first, *others = parts.pop("layer1").children()
+    stem = [parts.pop(name) for name in ("conv1", "bn1", "relu", "maxpool")]
+    return {"front": nn.Sequential(*stem, first), "back": nn.Sequential(*others, *parts.values()), "tail": tail}
+
+
+def converted(piece: nn.Module, shape: tuple[int, ...]) -> Any:
+    """OpenVINO's graph of a module for inputs (N, channels, H, W) of any number and size; `shape` is an example's.
+
+    By the frontend itself, for `openvino.convert_model` is the part of the library that reports what it does.
+    """
+    import_openvino()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and what the decoder is made for
+        decoder = TorchScriptPythonDecoder(piece, example_input=torch.zeros(shape))
+        graph = frontend.convert(frontend.load(decoder))
+    graph.reshape([-1, shape[1], -1, -1])
+    return graph
+
+
+# Kept between starts: the graphs. Compiling one takes a tenth of a second, converting it a second.
+
+
+def _graph(net: ResNet50, piece: str, key: str | None, core: Any) -> Any:
+    def convert() -> Any:
+        return converted(with_bias32(pieces(net)[piece]), EXAMPLE[piece])
+
+    if key is None:
+        return convert()
+    version = import_openvino().__version__.split("-")[0]
+    return kept(cache_dir() / "openvino" / f"{key[:16]}-{version}-{CACHE_FORMAT}" / piece, core, convert)
+
+
+def kept(place: Path, core: Any, convert: Callable[[], Any]) -> Any:
+    """The graph at `place` if it is there, whole and unaltered; else converted, and kept there for the next start."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        if json.loads((place / MANIFEST).read_text()) == _digests(place):
+            return core.read_model(place / GRAPH[0])
+    graph = convert()
+    with contextlib.suppress(OSError):  # a folder that cannot be written to costs some seconds at every start
+        _keep(graph, place)
+    return graph
+
+
+def _keep(graph: Any, place: Path) -> None:
+    """Write a graph's files so that nobody, not even another process at the same time, ever finds a part of them."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
+    try:
+        import_openvino().save_model(graph, partial / GRAPH[0], compress_to_fp16=False)
+        (partial / MANIFEST).write_text(json.dumps(_digests(partial)))
+        shutil.rmtree(place, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process was faster: its files are as good
+            partial.rename(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _digests(place: Path) -> dict[str, str]:
+    digests = {}
+    for name in GRAPH:
+        with (place / name).open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests

@@ -1,0 +1,138 @@
+"""The model as it is served: views of a patch, one forward pass, probabilities. Nothing here is ever written to."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dala.gate.familiarity import Familiarity, load_familiarity
+from dala.intake.image import Patch
+from dala.nets.dala_resnet50 import DALAResNet50
+from dala.preprocess.views import View, look, network_input
+from dala.runtime.calibration import Calibration, PredictionSet, softmax
+from dala.runtime.card import WEIGHTS_DIR, Card, read_card
+from dala.runtime.engines import Engine, TorchEngine, choose_engine
+from dala.runtime.weights import load_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Trained weights with their card; shared by all users, never changed after loading.
+
+    `familiarity` holds the statistics of the training images that the gate needs, None where there are none.
+    `engine` runs the convolutions of `net`; None is torch.
+    """
+
+    net: DALAResNet50
+    card: Card
+    familiarity: Familiarity | None = None
+    engine: Engine | None = None
+
+    @property
+    def runs_on(self) -> Engine:
+        return TorchEngine(self.net) if self.engine is None else self.engine
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What one forward pass said about a patch.
+
+    `logits` and `probabilities` are float64 (classes,), logits averaged over the views; `activations` is the attended
+    layer4 output (views, 2048, h, w) float32 without a graph; `seen` (views, size, size, 3) uint8 are the views (of a
+    mammogram the whole film) and `pooled` (views, 1024) float32 the trunk's output averaged over each, for the gate;
+    `grid` (rows, columns) says how the views tile the patch; `milliseconds` is the time from pixels to probabilities.
+    The probabilities are calibrated if there is a `calibration`; without one they are the plain softmax and there are
+    no sets.
+    """
+
+    classes: tuple[str, ...]
+    logits: np.ndarray
+    probabilities: np.ndarray
+    activations: Tensor
+    seen: np.ndarray
+    pooled: np.ndarray
+    head: nn.Module
+    views: tuple[View, ...]
+    grid: tuple[int, int]
+    milliseconds: float
+    calibration: Calibration | None = None
+    engine: str = "torch"
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.classes[int(self.probabilities.argmax())]
+
+    @property
+    def sets(self) -> tuple[PredictionSet, ...]:
+        """The set at every error level of the card, the largest level first; empty without a calibration."""
+        if self.calibration is None:
+            return ()
+        return tuple(self.calibration.set_of(self.probabilities, a) for a in sorted(self.calibration.thresholds)[::-1])
+
+    @property
+    def default_set(self) -> PredictionSet | None:
+        """The set at `DEFAULT_ALPHA`, None without a calibration: `default_set.not_sure` decides the verdict."""
+        return None if self.calibration is None else self.calibration.set_of(self.probabilities)
+
+
+def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR, engine: str | None = None) -> Model:
+    """Load weights once for all users, and the engine that `choose_engine` chooses for them.
+
+    Raises `dala.errors.WeightsError`, also (`EngineError`) if `engine` or `DALA_ENGINE` names none.
+    """
+    net, card = load_weights(name, folder)
+    familiarity = load_familiarity(read_card(name, folder)[1], net.trunk, card.enlarged)
+    return Model(net, card, familiarity, choose_engine(net, str(card.fields["sha256"]), engine, card.name))
+
+
+def probabilities_of(images: np.ndarray, model: Model) -> np.ndarray:
+    """Probabilities (N, classes) float64 of images as views, (N, V, size, size, 3) uint8, by the rule of `predict`.
+
+    All of them in one pass, so the caller bounds N times V.
+    """
+    count, views = images.shape[:2]
+    engine = model.runs_on
+    x = network_input(images.reshape(-1, *images.shape[2:]), model.card.enlarged)
+    with torch.no_grad():
+        activations = engine.tail(engine.trunk(x))
+        logits = model.net.head(activations).to(torch.float64).reshape(count, views, -1).mean(1).numpy()
+    calibration = model.card.calibration
+    return softmax(logits) if calibration is None else calibration.probabilities(logits)
+
+
+def predict(patch: Patch, model: Model) -> Prediction:
+    """One forward pass over the views of a patch; any number of threads may call it with the same model."""
+    start = time.perf_counter()
+    seen, tiles, views, grid = look(patch.pixels, model.card)
+    with torch.no_grad():
+        # A tile at a time: the answer for a tile does not depend on its neighbours in a batch, and memory stays flat.
+        engine = model.runs_on
+        trunks = [engine.trunk(network_input(tile[None], model.card.enlarged)) for tile in tiles]
+        pooled = torch.cat([trunk.mean((2, 3)) for trunk in trunks])
+        activations = torch.cat([engine.tail(trunk) for trunk in trunks])
+        logits = model.net.head(activations).to(torch.float64).mean(0).numpy()
+    calibration = model.card.calibration
+    return Prediction(
+        classes=model.card.classes,
+        logits=logits,
+        probabilities=softmax(logits) if calibration is None else calibration.probabilities(logits),
+        activations=activations,
+        seen=seen,
+        pooled=pooled.numpy(),
+        head=model.net.head,
+        views=views,
+        grid=grid,
+        milliseconds=1000 * (time.perf_counter() - start),
+        calibration=calibration,
+        engine=engine.name,
+    )

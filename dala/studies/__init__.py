@@ -1,0 +1,1 @@
+"""What has been measured: a study a file, each writing one file under evidence/."""

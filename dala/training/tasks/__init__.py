@@ -1,0 +1,1 @@
+"""The data sets as training sees them, one file each."""

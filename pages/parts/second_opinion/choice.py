@@ -1,0 +1,132 @@
+"""Which image the first page is about: a dropped file, an example, or one that another page hands over."""
+
+from __future__ import annotations
+
+import os
+
+import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from dala.intake.image import ACCEPTED
+from dala.phantoms.film import FILMS
+from dala.phantoms.tissue import PHANTOMS
+from pages.parts.second_opinion.examples import (
+    DRAWN,
+    FILE,
+    NONE,
+    drawn_title,
+    phantom,
+    phantom_png,
+    sample_bytes,
+    samples,
+    thumbnail_png,
+    title,
+)
+from pages.parts.second_opinion.own_read import offer_first_read
+from pages.parts.shared import BATCH_PAGE, DROPPED, HANDED, Handed, plain
+
+LARGEST_MB = 64  # a camera field of 2048 x 1536 pixels, uncompressed at 16 bit, takes 19
+THUMBNAIL_WIDTH = 146
+TO_BATCH = "to-batch"  # in the session: files were dropped just now that the page Batch is to show
+EXAMPLES = (*PHANTOMS, *FILMS)
+
+
+def uploader_key() -> str:
+    return f"upload-{st.session_state.get('uploads', 0)}"
+
+
+# Whichever was chosen last is shown: a file that is dropped puts the example back, an example puts the file away.
+def take_files() -> None:
+    """Keep what was dropped and empty the uploader: the next file takes the place of this one, it does not join it."""
+    files = st.session_state[uploader_key()]
+    st.session_state["uploads"] = st.session_state.get("uploads", 0) + 1
+    give_back(files)
+    st.session_state["example"] = NONE
+    put_away()
+    if len(files) > 1 or any(file.name.lower().endswith(".zip") for file in files):
+        st.session_state[DROPPED] = files
+        st.session_state[TO_BATCH] = True
+    elif files:
+        st.session_state[HANDED] = Handed(files[0].name, files[0].getvalue())
+
+
+def give_back(files: list[UploadedFile]) -> None:
+    """Let the server forget its copies. It would keep those of an uploader that is no more until the session ends."""
+    context = get_script_run_ctx()
+    if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        for file in files:
+            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+
+
+def put_away() -> None:
+    st.session_state.pop(HANDED, None)
+
+
+def choose_example(key: str) -> None:
+    st.session_state["example"] = key
+    put_away()
+
+
+def choose_image() -> tuple[bytes, str, str | None] | None:
+    """The bytes of the chosen image, its name, and what must be said of it if it is drawn. May raise OSError.
+
+    Several files at once, or a ZIP, open the page Batch with them instead.
+    """
+    if st.session_state.pop(TO_BATCH, False):  # once: files that wait there do not keep anybody from this page
+        st.switch_page(BATCH_PAGE)
+    files = samples()
+    upload_column, example_column = st.columns([3, 2], gap="medium")
+    upload_column.file_uploader(
+        "Drop an H&E breast patch or a mammogram here to get a second opinion, or choose an example.",
+        # No list of types: a DICOM file often has no suffix, or a number for one. Its content tells what a file is.
+        help=f"{ACCEPTED} are accepted, whatever the file is called. Several files at once, or a ZIP of them, are "
+        "judged on the page Batch.",
+        accept_multiple_files=True,
+        max_upload_size=LARGEST_MB,
+        key=uploader_key(),
+        on_change=take_files,
+    )
+    example = example_column.selectbox(
+        "Examples",
+        [NONE, *(DRAWN + name for name in EXAMPLES), *(FILE + name for name in files)],
+        format_func=title,
+        key="example",
+        on_change=put_away,
+        help="Drawn examples are made by code: schematic H&E and a schematic film, neither tissue nor a radiograph. "
+        "Images from a folder of yours are listed here too if the environment variable DALA_SAMPLES names that "
+        "folder.",
+    )
+    offer_first_read(example_column)
+    if os.environ.get("DALA_SAMPLES") and not files:
+        example_column.caption("The folder that DALA_SAMPLES names holds no images.")
+    if HANDED in st.session_state:
+        handed: Handed = st.session_state[HANDED]
+        row = st.container(horizontal=True, vertical_alignment="center")
+        row.markdown(f"{handed.origin}: **{plain(handed.name)}**", width="content")
+        row.button("Put it away", on_click=put_away, type="tertiary")
+        return handed.data, handed.name, None
+    if example.startswith(DRAWN):
+        name = example.removeprefix(DRAWN)
+        return phantom_png(name), f"{name}.png", phantom(name).description
+    if example.startswith(FILE):
+        path = files[example.removeprefix(FILE)]
+        return sample_bytes(path), path.name, None
+    return None
+
+
+def show_gallery() -> None:
+    """The drawn examples of the empty page, each a thumbnail with its button."""
+    st.caption(
+        "Drawn examples: schematic H&E and a schematic mammogram made by code. They are not tissue and have no "
+        "diagnosis."
+    )
+    row = st.container(horizontal=True)
+    for name in EXAMPLES:
+        key = DRAWN + name
+        place = row.container(width=THUMBNAIL_WIDTH, gap="xsmall")
+        place.image(thumbnail_png(name), width="stretch", output_format="PNG")
+        place.button(
+            drawn_title(key).capitalize(), key=f"choose-{name}", on_click=choose_example, args=(key,), width="stretch"
+        )

@@ -1,0 +1,77 @@
+"""The part of the first page that is taken away: what the person adds to an opinion, and everything as files."""
+
+from __future__ import annotations
+
+from datetime import date
+from hashlib import sha256
+
+import streamlit as st
+
+from dala.explain.effect import EffectCurve
+from dala.explain.render import encode_png
+from dala.export.bundle import LONGEST_COMMENT, OWN_READS, Words, geojson, pdf, report, stem
+from dala.opinion import Explanation, Opinion
+from pages.parts.second_opinion.own_read import first_read
+
+AGREE = {"agree": True, "disagree": False}
+
+
+def words_of_person(opinion: Opinion) -> Words:
+    """What is added to a report, kept for each image: nothing of it is needed, and no patient data is asked for."""
+    image = opinion.patch.sha256[:12]
+    with st.expander("Add your own read and a comment to the report"):
+        read, agreement, name = st.columns([4, 3, 4], vertical_alignment="bottom")
+        own_read = read.segmented_control("My own read", OWN_READS, key=f"own-read-{image}")
+        agree = agreement.segmented_control("The model's answer: I", list(AGREE), key=f"agree-{image}")
+        with_name = name.toggle(
+            "Write the file's name",
+            key="with-name",
+            help="Off, files and their content tell the image by its fingerprint only: a file's name may name a "
+            "patient.",
+        )
+        comment = st.text_area(
+            "Comment",
+            max_chars=LONGEST_COMMENT,
+            key=f"comment-{image}",
+            placeholder="What you see. No names, no numbers of patients.",
+        )
+    return Words(comment, own_read, None if agree is None else AGREE[agree], with_name, first_read(opinion))
+
+
+def show_report(opinion: Opinion, explanation: Explanation, effect: EffectCurve | None = None) -> None:
+    """The words, and a button for every file; all of them are made of what is on the screen: the explanation, and the
+    `effect` curve where one is shown."""
+    words = words_of_person(opinion)
+    day = date.today()
+    name = stem(opinion, explanation, words)
+    panels = explanation.panels
+    # The bytes are made now and not when the button is pressed: Streamlit forgets a file that is to be made later as
+    # soon as the page runs again, and whoever presses a button just after the slider would get nothing.
+    numbers = report(opinion, explanation, words, day, effect).json()
+    images = [
+        ("DT Grad-CAM (PNG)", encode_png(panels.dt), "-dt.png"),
+        ("Grad-CAM (PNG)", encode_png(panels.gradcam), "-gradcam.png"),
+        ("Colour bar (PNG)", encode_png(panels.bar), "-bar.png"),
+    ]
+    row = st.container(horizontal=True, gap="small")
+    # The PDF takes longest, so it is made for one setting when somebody wants it. Colours and opacity are not among the
+    # numbers: the setting is these and the images.
+    setting = sha256(b"".join([numbers.encode(), *(content for _, content, _ in images)])).hexdigest()
+    if row.button("Make the report (PDF)"):
+        st.session_state["pdf"] = setting
+    if st.session_state.get("pdf") == setting:
+        made = made_pdf(setting, opinion, explanation, words, day, effect)
+        row.download_button("Report (PDF)", made, f"{name}.pdf", "application/pdf", on_click="ignore", type="primary")
+    row.download_button("Numbers (JSON)", numbers, f"{name}.json", "application/json", on_click="ignore")
+    regions = geojson(opinion, explanation)
+    row.download_button("Regions (GeoJSON)", regions, f"{name}.geojson", "application/geo+json", on_click="ignore")
+    for label, content, ending in images:
+        row.download_button(label, content, name + ending, "image/png", on_click="ignore")
+
+
+@st.cache_data(show_spinner="Writing the report …", max_entries=8)
+def made_pdf(
+    setting: str, _opinion: Opinion, _explanation: Explanation, _words: Words, _day: date, _effect: EffectCurve | None
+) -> bytes:
+    """The setting is the key: a digest of everything that the page says and shows."""
+    return pdf(_opinion, _explanation, _words, _day, _effect)

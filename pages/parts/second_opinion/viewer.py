@@ -1,0 +1,227 @@
+"""The viewer in the browser: packs an opinion for it, mounts it, and takes back what its user has set."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import json
+import math
+import secrets
+import struct
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+from dala.explain.render import COLOUR_MAPS, encode_png
+from dala.explain.threshold import RULES, threshold
+from dala.opinion import Opinion
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.types import ComponentRenderer
+
+FOLDER = Path(__file__).resolve().parents[3] / "viewer"
+COLOUR_LIMITS = [float(f"{digit}e{power}") for power in range(-5, 3) for digit in (1, 2, 5)]
+OPACITY = (0.1, 1.0)
+DETAIL_SIDE, DETAIL_QUALITY = 4096, 92
+MINIMUM_AREA = float(inspect.signature(threshold).parameters["minimum_area"].default)
+
+# Keys of the session.
+SETTINGS, START, COMPONENT, PLAIN, FAILURE = "settings", "viewer-start", "viewer", "plain", "viewer-failure"
+
+
+class ViewerError(RuntimeError):
+    """This installation cannot show the viewer."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user has set for an image: target, rule and its parameter, opacity 0.1..1, colours and their scale.
+
+    limit: the raw value of the last colour of a fixed scale, None until one was first asked for.
+    """
+
+    target: str
+    rule: str
+    parameter: float
+    opacity: float = 0.5
+    colour_map: str = next(iter(COLOUR_MAPS))
+    fixed: bool = False
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the viewer was started: the number that its answers carry, the image, and the settings at that time."""
+
+    number: str
+    image: str
+    settings: Settings
+
+
+def identity(opinion: Opinion) -> str:
+    """Which image an opinion is of, and by which model: a person may hand the same image to another one."""
+    return f"{opinion.patch.sha256[:12]}-{opinion.model.name}"
+
+
+def shown_map(opinion: Opinion) -> str:
+    """Which image, with which of its maps."""
+    return f"{identity(opinion)}-steadied" if opinion.steadied else identity(opinion)
+
+
+def settings_for(opinion: Opinion) -> Settings:
+    """This session's settings; target and parameter are an image's own, and start anew with another one."""
+    label, image = opinion.prediction.label, identity(opinion)
+    last: tuple[str, Settings] | None = st.session_state.get(SETTINGS)
+    if last is None:
+        rule = next(iter(RULES.values()))
+        return Settings(label, rule.name, rule.default)
+    if last[0] == image:
+        return last[1]
+    return replace(last[1], target=label, parameter=RULES[last[1].rule].default)
+
+
+def remember(opinion: Opinion, settings: Settings) -> None:
+    st.session_state[SETTINGS] = (identity(opinion), settings)
+
+
+def parse(record: object, opinion: Opinion) -> Settings | None:
+    """The settings that a browser sent, or None where anything in them is not what a browser can have been offered."""
+    if not isinstance(record, dict):
+        return None
+    try:
+        told = Settings(**{key: value for key, value in record.items() if key != "start"})
+        rule = RULES[told.rule]
+        ranges = [(told.parameter, rule.minimum, rule.maximum), (told.opacity, *OPACITY)]
+        right = (
+            told.target in opinion.maps
+            and told.colour_map in COLOUR_MAPS
+            and isinstance(told.fixed, bool)
+            and (told.limit in COLOUR_LIMITS or (told.limit is None and not told.fixed))
+            and all(math.isfinite(value) and low <= value <= high for value, low, high in ranges)
+        )
+    except (TypeError, KeyError):
+        return None
+    # JavaScript writes 1.0 as 1, which Streamlit's slider would not take for a float.
+    return replace(told, parameter=float(told.parameter), opacity=float(told.opacity)) if right else None
+
+
+def show(opinion: Opinion, settings: Settings) -> Settings:
+    """Mount the viewer and return what its user has set last. Raises ViewerError where it cannot be mounted.
+
+    The data stay the same for one image, so they travel once; what is set comes back as the component's state. The
+    viewer takes settings only from a new start, so that an answer of the server never moves a slider that is held.
+    """
+    start: Start | None = st.session_state.get(START)
+    if start is None or start.image != shown_map(opinion):
+        start = Start(secrets.token_hex(4), shown_map(opinion), settings)
+        st.session_state[START] = start
+    try:
+        state = component()(
+            key=COMPONENT,
+            data=packed(opinion, start),
+            on_settings_change=lambda: None,
+            on_failed_change=to_plain_view,
+        )
+    except (AttributeError, OSError, StreamlitAPIException) as error:
+        raise ViewerError(str(error)) from error
+    record = state.get("settings")
+    if not isinstance(record, dict) or record.get("start") != start.number:
+        return settings
+    return parse(record, opinion) or settings
+
+
+def leave() -> None:
+    """The viewer is not shown: when it comes back it starts from the settings of that time."""
+    st.session_state.pop(START, None)
+
+
+def to_plain_view() -> None:
+    """The viewer has reported that it cannot run in this browser."""
+    st.session_state[PLAIN] = True
+    st.session_state[FAILURE] = str(st.session_state[COMPONENT].get("failed"))
+
+
+@lru_cache(maxsize=1)
+def component() -> ComponentRenderer:
+    """The component, registered once. Two files make one module, for a module from a string cannot import another."""
+    html, css, rules, viewer = (
+        (FOLDER / name).read_text(encoding="utf-8") for name in ("index.html", "viewer.css", "rules.js", "viewer.js")
+    )
+    return st.components.v2.component("dala_viewer", html=html, css=css, js=rules + viewer)
+
+
+def packed(opinion: Opinion, start: Start) -> bytes:
+    """The component's data: length of the header (4 bytes, little-endian), header in JSON, then the parts it names."""
+    parts, body = heavy(shown_map(opinion), opinion)
+    header = {
+        "start": start.number,
+        "id": identity(opinion),
+        "settings": asdict(start.settings),
+        "patch": {
+            "width": opinion.patch.width,
+            "height": opinion.patch.height,
+            # Of the columns, for the bar lies along a row.
+            "pixel_um": None if opinion.patch.pixel_size_um is None else opinion.patch.pixel_size_um[1],
+        },
+        "rules": [asdict(rule) for rule in RULES.values()],
+        "colour_maps": {name: base64.b64encode(table.tobytes()).decode() for name, table in COLOUR_MAPS.items()},
+        "limits": COLOUR_LIMITS,
+        "minimum_area": MINIMUM_AREA,
+        **parts,
+    }
+    text = json.dumps(header, allow_nan=False).encode()
+    return struct.pack("<I", len(text)) + text + body
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def heavy(image: str, _opinion: Opinion) -> tuple[dict[str, object], bytes]:
+    """Images and fields of an opinion, one after the other, and where each lies.
+
+    The field is sent as Python enlarged it: the last bits of OpenCV's resize depend on the processor, so that no other
+    code could give the same threshold everywhere. Of two maps that are mirrors only one is sent.
+    """
+    body = bytearray()
+
+    def add(content: bytes, **facts: object) -> dict[str, object]:
+        place = {"offset": len(body), "length": len(content), **facts}
+        body.extend(content)
+        return place
+
+    height, width = _opinion.image.shape[:2]
+    image_part = add(encode_png(_opinion.image), type="image/png", width=width, height=height)
+    detail = None
+    if _opinion.image is not _opinion.patch.pixels:
+        detail = add(detail_jpeg(_opinion.patch.pixels), type="image/jpeg")
+    fields: list[np.ndarray] = []
+    targets = []
+    for name, values in _opinion.maps.items():
+        field = values.enlarged(height, width)
+        mirror = next((index for index, other in enumerate(fields) if np.array_equal(field, -other)), None)
+        targets.append(
+            {"name": name, "field": len(fields) if mirror is None else mirror, "sign": 1 if mirror is None else -1}
+        )
+        if mirror is None:
+            fields.append(field)
+    places = [add(np.ascontiguousarray(field, dtype="<f4").tobytes()) for field in fields]
+    return {"picture": image_part, "detail": detail, "fields": places, "targets": targets}, bytes(body)
+
+
+def detail_jpeg(pixels: np.ndarray) -> bytes:
+    """The patch for zooming in: its own pixels, or as many as `DETAIL_SIDE` allows, without halving the colours."""
+    shrink = DETAIL_SIDE / max(pixels.shape[:2])
+    if shrink < 1:
+        size = (max(1, round(pixels.shape[1] * shrink)), max(1, round(pixels.shape[0] * shrink)))
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        DETAIL_QUALITY,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    return cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1].tobytes()

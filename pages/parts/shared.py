@@ -1,0 +1,99 @@
+"""What several pages have in common: their frame, the one model that serves all users, and names safe to show."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from streamlit.runtime.pages_manager import PagesManager
+
+from dala.data import breakhis, mini_ddsm
+from dala.errors import DataError, WeightsError
+from dala.explain.render import encode_png
+from dala.gate.checks import HISTOLOGY, MAMMOGRAM
+from dala.runtime import predict as runtime
+from dala.runtime.card import SERVED
+from dala.runtime.predict import Model
+
+OUTSIDE = "Outside the model's competence"
+SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that colour is never the only sign
+NOT_SURE = "◆ Not sure"
+HANDED = "handed"  # in the session: the `Handed` image that the first page is about
+DROPPED = "dropped"  # in the session: files that were dropped on the first page and wait for the batch
+BATCH_PAGE = "pages/batch.py"
+
+
+@dataclass(frozen=True)
+class Handed:
+    """An image's file that the first page shows, and where it comes from, in words for the user."""
+
+    name: str
+    data: bytes
+    origin: str = "Your image"
+
+
+def shared_model(name: str = SERVED[HISTOLOGY]) -> Model:
+    """The model of that name, loaded when it is first asked for, once for all users."""
+    return _loaded(name)
+
+
+# One cache for all pages, because the function is imported: each page's own would load a second copy.
+@st.cache_resource(show_spinner="Loading the model …")
+def _loaded(name: str) -> Model:
+    return runtime.load_model(name)
+
+
+def require_frame() -> None:
+    """Start over with the frame of app.py around the page, unless it is there.
+
+    Until app.py has run once, Streamlit takes this folder for its older kind of app and runs a page without the frame.
+    """
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False
+        st.rerun()
+
+
+def model_or_stop(name: str = SERVED[HISTOLOGY]) -> Model:
+    """The model, or the sentence why there is none, and no page."""
+    try:
+        return shared_model(name)
+    except WeightsError as error:
+        st.error(plain(str(error)))
+        st.stop()
+
+
+def known_group(name: str, model: Model) -> str | None:
+    """The accession group or case that a file name tells, if the model has learnt from images of that group."""
+    try:
+        group = _case(name) if model.card.modality == MAMMOGRAM else breakhis.parse_name(name).accession
+    except DataError:
+        return None
+    return group if group in model.card.training_groups else None
+
+
+def _case(name: str) -> str | None:
+    told = mini_ddsm.parse_name(name)
+    return told.case if told.letter in mini_ddsm.TRAINED_LETTERS else None
+
+
+def plain(text: str) -> str:
+    """Text with every Markdown sign escaped: a file's name may hold anything, even the address of an image."""
+    return re.sub(r"([\\`*_{}\[\]()<>#~|$:!])", r"\\\1", text)
+
+
+def percent(probability: float) -> str:
+    """Never 100 %: rounding must not make a model certain."""
+    return "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+
+
+def inline(pixels: NDArray[np.uint8]) -> str:
+    """An image (H, W, 3) uint8 as an address that holds it, lossless.
+
+    For images that change quickly: one that the server keeps can be gone, with the run that showed it, before the
+    browser asks for it.
+    """
+    return "data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode()

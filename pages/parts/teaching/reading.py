@@ -1,0 +1,366 @@
+"""Read first: the student calls a case and marks where, then label, opinion and map are revealed."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import streamlit as st
+
+from dala.data.breakhis import CLASSES
+from dala.errors import IntakeError
+from dala.explain.render import encode_png
+from dala.opinion import Explanation, Opinion, explain
+from dala.phantoms.tissue import Phantom, draw
+from dala.runtime.predict import Model
+from dala.teaching.cases import Case, answered, drawn_deck, file_deck
+from dala.teaching.reading import (
+    Agreement,
+    Mark,
+    Read,
+    Score,
+    Share,
+    agreement,
+    evidence_at,
+    hit,
+    hits,
+    score_of_model,
+    score_of_reader,
+    to_csv,
+)
+from pages.parts.second_opinion.examples import opinion_of, samples
+from pages.parts.shared import OUTSIDE, SHAPES, inline, known_group, percent, plain
+from pages.parts.teaching.marker import Shown, mark, outlines_of
+
+COUNTS = (5, 10, 20)
+DRAWINGS, FILES = "Drawn cases", "Images of the samples folder"
+ROUND = "reading"  # in the session
+POSITIVE = CLASSES[1]
+LESION, OWN = "#E69F00", "#ffffff"  # Okabe and Ito's orange
+COLUMNS, BAR_WIDTH = [3, 2], 110
+
+
+@dataclass
+class Round:
+    """One pass through a deck by one session: what has been read, and whether the present case is revealed."""
+
+    number: str
+    deck: list[Case]
+    reads: list[Read] = field(default_factory=list)
+    revealed: bool = False
+
+    @property
+    def case(self) -> Case | None:
+        """The present case, None after the last one."""
+        place = len(self.reads) - self.revealed
+        return self.deck[place] if place < len(self.deck) else None
+
+
+@st.cache_resource(show_spinner="The next case is drawn …", max_entries=64)
+def drawing(name: str, number: int) -> Phantom:
+    return draw(name, number)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def drawing_png(name: str, number: int) -> bytes:
+    return encode_png(drawing(name, number).pixels)
+
+
+def show_reading(model: Model) -> None:
+    """The whole part: a round is begun, goes case by case, and ends with the score."""
+    going: Round | None = st.session_state.get(ROUND)
+    if going is None:
+        show_start()
+        return
+    case = going.case
+    if case is None:
+        show_end(going)
+        return
+    try:
+        phantom = None if case.drawing is None else drawing(case.drawing, case.field)
+        data = case.data() if case.drawing is None else drawing_png(case.drawing, case.field)
+        opinion = opinion_of(data, case.name, model)
+    except (IntakeError, OSError):
+        st.error(f"Case {case.number}, {plain(case.name)}, cannot be read and is left out.")
+        going.deck.remove(case)
+        st.button("Go on", type="primary")
+        return
+    if going.revealed:
+        show_answer(going, case, opinion, phantom)
+    else:
+        ask(going, case, opinion, phantom)
+
+
+def show_start() -> None:
+    st.markdown(
+        "You read first. For each case you say benign or malignant, how sure you are, and where you see it; only then "
+        "are the answer, the model's opinion and its map shown. **Who sees the machine's answer first is led by it.**"
+    )
+    known = answered(samples().values())
+    source = DRAWINGS
+    if known:
+        source = st.segmented_control("Cases", [DRAWINGS, FILES], default=FILES, required=True, key="reading-source")
+    count = st.segmented_control("How many", COUNTS, default=COUNTS[1], required=True, key="reading-count")
+    if source == DRAWINGS:
+        st.caption(
+            "Schematic H&E made by code, a new field every time. The answer is how it was drawn: it is not tissue and "
+            "has no diagnosis, and nearly every drawing is outside the model's competence. For real cases let the "
+            "environment variable DALA_SAMPLES name a folder of images with BreakHis names, or with subfolders "
+            "called benign and malignant."
+        )
+    else:
+        st.caption(
+            f"{len(known)} images of the samples folder have a known answer, by their BreakHis name or a folder "
+            "called benign or malignant. Both classes come with even chances, so their share tells nothing."
+        )
+    if st.button("Start reading", type="primary"):
+        seed = secrets.randbits(32)
+        deck = drawn_deck(count, seed) if source == DRAWINGS else file_deck(known, count, seed)
+        st.session_state[ROUND] = Round(secrets.token_hex(4), deck)
+        st.rerun()
+
+
+def identity(going: Round, case: Case) -> str:
+    return f"{going.number}-{case.number}"
+
+
+def show_progress(going: Round, case: Case) -> None:
+    row = st.container(horizontal=True, vertical_alignment="center")
+    row.markdown(f"**Case {case.number} of {len(going.deck)}**", width="content")
+    if going.reads:
+        right = sum(read.right for read in going.reads)
+        row.markdown(f"{right} of {len(going.reads)} right so far", width="content")
+    row.space("stretch")
+    if row.button("End the round", type="tertiary"):
+        going.deck = going.deck[: len(going.reads)]
+        going.revealed = False
+        st.rerun()
+
+
+def marked(
+    going: Round,
+    case: Case,
+    opinion: Opinion,
+    shown: list[Shown] | None = None,
+    legend: str | None = None,
+) -> Mark:
+    """The image, to be marked as long as there is no legend."""
+    height, width = opinion.image.shape[:2]
+    return mark(
+        "reading-mark",
+        identity(going, case),
+        encode_png(opinion.image),
+        (width, height),
+        f"Case {case.number}",
+        shown or (),
+        legend,
+    )
+
+
+def ask(going: Round, case: Case, opinion: Opinion, phantom: Phantom | None) -> None:
+    """The case without any answer."""
+    show_progress(going, case)
+    image, form = st.columns(COLUMNS, gap="medium")
+    with image:
+        where = marked(going, case, opinion)
+    with form:
+        call = st.segmented_control(
+            "Your call",
+            CLASSES,
+            format_func=lambda name: f"{SHAPES[name == POSITIVE]} {name.capitalize()}",
+            key=f"call-{identity(going, case)}",
+            width="stretch",
+        )
+        sure = st.slider(
+            "How sure are you? (50: a guess, 100: certain)", 50, 100, 75, 5, key=f"sure-{identity(going, case)}"
+        )
+        st.caption(
+            "Where do you see it? Click a place in the image, or draw around it; a case that you call benign may "
+            "stay without a mark."
+        )
+        if st.button("Commit and reveal", type="primary", disabled=call is None, width="stretch"):
+            assert call is not None
+            prediction = opinion.prediction
+            positive = float(prediction.probabilities[prediction.classes.index(POSITIVE)])
+            found = None if phantom is None else hit(where, lesion_on(opinion, phantom))
+            going.reads.append(
+                Read(
+                    case.number, case.name, case.answer, call, sure / 100, where, found,
+                    prediction.label, positive, opinion.gate.inside,
+                )
+            )  # fmt: skip
+            going.revealed = True
+            st.rerun()
+
+
+def lesion_on(opinion: Opinion, phantom: Phantom) -> np.ndarray:
+    """The drawn lesion; drawings are shown at their own size."""
+    assert phantom.lesion_mask.shape == opinion.image.shape[:2]
+    return phantom.lesion_mask
+
+
+def show_answer(going: Round, case: Case, opinion: Opinion, phantom: Phantom | None) -> None:
+    """The label, the model's opinion and its map beside the student's call and mark."""
+    show_progress(going, case)
+    read = going.reads[-1]
+    target = read.model
+    explanation = explain(opinion, target)
+    has_lesion = phantom is not None and phantom.lesion_mask.any()
+    image, words = st.columns(COLUMNS, gap="medium")
+    with image:
+        shown = []
+        legend = "Your mark is white." if read.mark else "You set no mark."
+        if phantom is not None and has_lesion:
+            shown = [Shown(outlines_of(lesion_on(opinion, phantom)), LESION, (6, 5))]
+            legend += " The drawn lesion is outlined in orange, dashed."
+        marked(going, case, opinion, shown, legend)
+    with words:
+        st.subheader(f"{'✓ Right' if read.right else '✗ Wrong'}: {case.answer}", anchor=False)
+        st.markdown(
+            f"You: {SHAPES[read.call == POSITIVE]} **{read.call}**, {100 * read.confidence:.0f} % sure.  \n"
+            f"The model: {SHAPES[target == POSITIVE]} **{target}**, "
+            f"{percent(float(opinion.prediction.probabilities.max()))}{model_doubt(opinion)}."
+        )
+        for sentence in remarks(read, opinion, explanation, phantom):
+            st.markdown(sentence)
+        last = len(going.reads) == len(going.deck)
+        if st.button("See the score" if last else "Next case", type="primary", width="stretch"):
+            going.revealed = False
+            st.rerun()
+    row = st.container(horizontal=True, gap="small")
+    gradcam, dt = row.container(width="stretch").columns(2, gap="small")
+    gradcam.image(
+        inline(with_mark(explanation.panels.gradcam, read.mark)),
+        caption=f"Grad-CAM towards {target}",
+        width="stretch",
+    )
+    dt.image(
+        inline(with_mark(explanation.panels.dt, read.mark)),
+        caption="DT Grad-CAM: above the threshold",
+        width="stretch",
+    )
+    # A width for the image itself would make Streamlit scale it down on the server.
+    bar = row.container(width=BAR_WIDTH)
+    bar.image(inline(explanation.panels.bar), width="stretch")
+
+
+def with_mark(panel: np.ndarray, where: Mark) -> np.ndarray:
+    """The panel with the student's mark as on the image."""
+    height, width = panel.shape[:2]
+    drawn = panel.copy()
+    corners = np.array([[round(x * (width - 1)), round(y * (height - 1))] for x, y in where], np.int32)
+    for colour, thickness in (((24, 24, 27), 4), ((255, 255, 255), 2)):
+        if len(corners) == 1:
+            cv2.drawMarker(drawn, corners[0].tolist(), colour, cv2.MARKER_CROSS, 26, thickness)
+        elif len(corners):
+            cv2.polylines(drawn, [corners], True, colour, thickness, cv2.LINE_AA)
+    return drawn
+
+
+def model_doubt(opinion: Opinion) -> str:
+    decisive = opinion.prediction.default_set
+    if not opinion.gate.inside:
+        return f"; {OUTSIDE.lower()}, so this is no verdict"
+    return " (its answer: not sure)" if decisive is not None and decisive.not_sure else ""
+
+
+def remarks(read: Read, opinion: Opinion, explanation: Explanation, phantom: Phantom | None) -> list[str]:
+    """What else there is to say of a case that was read."""
+    said = []
+    if read.hit is not None:
+        said.append(f"Your mark is {'in' if read.hit else 'not in'} the drawn lesion.")
+    share = evidence_at(read.mark, explanation.field)
+    if share is not None:
+        if len(read.mark) == 1:
+            said.append(f"At your mark the model's map has {100 * share:.0f} % of its maximum.")
+        else:
+            said.append(f"Within your outline lies {100 * share:.0f} % of the model's evidence.")
+    if phantom is not None:
+        if phantom.lesion_mask.any():
+            height, width = explanation.field.shape
+            top, left = np.unravel_index(int(explanation.field.argmax()), (height, width))
+            inside = phantom.lesion_mask[top, left]
+            said.append(f"The model's map peaks {'inside' if inside else 'outside'} the drawn lesion.")
+        said.append(f"*{phantom.title}.* {phantom.description}")
+    group = known_group(opinion.patch.name, opinion.model)
+    if group is not None:
+        said.append(f"The model was trained on images of this patient ({group}): being right here proves nothing.")
+    return said
+
+
+def show_end(going: Round) -> None:
+    """The score of the round, all cases, and the way to the next round."""
+    if not going.reads:
+        st.info("No case was read.")
+    else:
+        st.subheader(f"{len(going.reads)} cases read", anchor=False)
+        show_score(going.reads)
+    row = st.container(horizontal=True)
+    if going.reads:
+        row.download_button(
+            "All reads (CSV)", to_csv(going.reads), "reads.csv", "text/csv", on_click="ignore", width="content"
+        )
+    if row.button("Another round", type="primary"):
+        st.session_state.pop(ROUND)
+        st.rerun()
+
+
+def show_score(reads: list[Read]) -> None:
+    scores = {"You": score_of_reader(reads), "The model": score_of_model(reads)}
+    st.table([{"": name, **score_row(score)} for name, score in scores.items()], hide_index=True)
+    together: Agreement = agreement(reads)
+    kappa = "undefined, for only one class was ever called" if together.kappa is None else f"{together.kappa:.2f}"
+    lines = [
+        f"**You and the model agree** on {together.same.count} of {together.same.of} cases; Cohen's kappa: {kappa}."
+    ]
+    outside = sum(not read.inside for read in reads)
+    if outside:
+        these = "All" if outside == len(reads) else f"{outside} of these {len(reads)}"
+        lines.append(
+            f"{these} images are outside the model's competence: it gives no verdict on "
+            "them, and what it computes all the same says nothing about how good it is."
+        )
+    pointed = hits(reads)
+    if pointed.of:
+        lines.append(f"**{pointed.count} of {pointed.of} marks** on cases with a drawn lesion are in it.")
+    st.markdown("  \n".join(lines))
+    st.caption(
+        "In brackets: 95 % intervals after Wilson. With so few cases they are wide: that is the point. Brier: the mean "
+        "squared distance of the stated probability from the truth, less is better; always saying 50 % gives 0.25."
+    )
+    st.dataframe(
+        [
+            {
+                "Case": read.number,
+                "Image": read.name,
+                "Answer": read.answer,
+                "You": read.call,
+                "Sure, %": round(100 * read.confidence),
+                "Right": "✓" if read.right else "✗",
+                "In the lesion": {None: "", True: "✓", False: "✗"}[read.hit],
+                "The model": read.model,
+                f"Its P({POSITIVE}), %": round(100 * read.probability, 1),
+                "Model competent": "yes" if read.inside else "no",
+            }
+            for read in reads
+        ],
+        hide_index=True,
+    )
+
+
+def score_row(score: Score) -> dict[str, str]:
+    return {
+        "Right": in_words(score.right),
+        "Sensitivity (malignant found)": in_words(score.sensitivity),
+        "Specificity (benign left alone)": in_words(score.specificity),
+        "Brier": "undefined" if score.brier is None else f"{score.brier:.3f}",
+    }
+
+
+def in_words(share: Share) -> str:
+    interval = share.interval
+    if interval is None:
+        return "undefined: no such case"
+    return f"{share.count} of {share.of} ({100 * interval[0]:.0f} to {100 * interval[1]:.0f} %)"

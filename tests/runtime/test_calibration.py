@@ -1,0 +1,79 @@
+"""Calibrated probabilities and sets, worked out by hand; cards that do not fit their classes are refused."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dala.runtime.calibration import DEFAULT_ALPHA, Calibration, softmax
+
+FIELDS: dict[str, Any] = {
+    "classes": ["benign", "malignant"],
+    "calibration": {
+        "temperature": 2.0,
+        "bias": {"malignant": math.log(3), "benign": 0.0},
+        "thresholds": {"0.05": {"benign": 0.1, "malignant": 0.0}, "0.10": {"malignant": 0.6, "benign": 0.7}},
+    },
+}
+
+
+@pytest.fixture
+def calibration() -> Calibration:
+    read = Calibration.of_card(FIELDS)
+    assert read is not None
+    return read
+
+
+def test_probabilities_by_hand(calibration: Calibration) -> None:
+    # Logits 0 and 2 ln 2: halved 0 and ln 2, with the bias 0 and ln 6; softmax 1/7 and 6/7.
+    p = calibration.probabilities(np.array([[0, 2 * math.log(2)], [5, 5]]))
+    np.testing.assert_allclose(p, [[1 / 7, 6 / 7], [1 / 4, 3 / 4]], rtol=1e-12)
+
+
+def test_softmax_of_huge_logits_is_finite() -> None:
+    np.testing.assert_array_equal(softmax(np.array([-1e5, 1e5])), [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("malignant", "alpha", "expected"),
+    [
+        (0.6, 0.10, ("malignant",)),  # the threshold itself is enough
+        (0.5999, 0.10, ("benign", "malignant")),  # no class reaches its own: never an empty set
+        (0.2, 0.10, ("benign",)),
+        (0.89, 0.05, ("benign", "malignant")),  # both do
+        (0.95, 0.05, ("malignant",)),
+        (0.0, 0.05, ("benign", "malignant")),  # a threshold of 0 is always reached
+    ],
+)
+def test_sets_by_hand(calibration: Calibration, malignant: float, alpha: float, expected: tuple[str, ...]) -> None:
+    answer = calibration.set_of(np.array([1 - malignant, malignant]), alpha)
+    assert (answer.alpha, answer.classes, answer.not_sure) == (alpha, expected, len(expected) == 2)
+
+
+def test_the_default_level_and_unknown_levels(calibration: Calibration) -> None:
+    assert calibration.set_of(np.array([0.0, 1.0])).alpha == DEFAULT_ALPHA
+    with pytest.raises(KeyError):
+        calibration.set_of(np.array([0.0, 1.0]), 0.01)
+
+
+def test_a_card_without_calibration_has_none() -> None:
+    assert Calibration.of_card({"classes": ["benign", "malignant"]}) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda c: c.update(bias={"benign": 0.0}), "names the classes benign"),
+        (lambda c: c["thresholds"].update({"0.10": {"benign": 0.1, "cancer": 0.1}}), "benign, cancer"),
+        (lambda c: c["thresholds"].pop("0.10"), "no thresholds for the default alpha, 0.10"),
+    ],
+)
+def test_a_calibration_of_other_classes_is_refused(change: Any, sentence: str) -> None:
+    fields = copy.deepcopy(FIELDS)
+    change(fields["calibration"])
+    with pytest.raises(ValueError, match=sentence):
+        Calibration.of_card(fields)

@@ -1,0 +1,274 @@
+"""Engines: the same numbers as torch, found again in the cache, shared by threads, silent towards the world."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dala.errors import EngineError
+from dala.nets.dala_resnet50 import DALAResNet50
+from dala.runtime import engines
+from dala.runtime.engines import (
+    GRAPH,
+    IDLE_REQUESTS,
+    MANIFEST,
+    Bias32,
+    OpenVINOEngine,
+    TorchEngine,
+    choose_engine,
+    converted,
+    import_openvino,
+    pieces,
+    preferred,
+    settings,
+    with_bias32,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def net() -> DALAResNet50:
+    torch.manual_seed(0)
+    return DALAResNet50().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def exact(net: DALAResNet50) -> OpenVINOEngine:
+    engine = choose_engine(net, None, "openvino-f32")
+    assert isinstance(engine, OpenVINOEngine)
+    return engine
+
+
+@pytest.fixture(scope="module")
+def x() -> torch.Tensor:
+    return torch.randn(3, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> None:
+    assert found.shape == wanted.shape and found.dtype == torch.float32
+    assert float((found - wanted).abs().max() / wanted.abs().max()) < tolerance
+
+
+def test_openvino_gives_what_torch_gives(net: DALAResNet50, exact: OpenVINOEngine, x: torch.Tensor) -> None:
+    with torch.no_grad():
+        trunk = net.trunk(x)
+        close(exact.trunk(x), trunk, 1e-4)
+        close(exact.tail(trunk), net.tail(trunk), 1e-4)
+        close(exact.trunk(x[:1]), trunk[:1], 1e-4)
+
+
+def test_sixteen_bits_are_close(net: DALAResNet50, x: torch.Tensor) -> None:
+    with torch.no_grad():
+        features = net.tail(net.trunk(x))
+    for name in ("torch-bf16", "openvino-bf16"):
+        engine = choose_engine(net, None, name)
+        assert engine.name == name
+        found = engine.tail(engine.trunk(x))
+        close(found, features, 0.05)
+
+
+def test_torch_is_torch(net: DALAResNet50, x: torch.Tensor) -> None:
+    engine = choose_engine(net, None, "torch")
+    with torch.no_grad():
+        torch.testing.assert_close(engine.tail(engine.trunk(x)), net.features(x), rtol=0, atol=0)
+
+
+def test_nothing_is_left_on_the_network(net: DALAResNet50, exact: OpenVINOEngine) -> None:
+    assert not net.training and not any(one.requires_grad or one.grad is not None for one in net.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+
+
+def test_threads_share_an_engine(exact: OpenVINOEngine, x: torch.Tensor) -> None:
+    alone = [exact.trunk(one[None]) for one in x]
+    with ThreadPoolExecutor(6) as threads:
+        together = list(threads.map(lambda n: exact.trunk(x[n % 3][None]), range(24)))
+    for number, answer in enumerate(together):
+        torch.testing.assert_close(answer, alone[number % 3], rtol=0, atol=0)
+    assert len({answer.data_ptr() for answer in together}) == 24  # nobody holds a buffer that the next call overwrites
+
+
+def test_requests_work_again_and_remember_nothing(net: DALAResNet50, x: torch.Tensor) -> None:
+    engine = choose_engine(net, None, "openvino-f32")
+    assert isinstance(engine, OpenVINOEngine)
+    first = engine.trunk(x[:1])
+    (request,) = engine.idle["front"]
+    many = torch.randn(5, 3, 96, 64, generator=torch.Generator().manual_seed(2))
+    close(engine.trunk(many), net.trunk(many), 1e-4)  # another size, and more than a request takes at once
+    assert list(engine.idle["front"]) == [request]
+    other = engine.trunk(x[1:2, :, :32])
+    again = engine.trunk(x[:1])
+    torch.testing.assert_close(again, first, rtol=0, atol=0)
+    assert first.data_ptr() != again.data_ptr()
+    torch.testing.assert_close(other, engine.trunk(x[1:2, :, :32]), rtol=0, atol=0)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: engine.trunk(x[:1]), range(32)))
+    assert 1 <= len(engine.idle["front"]) <= IDLE_REQUESTS
+
+
+def test_a_request_that_failed_is_not_used_again(net: DALAResNet50, x: torch.Tensor) -> None:
+    engine = choose_engine(net, None, "openvino-f32")
+    assert isinstance(engine, OpenVINOEngine)
+    with pytest.raises(RuntimeError):
+        engine.trunk(torch.zeros(1, 4, 64, 64))
+    assert not engine.idle["front"]
+    close(engine.trunk(x), net.trunk(x), 1e-4)
+
+
+def test_conversion_is_found_again(
+    net: DALAResNet50, exact: OpenVINOEngine, x: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DALA_CACHE", str(tmp_path))
+    choose_engine(net, "a" * 64, "openvino-f32")
+    (folder,) = (tmp_path / "openvino").iterdir()
+    assert folder.name.startswith("a" * 16 + "-")
+    assert sorted(part.name for part in folder.iterdir()) == ["back", "front", "tail"]
+
+    def never(*_: object) -> None:
+        raise AssertionError("converted although it lay in the cache")
+
+    with monkeypatch.context() as bent:
+        bent.setattr(engines, "converted", never)
+        again = choose_engine(net, "a" * 64, "openvino-f32")
+        torch.testing.assert_close(again.trunk(x), exact.trunk(x), rtol=1e-5, atol=1e-5)
+        with pytest.raises(AssertionError):  # other weights are not served from it
+            choose_engine(net, "b" * 64, "openvino-f32")
+    # A single weight that was altered would change verdicts in silence: the files are checked, and made anew.
+    file = folder / "back" / "graph.bin"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-4] + b"\x00\x00\x80\x7f")
+    (folder / "front" / "graph.xml").write_text("<broken")
+    (folder / "tail" / "sha256.json").unlink()
+    repaired = choose_engine(net, "a" * 64, "openvino-f32")
+    torch.testing.assert_close(repaired.tail(repaired.trunk(x)), exact.tail(exact.trunk(x)), rtol=1e-4, atol=1e-5)
+    assert file.read_bytes() == whole
+    assert sorted(part.name for part in folder.iterdir()) == ["back", "front", "tail"]
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    net: DALAResNet50, x: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("DALA_CACHE", str(tmp_path / "file"))
+    assert choose_engine(net, "a" * 64, "openvino-f32").trunk(x).shape[0] == 3
+
+
+def test_processes_at_once_leave_one_whole_graph(tmp_path: Path) -> None:
+    """All find an empty cache, convert and keep; what lies there afterwards is whole."""
+    program = f"""
+import torch
+from pathlib import Path
+from dala.nets.engines import converted, import_openvino, kept
+torch.manual_seed(0)
+module = torch.nn.Conv2d(3, 8, 3)
+core = import_openvino().Core()
+for _ in range(8):
+    graph = kept(Path({str(tmp_path / "one")!r}), core, lambda: converted(module, (1, 3, 16, 16)))
+    print(core.compile_model(graph, "CPU")({{0: torch.ones(1, 3, 9, 9).numpy()}})[0].sum())
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    runs = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    answers = {line for run in runs for line in run.communicate()[0].splitlines()}
+    assert [run.returncode for run in runs] == [0, 0, 0] and len(answers) == 1
+    assert [place.name for place in tmp_path.iterdir()] == ["one"]  # nothing half done is left over
+    wanted = {name: hashlib.sha256((tmp_path / "one" / name).read_bytes()).hexdigest() for name in GRAPH}
+    assert json.loads((tmp_path / "one" / MANIFEST).read_text()) == wanted
+
+
+def test_biases_keep_32_bits_in_16() -> None:
+    """A convolution that gives -1 with biases of 1 + 2**-10, which bfloat16 does not hold, and 2: 2**-10 is left."""
+    convolution, normalisation = nn.Conv2d(64, 64, 1, bias=False), nn.BatchNorm2d(64, eps=0)
+    nn.init.constant_(convolution.weight, -1 / 64)
+    normalisation.bias.data[:] = torch.tensor([1 + 2**-10, 2]).repeat(32)
+    plain = nn.Sequential(convolution, normalisation).eval().requires_grad_(False)
+    x, core = torch.ones(1, 64, 8, 8), import_openvino().Core()
+
+    def answer(of: nn.Module) -> float:
+        graph = core.compile_model(converted(of, (1, 64, 8, 8)), "CPU", settings("bf16"))
+        return float(graph({0: x.numpy()})[0][0, 0].max())
+
+    assert float(plain(x)[0, 0].max()) == 2**-10
+    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        assert answer(plain) == 0  # the fault that Bias32 is there for
+    assert answer(Bias32(convolution, normalisation)) == 2**-10
+
+
+def test_every_bottleneck_is_changed_and_means_the_same(net: DALAResNet50) -> None:
+    parts = pieces(net)
+    changed = {name: with_bias32(copy.deepcopy(part)) for name, part in parts.items()}
+    counts = {name: sum(isinstance(one, Bias32) for one in part.modules()) for name, part in changed.items()}
+    assert counts == {"front": 4, "back": 2 * 3 + 4 * 3 + 1 + 6 * 3 + 1, "tail": 10}
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        wanted = net.features(x)
+        found = changed["tail"](changed["back"](changed["front"](x)))
+    close(found, wanted, 1e-5)
+    assert not any(isinstance(one, Bias32) for one in net.modules())
+
+
+def test_engines_that_cannot_be_had(
+    net: DALAResNet50, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(EngineError, match="no engine named 'abacus'; choose one of auto, openvino-bf16"):
+        choose_engine(net, None, "abacus")
+    monkeypatch.setenv("DALA_ENGINE", "abacus")
+    with pytest.raises(EngineError, match="abacus"):
+        choose_engine(net, None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EngineError, match="sees none"):
+        choose_engine(net, None, "torch-cuda")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(EngineError, match="not installed"):
+        choose_engine(net, None, "openvino-f32")
+    monkeypatch.setenv("DALA_ENGINE", "auto")
+    assert isinstance(choose_engine(net, None), TorchEngine)
+    (said,) = caplog.messages
+    assert said == (
+        "torch runs the network, about half as fast as OpenVINO would: OpenVINO is not installed; "
+        "`pip install -r requirements.txt` brings it."
+    )
+
+
+def test_auto_takes_sixteen_bits_only_where_they_are_native_and_measured(
+    net: DALAResNet50, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a device that nobody measured is not chosen
+    native = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert choose_engine(net, None, "auto", "breakhis").name == ("openvino-bf16" if native else "openvino-f32")
+    assert preferred("weights that nobody measured") == "openvino-f32"
+    assert preferred("mini_ddsm") == "openvino-f32"  # the mammograms' weights: 16 bits were not measured with them
+
+
+def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
+    """A fresh process with an empty home: no connection is tried, and the telemetry's own files do not appear."""
+    program = """
+import socket
+def refuse(*arguments, **named):
+    raise SystemExit(f"tried to reach {arguments}")
+socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
+import torch
+from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.engines import choose_engine
+engine = choose_engine(DALAResNet50().eval(), None, "openvino-f32")
+engine.trunk(torch.zeros(1, 3, 64, 64))
+import sys
+print(sys.modules["openvino_telemetry"])
+"""
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment.pop("CI", None)  # where CI is set the library is silent by itself
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (found.returncode, found.stdout.strip()) == (0, "None"), found.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and "openvino" in path.name.lower()]

@@ -1,0 +1,173 @@
+"""Benchmark and ablation: same folds as crossvalidate, resumable row by row, honest about what a row is worth."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dala.cli.main import main
+from dala.data import breakhis
+from dala.data.pixels import load_pixels
+from dala.nets.imagenet import Backbone
+from dala.runtime.calibration import softmax
+from dala.stats.metrics import BINARY_METRICS
+from dala.studies import ablation as ablating
+from dala.studies import benchmark as benchmarking
+from dala.studies.ablation import COMPARISONS, VARIANTS, ablation, comparisons
+from dala.studies.benchmark import CHECK, benchmark
+from dala.training.fine_tune import apply_to_view, fit, trunk_features
+from dala.training.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def tiny(recipe: Recipe) -> Recipe:
+    """A step or two."""
+    return dataclasses.replace(recipe, epochs=0.3, norm_batches=1, stained_views=0)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folder name of every fine-tuning that takes place."""
+    fine_tune, seen = benchmarking.fine_tune, []
+
+    def counted(*arguments: object) -> object:
+        seen.append(arguments[-1].parent.name + "/" + arguments[-1].name)  # type: ignore[attr-defined]
+        return fine_tune(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(benchmarking, "fine_tune", counted)
+    monkeypatch.setattr(benchmarking, "CHECK_SIDE", 32)
+    return seen
+
+
+def test_rows_resume_and_full_ones_stay(
+    tree: Path, backbone: Backbone, tiny: Recipe, tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, path = breakhis.load(tree, 200), tmp_path / "benchmark.json"
+    save_file(backbone.state, tmp_path / "start.safetensors")
+
+    def run(names: tuple[str, ...], budget: benchmarking.Budget, recipe: Recipe = tiny) -> dict[str, str]:
+        return benchmark(
+            dataset, names, str(tmp_path / "start.safetensors"), recipe, tmp_path / "runs", path, 2, 1, budget
+        )
+
+    assert run(("densenet121", "resnet50"), "check") == {}
+    assert len(calls) == 2  # one fold of each
+    rows = json.loads(path.read_text())["networks"]
+    assert list(rows) == ["resnet50", "densenet121"]  # in the registry's order
+    for row in rows.values():
+        assert (row["budget"], row["initialisation"], row["side"]) == (CHECK, "random", 32)
+        assert CHECK in row["protocol"]
+        assert set(row["scores"]) == set(BINARY_METRICS)
+        assert row["command"].endswith("--folds 2 --budget check")
+    assert rows["resnet50"]["cost"]["parameters"] == 23_512_130
+
+    # A pretrained run of all folds takes the place of a check, and no later check takes its own.
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *a, **k: torch.load("nowhere"))
+    refused = run(("resnet50", "densenet121"), "full")
+    assert list(refused) == ["densenet121"]
+    assert "cannot be had" in refused["densenet121"]
+    assert [name for name in calls[2:]] == ["resnet50-start/fold-0-0-of-2", "resnet50-start/fold-0-1-of-2"]
+    run(("resnet50",), "check")
+    rows = json.loads(path.read_text())["networks"]
+    assert rows["resnet50"]["budget"] == "full"
+    assert rows["resnet50"]["initialisation"] == "ImageNet (ResNet50's weights), from start.safetensors"
+    assert rows["resnet50"]["scores"]["auc"]["low"] is not None
+    assert rows["densenet121"]["budget"] == CHECK
+    before = json.loads(path.read_text())["networks"]["resnet50"]["scores"]
+    run(("resnet50",), "full")
+    assert len(calls) == 4  # both folds were found
+    assert json.loads(path.read_text())["networks"]["resnet50"]["scores"] == before
+
+    run(("resnet50",), "check", dataclasses.replace(tiny, rate=2e-5))
+    assert list(json.loads(path.read_text())["networks"]) == ["resnet50"]  # the other recipe's rows are gone
+
+
+def test_ablation_gives_dala_what_fit_gives_and_resumes(
+    tree: Path, backbone: Backbone, tiny: Recipe, tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ("resnet50", "dala_resnet50", "dala_resnet50_relu")
+    monkeypatch.setattr(ablating, "VARIANTS", tuple(v for v in VARIANTS if v.name in wanted))
+    dataset, path = breakhis.load(tree, 200), tmp_path / "ablation.json"
+    record = ablation(dataset, backbone, tiny, tmp_path / "runs", path, 2, 1)
+    assert len(calls) == 6
+    assert json.loads(path.read_text()) == json.loads(json.dumps(record))
+    assert list(record["variants"]) == list(wanted)
+    assert [(row["variant"], row["against"]) for row in record["comparisons"]] == [
+        ("dala_resnet50", "resnet50"), ("dala_resnet50", "dala_resnet50_relu"),
+    ]  # fmt: skip
+    for row in record["comparisons"]:
+        one, other = (record["variants"][row[key]]["scores"] for key in ("variant", "against"))
+        assert row["metrics"]["brier"]["value"] == pytest.approx(one["brier"]["value"] - other["brier"]["value"])
+        for test in row["tests"].values():
+            assert 0 < test["p"] <= test["p_holm"] <= 1
+    # A fold of DALAResNet50 is what `fit`, and with it crossvalidate, makes of it, bit for bit.
+    fold = benchmarking.folds_of(dataset, 2, 1)[1]
+    features = trunk_features(load_pixels(dataset.records), backbone, tiny, tmp_path / "runs")
+    net = fit(features, dataset.labels, dataset.groups, fold.training, backbone, tiny, fold.seed, tmp_path / "fit")
+    expected = softmax(apply_to_view(torch.nn.Sequential(net.layer4, net.head), features, "plain", fold.test))[:, 1]
+    with np.load(tmp_path / "runs" / "dala_resnet50-random" / "fold-0-1-of-2.npz") as kept:
+        np.testing.assert_array_equal(kept["plain"], expected)
+    ablation(dataset, backbone, tiny, tmp_path / "runs", path, 2, 1)
+    assert len(calls) == 6
+
+
+def test_ablation_by_labels_trains_without_the_teacher(
+    tree: Path, backbone: Backbone, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablating, "VARIANTS", tuple(v for v in VARIANTS if v.name == "dala_resnet50"))
+    recipe = dataclasses.replace(tiny, teacher=64, trust=1.0)
+    dataset, path = breakhis.load(tree, 200), tmp_path / "ablation.json"
+    record = ablation(dataset, backbone, recipe, tmp_path / "runs", path, 2, 1, by="labels")
+    assert record["recipe"] == recipe.record  # what the page compares with the card
+    assert record["trained_by"] == recipe.memorising.record and record["trained_by"]["teacher"] == 0
+    assert record["trained_by"]["trust"] == 0 and record["trained_by"]["rate"] == 1e-4
+    assert "labels alone" in record["protocol"] and "--by labels" in record["command"]
+    features = trunk_features(load_pixels(dataset.records), backbone, recipe.memorising, tmp_path / "runs")
+    assert features.teacher is None
+    fold = benchmarking.folds_of(dataset, 2, 1)[0]
+    net = fit(
+        features, dataset.labels, dataset.groups, fold.training, backbone, recipe.memorising, fold.seed,
+        tmp_path / "fit",
+    )  # fmt: skip
+    expected = softmax(apply_to_view(torch.nn.Sequential(net.layer4, net.head), features, "plain", fold.test))[:, 1]
+    with np.load(tmp_path / "runs" / "dala_resnet50-random" / "fold-0-0-of-2.npz") as kept:
+        np.testing.assert_array_equal(kept["plain"], expected)
+
+
+def test_comparisons_find_what_is_there(tree: Path) -> None:
+    dataset = breakhis.load(tree, 200)
+    draw = np.random.default_rng(0)
+    poor = draw.uniform(0, 1, (1, 33))
+    predictions = {
+        "resnet50": poor,
+        "resnet50_attention": poor.copy(),
+        "dala_resnet50": np.where(dataset.labels == 1, 0.9, 0.1)[None],
+    }
+    rows = {row["variant"]: row for row in comparisons(dataset, predictions)}
+    assert set(rows) == {"resnet50_attention", "dala_resnet50"}
+    assert rows["resnet50_attention"]["tests"]["correct"] == {"difference": 0.0, "p": 1.0, "p_holm": 1.0}
+    better = rows["dala_resnet50"]
+    assert better["tests"]["brier"]["difference"] < 0
+    # Four tests: the two of the copy have p 1, so the smaller of the others is multiplied by four, the larger by three.
+    p, corrected = ([better["tests"][measure][key] for measure in ("correct", "brier")] for key in ("p", "p_holm"))
+    assert min(corrected) == pytest.approx(4 * min(p))
+    assert max(corrected) == pytest.approx(max(4 * min(p), 3 * max(p)))
+    assert better["tests"]["brier"]["p"] < 0.01
+    assert better["metrics"]["accuracy"]["low"] > 0
+
+
+def test_every_compared_variant_exists() -> None:
+    names = [variant.name for variant in VARIANTS]
+    assert len(set(names)) == 6
+    assert {name for pair in COMPARISONS for name in pair} == set(names)
+
+
+def test_unknown_network_is_a_wrong_call(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", "breakhis", "--data", str(tree), "--networks", "resnet50,alexnet"]) == 2
+    assert "not alexnet" in capsys.readouterr().err
