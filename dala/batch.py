@@ -18,15 +18,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import Any
 
 import cv2
 import numpy as np
 
 from dala.errors import IntakeError
 from dala.explain.render import encode_png
-from dala.export.records import prediction_record, refusal_record
-from dala.export.table import _harmless
+from dala.export.records import Record, prediction_record, refusal_record
+from dala.export.table import harmless
 from dala.intake.archive import Item
 from dala.intake.image import Patch, read_image
 from dala.opinion import NOTICE, explain, opinion_of
@@ -36,7 +35,6 @@ READERS, AHEAD = 2, 4
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 96, 80
 MAXIMUM_OVERLAYS = 200  # an overlay takes up to a megabyte
 
-Record = dict[str, Any]
 Choose = Callable[[Patch], Model]
 
 
@@ -194,7 +192,7 @@ def overlays(
                     name, stem = (item.name, f"-{_stem(item.name)}") if with_names else ("", "")
                     overlay = f"{number:04}{stem}-{target}-dt.png"
                     archive.writestr(overlay, encode_png(explain(opinion, target).panels.dt))
-                    writer.writerow(_harmless(cell) for cell in (overlay, name, target, record["sha256"], NOTICE))
+                    writer.writerow(harmless(cell) for cell in (overlay, name, target, record["sha256"], NOTICE))
             if progress is not None:
                 progress(number, len(accepted))
         archive.writestr("index.csv", index.getvalue())

@@ -32,7 +32,7 @@ from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime
 from dala.runtime.predict import Model
-from tests.intake.dicoms import film_dicom
+from tests.helpers.dicoms import film_dicom
 
 IMAGE = encode_png(draw(PHANTOMS[0]).pixels)
 SMALL = encode_png(draw(PHANTOMS[1]).pixels[:64, :96])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dala.cli.main import main as cli
-from tests.documents import BLOCK, DOCUMENTS, ROOT, alternatives, commands
+from tests.helpers.documents import BLOCK, DOCUMENTS, ROOT, alternatives, commands
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from dala.explain.render import encode_png
 from dala.gate import Gate
 from dala.opinion import NOTICE, Explanation, Opinion, explain
 from dala.runtime.predict import Model, Prediction
+
+Record = dict[str, Any]
 
 
 def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, object]:

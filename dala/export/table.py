@@ -9,14 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import PureWindowsPath
 from typing import TextIO
 
-from dala.batch import Record
+from dala.export.records import Record
 from dala.intake.image import who_is
 from dala.opinion import NOTICE
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-# What is taken away
 
 
 def columns(classes: Sequence[str]) -> list[str]:
@@ -43,10 +40,10 @@ def write_csv(records: Iterable[Record], classes: Sequence[str], file: TextIO) -
             *(shares.get(name) for name in classes),
             *(gate.get("distance"), record["weights"], record["ms"], NOTICE),
         ]
-        writer.writerow(_harmless(value) for value in row)
+        writer.writerow(harmless(value) for value in row)
 
 
-def _harmless(value: object) -> object:
+def harmless(value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -12,7 +12,7 @@ from dala.gate.checks import MAMMOGRAM
 from dala.phantoms.film import draw_film
 from dala.runtime.card import SERVED, read_card
 from tests.browser.conftest import Served, Visit
-from tests.intake.dicoms import PATIENT, film_dicom
+from tests.helpers.dicoms import PATIENT, film_dicom
 
 DT = "DT Grad-CAM: above the threshold"
 

@@ -24,7 +24,7 @@ from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime
 from dala.runtime.card import read_card
-from tests.intake.dicoms import film_dicom
+from tests.helpers.dicoms import film_dicom
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dala.explain.gradcam import SignedMap, signed_maps, stitch
-from tests.explain.oracle import torchcam_rectified, torchcam_signed
+from tests.helpers.oracle import torchcam_rectified, torchcam_signed
 
 BENIGN, MALIGNANT, MARGIN = [1.0, 0.0], [0.0, 1.0], [-1.0, 1.0]
 

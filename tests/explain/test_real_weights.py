@@ -9,7 +9,7 @@ from dala.explain.gradcam import signed_maps
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.preprocess.views import cut, network_input
 from dala.runtime.predict import load_model
-from tests.explain.oracle import torchcam_signed
+from tests.helpers.oracle import torchcam_signed
 
 
 @pytest.mark.parametrize("name", PHANTOMS[:2])

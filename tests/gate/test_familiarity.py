@@ -9,8 +9,6 @@ import pytest
 import torch
 from scipy.spatial.distance import mahalanobis
 from sklearn.decomposition import PCA
-from tests.intake.test_gate import squeezed
-from tests.nets.test_runtime import patch_of
 from torch import nn
 
 from dala.errors import WeightsError
@@ -30,6 +28,8 @@ from dala.opinion import second_opinion
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime.card import WEIGHTS_DIR
 from dala.runtime.predict import Model, load_model, predict
+from tests.gate.test_checks import squeezed
+from tests.runtime.test_predict import patch_of
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ from dala.intake import dicom_worker
 from dala.intake.dicom import WORKER
 from dala.intake.image import MAXIMUM_PIXELS, Patch, read_image
 from dala.phantoms.film import draw_film
-from tests.intake.dicoms import PATIENT, dataset_of, dicom, film_dicom, written
+from tests.helpers.dicoms import PATIENT, dataset_of, dicom, film_dicom, written
 
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
 PREAMBLE = b"\0" * 128 + b"DICM"

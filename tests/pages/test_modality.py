@@ -18,7 +18,7 @@ from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime
 from dala.runtime.card import SERVED, read_card
-from tests.intake.dicoms import dicom, film_dicom
+from tests.helpers.dicoms import dicom, film_dicom
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 CARD = read_card(SERVED[MAMMOGRAM])[0]

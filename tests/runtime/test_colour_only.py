@@ -13,7 +13,7 @@ from dala.errors import WeightsError
 from dala.runtime.card import WEIGHTS_DIR
 from dala.runtime.colour_only import ColourOnly, colour_statistics, load_colour_only, save_colour_only
 from dala.studies.colour import ship_colour_only
-from tests.training.conftest import draw_tree
+from tests.helpers.trees import draw_tree
 
 CLASSES = ("benign", "malignant")
 

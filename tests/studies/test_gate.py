@@ -18,7 +18,7 @@ from dala.runtime.weights import sha256_of
 from dala.studies import gate
 from dala.studies.gate import Seen
 from dala.studies.gate_images import Item, Kind, all_kinds, from_patches
-from tests.training.conftest import draw_tree
+from tests.helpers.trees import draw_tree
 
 
 def seen(levels: list[float], failed: list[str], image: list[int], groups: list[str]) -> Seen:

@@ -19,7 +19,7 @@ from dala.studies import robustness as module
 from dala.studies.robustness import judged, judges, mean_shift, robustness, sample, scored
 from dala.training.evaluate import cross_validate, kept_networks
 from dala.training.recipe import Recipe
-from tests.training.conftest import draw_tree
+from tests.helpers.trees import draw_tree
 
 NEGATIVE = Change("negative", "times", "inverted", (0, 1), 0, lambda pixels, level, random: 255 - pixels)
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
-import torch
 from PIL import Image
-from torchvision.models import resnet50
-
-from dala.nets.imagenet import Backbone
-from dala.training.recipe import Recipe
 
 FOLDERS = {"A": ("benign", "adenosis"), "DC": ("malignant", "ductal_carcinoma")}
 
@@ -38,25 +32,3 @@ def draw_tree(root: Path, accessions: dict[str, tuple[str, ...]], images: int = 
                 pixels = draw.integers(base - 40, base + 40, (32, 48, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{name}-200-{number:03d}.png")
     return root
-
-
-@pytest.fixture(scope="session")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("breakhis")
-    return draw_tree(
-        root, {"A": ("101AB", "102", "103", "104CD"), "DC": ("201", "202", "203", "204", "205", "206", "207")}
-    )
-
-
-@pytest.fixture(scope="session")
-def backbone() -> Backbone:
-    """A seeded random ResNet50 in place of ImageNet's."""
-    torch.manual_seed(0)
-    state = {key: value for key, value in resnet50().state_dict().items() if "num_batches" not in key}
-    return Backbone(state, "random")
-
-
-@pytest.fixture(scope="session")
-def recipe() -> Recipe:
-    """The shipped recipe, shrunk to what a test can carry."""
-    return Recipe(enlarged=32, epochs=3, batch=8, norm_batches=2, teacher=48, geometric_views=1, stained_views=1)
