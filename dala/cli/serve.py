@@ -97,7 +97,6 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _predict_table(options: argparse.Namespace) -> int:
     """The rows go into OUT.partial as they come, which becomes OUT when it is complete."""
-    from dala.batch import
     from dala.export.records import Record
     from dala.export.table import write_csv
     from dala.intake.archive import members
