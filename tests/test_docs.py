@@ -12,28 +12,27 @@ from typing import Any
 
 import pytest
 
-from dala.cli.main import main as cli
-from tests.helpers.documents import BLOCK, DOCUMENTS, ROOT, alternatives, commands
+from dala.cli.main import _parser
+from tests.helpers.documents import BLOCK, DIALECT, DOCUMENTS, ROOT, alternatives, commands, terms
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
+GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("document", "line"), commands())
 def test_every_command_is_one_that_the_program_takes(document: str, line: str) -> None:
     words = [word for word in shlex.split(line) if word != "..."]
-    if words[0] == "PYTHONPATH=." or words[1].endswith(".py"):
-        script = ROOT / next(word for word in words if word.endswith(".py"))
-        taken = {node.args[0].value for node in ast.walk(ast.parse(script.read_text())) if is_option(node)}  # type: ignore[attr-defined]
-        assert {word for word in words if word.startswith("--")} <= taken
-        return
     if words[0] == "torchrun":
-        words = ["python", *words[words.index("-m") :]]
-    assert words[1] in ("-m", "-c"), line
-    if words[2] == "dala":
-        rest = words[3:]
-        if "--help" not in rest:
+        words = words[words.index("-m") + 1 :]
+    if words[0] == "dala":
+        if "--help" not in words:
             # Parsed by the program's own parser, never run.
-            assert cli._parser().parse_args(rest).run
+            assert _parser().parse_args(words[1:]).run
+        return
+    assert words[1].endswith(".py"), line
+    tree = ast.parse((ROOT / words[1]).read_text(encoding="utf-8"))
+    taken = {node.args[0].value for node in ast.walk(tree) if is_option(node)}  # type: ignore[attr-defined]
+    assert {word for word in words if word.startswith("--")} <= taken
 
 
 def is_option(node: Any) -> bool:
@@ -42,9 +41,15 @@ def is_option(node: Any) -> bool:
 
 def test_commands_are_found() -> None:
     lines = [line for _, line in commands()]
-    assert "python -m dala train bach --data ROOT" in lines
+    assert "dala train bach --data ROOT" in lines
     assert len(lines) > 30
     assert alternatives("a|b c [--d E] f") == ["a c --d E f", "b c --d E f", "a c f", "b c f"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_package_is_installed_where_a_document_uses_it(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert "PYTHONPATH" not in text and "python -m dala" not in text
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -64,8 +69,8 @@ def test_every_document_and_every_image_is_linked() -> None:
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
         linked |= {(document.parent / target).resolve() for target in LINK.findall(text) if "://" not in target}
-    for path in [*DOCUMENTS[1:], *(ROOT / "docs").glob("*.webp")]:
-        assert path in linked, f"{path.name} is linked from nowhere"
+    for path in [*DOCUMENTS, *(ROOT / "docs").glob("*.webp"), *(ROOT / "docs").glob("*.svg")]:
+        assert path in linked or path.name == "README.md", f"{path.name} is linked from nowhere"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -85,3 +90,24 @@ def test_examples_run_as_they_stand(document: Path, tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert "torch.Size([1, 1, 2, 2])" in ran.stdout or "maps" not in "".join(blocks)
+
+
+def test_the_glossary_is_sorted_and_long_enough() -> None:
+    explained = terms(GLOSSARY)
+    assert list(explained) == sorted(explained, key=str.casefold)
+    assert len({term.casefold() for term in explained}) == len(explained) >= 40
+    assert GLOSSARY.count("**") == 2 * len(explained), "every term in bold has a definition, and nothing else is bold"
+    assert all(text.endswith(".") and len(text) > 40 for text in explained.values())
+
+
+def test_a_term_explained_twice_is_found() -> None:
+    assert terms("# G\n\n**a**: One\ntwo.\n\n**b**: Three.\n") == {"a": "One two.", "b": "Three."}
+    with pytest.raises(ValueError, match="twice"):
+        terms("**a**: One.\n\n**a**: Two.\n")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_use_the_words_of_the_glossary(document: Path) -> None:
+    # A name in code is the program's; the pages' own words are checked where they are written.
+    prose = re.sub(r"`[^`]*`", "", BLOCK.sub("", document.read_text(encoding="utf-8")))
+    assert DIALECT.findall(prose) == []

@@ -122,7 +122,7 @@ def draw_everything(data: Path) -> None:
 
 def filled_in(line: str, data: Path, cache: Path, images: Path | None) -> list[str]:
     """The words of a command with everything that a person would put in."""
-    words = shlex.split(line.removeprefix("PYTHONPATH=. "))
+    words = shlex.split(line)
     dataset = next((name for name in ("mini_ddsm", "bach") if name in words), "breakhis")
     after = {
         "--others": data, "--originals": data / "breakhis", "--folds-file": data / "breakhis", "--out": data / "out",
@@ -139,7 +139,11 @@ def filled_in(line: str, data: Path, cache: Path, images: Path | None) -> list[s
         elif word == "NAME":
             word = "breakhis"
         filled.append(word)
-    first = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}[filled[0]]
+    first = {
+        "dala": [sys.executable, "-m", "dala"],
+        "python": [sys.executable],
+        "torchrun": [sys.executable, "-m", "torch.distributed.run"],
+    }[filled[0]]
     return [*first, *filled[1:]]
 
 

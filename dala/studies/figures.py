@@ -9,7 +9,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIDENCE = ROOT / "evidence" / "breakhis_200x.json"
-START, END = "<!-- figures: python -m dala figures -->", "<!-- /figures -->"
+START, END = "<!-- figures: dala figures -->", "<!-- /figures -->"
 COLUMNS = {
     "dala_resnet50": "DALAResNet50",
     "linear_probe": "linear probe",
@@ -37,7 +37,7 @@ def markdown(record: dict[str, Any]) -> str:
     lines = [
         f"BreakHis {scales}, {data['pictures']} images ({data['benign']} benign, {data['malignant']} malignant) of "
         f"{data['groups']} accession groups ({data['benign_groups']} benign). Protocol: {record['protocol']}. "
-        f"Command: `{record['command']}`. ImageNet start: {record['imagenet']}.",
+        f"Command: `{record['command'].removeprefix('python -m ')}`. ImageNet start: {record['imagenet']}.",
         "",
         "| | " + " | ".join(COLUMNS.values()) + " |",
         "|---|" + "---|" * len(COLUMNS),
