@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from dala.batch import judge_all
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.intake.archive import Upload, members
 from dala.intake.image import read_image
 from dala.phantoms.tissue import PHANTOMS, draw

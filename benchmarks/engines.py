@@ -29,8 +29,8 @@ from explain import REST, SIDE, milliseconds, pytorch_grad_cam, torch_cam
 from torch import Tensor
 
 from dala.errors import EngineError
-from dala.explain.gradcam import signed_maps
-from dala.explain.render import encode_png
+from dala.explanation.gradcam import signed_maps
+from dala.explanation.render import encode_png
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.opinion import margins
 from dala.phantoms.tissue import PHANTOMS, draw

@@ -26,9 +26,9 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
 from torchcam.methods import GradCAM as TorchCam
 
-from dala.explain import render
-from dala.explain.gradcam import SignedMap, signed_maps
-from dala.explain.threshold import RULES, threshold
+from dala.explanation import render
+from dala.explanation.gradcam import SignedMap, signed_maps
+from dala.explanation.threshold import RULES, threshold
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.runtime.weights import load_weights
 

@@ -29,10 +29,10 @@ from tqdm import tqdm
 from dala.data import breakhis
 from dala.data.pixels import load_pixels
 from dala.data.splits import grouped_folds
-from dala.explain.effect import BASELINES
-from dala.explain.faithfulness import ordered_curves, random_map
-from dala.explain.gradcam import signed_maps
-from dala.explain.stability import fine_maps, steady_maps
+from dala.explanation.effect import BASELINES
+from dala.explanation.faithfulness import ordered_curves, random_map
+from dala.explanation.gradcam import signed_maps
+from dala.explanation.stability import fine_maps, steady_maps
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.preprocess.views import network_input
 from dala.runtime.calibration import softmax

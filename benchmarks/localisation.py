@@ -28,10 +28,10 @@ from tqdm import tqdm
 
 from dala.data.perturb import density
 from dala.data.pixels import read_rgb
-from dala.explain.gradcam import signed_maps
-from dala.explain.localisation import area_under_precision_recall, overlap, pointing_game
-from dala.explain.stability import fine_maps, steady_maps
-from dala.explain.threshold import RULES, threshold
+from dala.explanation.gradcam import signed_maps
+from dala.explanation.localisation import area_under_precision_recall, overlap, pointing_game
+from dala.explanation.stability import fine_maps, steady_maps
+from dala.explanation.threshold import RULES, threshold
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.preprocess.views import cut, network_input
 from dala.runtime.predict import load_model

@@ -23,8 +23,8 @@ from urllib.request import urlopen
 import cv2
 from playwright.sync_api import sync_playwright
 
-from dala.explain.render import encode_png
-from dala.explain.threshold import RULES
+from dala.explanation.render import encode_png
+from dala.explanation.threshold import RULES
 from dala.intake.image import read_image
 from dala.opinion import opinion_of
 from dala.phantoms.tissue import PHANTOMS, draw

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from dala.errors import IntakeError
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.export.records import Record, prediction_record, refusal_record
 from dala.export.table import harmless
 from dala.intake.archive import Item

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dala.explain.effect import Baseline, EffectCurve, effect_curve
-from dala.explain.gradcam import SignedMap, stitch
-from dala.explain.stability import steady_maps
+from dala.explanation.effect import Baseline, EffectCurve, effect_curve
+from dala.explanation.gradcam import SignedMap, stitch
+from dala.explanation.stability import steady_maps
 from dala.opinion import Opinion, margins
 from dala.preprocess.views import look, network_input
 from dala.runtime.predict import probabilities_of

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import torch
 
-from dala.explain.gradcam import SignedMap, signed_maps, stitch
-from dala.explain.render import Panels, panels
-from dala.explain.threshold import RULES, Regions, threshold
+from dala.explanation.gradcam import SignedMap, signed_maps, stitch
+from dala.explanation.render import Panels, panels
+from dala.explanation.threshold import RULES, Regions, threshold
 from dala.gate import Gate, judge
 from dala.gate.modality import recognise, stated_reason
 from dala.intake.image import Patch, read_image
@@ -123,7 +123,7 @@ def explain(
     """Threshold and draw the map towards `target` at display size; never runs the network.
 
     `parameter` None takes the rule's default; `limit` is the raw value of the last colour (None: the map's maximum).
-    Raises `dala.explain.threshold.RuleError` for an unknown rule or a parameter outside its range.
+    Raises `dala.explanation.threshold.RuleError` for an unknown rule or a parameter outside its range.
     """
     image = opinion.image
     height, width = image.shape[:2]

@@ -19,7 +19,7 @@ from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
 
 ROOT = Path(__file__).resolve().parents[1]

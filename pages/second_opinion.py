@@ -8,8 +8,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dala.errors import IntakeError
-from dala.explain.render import COLOUR_MAPS, encode_png
-from dala.explain.threshold import RULES, Regions
+from dala.explanation.render import COLOUR_MAPS, encode_png
+from dala.explanation.threshold import RULES, Regions
 from dala.gate.checks import MAMMOGRAM
 from dala.opinion import Explanation, Opinion, explain
 from dala.runtime.predict import Model, Prediction

@@ -23,7 +23,7 @@ import pytest
 from dala import batch
 from dala.batch import Result, Run, judge_all, overlays
 from dala.errors import IntakeError
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.export.records import prediction_record
 from dala.export.table import nameless, to_csv, to_json
 from dala.intake.archive import Item, Upload, members

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.inquiry import effect, steady
 from dala.opinion import Opinion, second_opinion
 from dala.phantoms.tissue import draw

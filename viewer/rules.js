@@ -1,4 +1,4 @@
-// The dynamic threshold in the browser: dala/explain/threshold.py once more, number for number.
+// The dynamic threshold in the browser: dala/explanation/threshold.py once more, number for number.
 //
 // A slider cannot ask the server sixty times a second, so the rules exist twice; tests/viewer compares them. They agree
 // exactly, not nearly: every sum is taken in the order of numpy's own, in float64, and rounded to float32 where numpy
@@ -318,7 +318,7 @@ export function outlines(field, mask, limit) {
   return lines;
 }
 
-/** Index 0..255 into a table of colours for every value: 0..limit linear, as dala/explain/render.py does. */
+/** Index 0..255 into a table of colours for every value: 0..limit linear, as dala/explanation/render.py does. */
 export function colourIndices(field, limit) {
   const { values } = field;
   const indices = new Uint8Array(values.length);

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dala.errors import ReportError
-from dala.explain.effect import EffectCurve
-from dala.explain.render import encode_png
+from dala.explanation.effect import EffectCurve
+from dala.explanation.render import encode_png
 from dala.export.geojson import geojson, polygons, ring_area
 from dala.export.pdf import drawable, pdf
 from dala.export.report import (

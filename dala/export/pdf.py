@@ -22,9 +22,9 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, HRFlowable, Paragraph, Spacer, Table, TableStyle
 
-from dala.explain.effect import EffectCurve
-from dala.explain.render import Panels
-from dala.explain.threshold import RULES
+from dala.explanation.effect import EffectCurve
+from dala.explanation.render import Panels
+from dala.explanation.threshold import RULES
 from dala.export.report import Words, evidence_line, report
 from dala.opinion import NOTICE, Explanation, Opinion
 

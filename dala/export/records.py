@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dala.errors import IntakeError
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.gate import Gate
 from dala.opinion import NOTICE, Explanation, Opinion, explain
 from dala.runtime.predict import Model, Prediction

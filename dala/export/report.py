@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from jsonschema import Draft202012Validator
 
 from dala.errors import ReportError
-from dala.explain.effect import EffectCurve
+from dala.explanation.effect import EffectCurve
 from dala.export.records import explanation_record
 from dala.opinion import Explanation, Opinion
 
@@ -96,7 +96,7 @@ def report(
 
 
 def effect_record(effect: EffectCurve) -> dict[str, Any]:
-    """An effect curve in numbers, ready for JSON; of `dala.explain.effect.EffectCurve` nothing is left out."""
+    """An effect curve in numbers, ready for JSON; of `dala.explanation.effect.EffectCurve` nothing is left out."""
     return {
         "baseline": effect.baseline,
         "thresholds": effect.thresholds.tolist(),

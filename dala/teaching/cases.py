@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dala.data.breakhis import CLASSES, parse_name
 from dala.errors import DataError
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.intake.image import MAXIMUM_BYTES
 from dala.phantoms.tissue import PHANTOMS, Phantom, draw
 

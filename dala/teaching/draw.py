@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.explain.render import COLOUR_MAPS
+from dala.explanation.render import COLOUR_MAPS
 
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.floating]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dala.explain.gradcam import channel_weights
+from dala.explanation.gradcam import channel_weights
 from dala.opinion import Opinion, margins
 from dala.preprocess.views import View
 

@@ -13,7 +13,7 @@ from streamlit.runtime.pages_manager import PagesManager
 
 from dala.data import breakhis, mini_ddsm
 from dala.errors import DataError, WeightsError
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.gate.checks import HISTOLOGY, MAMMOGRAM
 from dala.runtime import predict as runtime
 from dala.runtime.card import SERVED

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
 from tests.browser.conftest import Visit
 

@@ -13,7 +13,7 @@ import cv2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
 from tests.browser.conftest import Served, Visit
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
 from tests.browser.conftest import Served, Visit
 from tests.browser.test_second_opinion import downloaded, settle

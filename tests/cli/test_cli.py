@@ -18,8 +18,8 @@ import pytest
 
 from dala import batch
 from dala.cli.main import main
-from dala.explain.gradcam import SignedMap
-from dala.explain.threshold import threshold
+from dala.explanation.gradcam import SignedMap
+from dala.explanation.threshold import threshold
 from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime

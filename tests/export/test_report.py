@@ -22,9 +22,9 @@ from shapely.geometry import shape
 
 from dala.cli.main import main
 from dala.errors import ReportError
-from dala.explain.effect import EffectCurve
-from dala.explain.render import encode_png
-from dala.explain.threshold import threshold
+from dala.explanation.effect import EffectCurve
+from dala.explanation.render import encode_png
+from dala.explanation.threshold import threshold
 from dala.export import bundle as reports
 from dala.export.bundle import LONGEST_COMMENT, Words, drawable, geojson, pdf, polygons, read_report, report, ring_area
 from dala.gate import Gate

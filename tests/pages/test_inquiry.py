@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dala import inquiry
-from dala.explain.effect import EffectCurve
+from dala.explanation.effect import EffectCurve
 from dala.export.bundle import LONGEST_COMMENT
 from dala.inquiry import SteadyMap
 from dala.opinion import Opinion
@@ -23,7 +23,7 @@ PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, bool]]]:
-    """The page's questions, answered at once by made-up curves: what they mean is tested in tests/explain."""
+    """The page's questions, answered at once by made-up curves: what they mean is tested in tests/explanation."""
     questions: list[tuple[str, str, bool]] = []
 
     def effect(opinion: Opinion, target: str, baseline: str, progress: object = None) -> EffectCurve:

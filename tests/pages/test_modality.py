@@ -12,7 +12,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.gate.checks import HISTOLOGY, MAMMOGRAM
 from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import PHANTOMS, draw

@@ -12,8 +12,8 @@ import pytest
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
 
-from dala.explain.effect import EffectCurve
-from dala.explain.render import encode_png
+from dala.explanation.effect import EffectCurve
+from dala.explanation.render import encode_png
 from dala.export.bundle import Words, geojson, pdf, read_report, report
 from dala.gate import Gate
 from dala.opinion import Explanation, Opinion, explain, second_opinion

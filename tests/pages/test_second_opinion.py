@@ -16,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 from torch import Tensor
 
 from dala import opinion
-from dala.explain.gradcam import SignedMap
-from dala.explain.render import encode_png
-from dala.explain.threshold import RULES
+from dala.explanation.gradcam import SignedMap
+from dala.explanation.render import encode_png
+from dala.explanation.threshold import RULES
 from dala.gate.familiarity import Familiarity, Gaussian
 from dala.nets.attention import LightweightAttention
 from dala.phantoms.film import FILMS

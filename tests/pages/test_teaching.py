@@ -180,6 +180,6 @@ def test_a_sample_that_cannot_be_read_is_told_in_one_sentence(monkeypatch: pytes
 
 
 def encode(pixels: np.ndarray) -> bytes:
-    from dala.explain.render import encode_png
+    from dala.explanation.render import encode_png
 
     return encode_png(pixels)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from dala.explain.gradcam import channel_weights
-from dala.explain.render import encode_png
+from dala.explanation.gradcam import channel_weights
+from dala.explanation.render import encode_png
 from dala.opinion import Opinion, second_opinion
 from dala.phantoms.tissue import draw
 from dala.runtime.predict import Model, load_model

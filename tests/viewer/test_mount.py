@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from dala.explain.render import COLOUR_MAPS, encode_png
-from dala.explain.threshold import RULES
+from dala.explanation.render import COLOUR_MAPS, encode_png
+from dala.explanation.threshold import RULES
 from pages.parts.second_opinion import viewer as _viewer
 
 pytestmark = pytest.mark.browser

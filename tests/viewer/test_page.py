@@ -16,9 +16,9 @@ from streamlit.errors import StreamlitAPIException
 from streamlit.testing.v1 import AppTest
 
 from dala import opinion
-from dala.explain.gradcam import SignedMap
-from dala.explain.render import COLOUR_MAPS, encode_png
-from dala.explain.threshold import RULES
+from dala.explanation.gradcam import SignedMap
+from dala.explanation.render import COLOUR_MAPS, encode_png
+from dala.explanation.threshold import RULES
 from dala.opinion import Opinion
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Page
 
-from dala.explain.render import COLOUR_MAPS, _number, _tick_step, colourise
-from dala.explain.threshold import RULES, Regions, threshold
+from dala.explanation.render import COLOUR_MAPS, _number, _tick_step, colourise
+from dala.explanation.threshold import RULES, Regions, threshold
 
 pytestmark = pytest.mark.browser
 

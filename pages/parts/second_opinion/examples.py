@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.intake.image import IMAGE_SUFFIXES, MAXIMUM_BYTES
 from dala.opinion import Opinion, second_opinion
 from dala.phantoms.film import FILMS, draw_film

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dala import inquiry
-from dala.explain.effect import BASELINES, Baseline, EffectCurve
-from dala.explain.render import encode_png, spread_overlay
+from dala.explanation.effect import BASELINES, Baseline, EffectCurve
+from dala.explanation.render import encode_png, spread_overlay
 from dala.gate.checks import MAMMOGRAM
 from dala.inquiry import SteadyMap
 from dala.opinion import Explanation, Opinion

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.export.bundle import OWN_READS, FirstRead, OwnRead
 from dala.opinion import Opinion
 from pages.parts.shared import SHAPES

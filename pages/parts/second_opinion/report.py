@@ -7,8 +7,8 @@ from hashlib import sha256
 
 import streamlit as st
 
-from dala.explain.effect import EffectCurve
-from dala.explain.render import encode_png
+from dala.explanation.effect import EffectCurve
+from dala.explanation.render import encode_png
 from dala.export.bundle import LONGEST_COMMENT, OWN_READS, Words, geojson, pdf, report, stem
 from dala.opinion import Explanation, Opinion
 from pages.parts.second_opinion.own_read import first_read

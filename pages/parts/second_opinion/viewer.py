@@ -18,8 +18,8 @@ import numpy as np
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from dala.explain.render import COLOUR_MAPS, encode_png
-from dala.explain.threshold import RULES, threshold
+from dala.explanation.render import COLOUR_MAPS, encode_png
+from dala.explanation.threshold import RULES, threshold
 from dala.opinion import Opinion
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dala.errors import WeightsError
-from dala.explain.render import dt_overlay
-from dala.explain.threshold import RULES, threshold
+from dala.explanation.render import dt_overlay
+from dala.explanation.threshold import RULES, threshold
 from dala.opinion import Opinion, opinion_of
 from dala.preprocess.views import look
 from dala.runtime.card import WEIGHTS_DIR

@@ -11,7 +11,7 @@ import streamlit as st
 
 from dala.data.breakhis import CLASSES
 from dala.errors import IntakeError
-from dala.explain.render import encode_png
+from dala.explanation.render import encode_png
 from dala.opinion import Explanation, Opinion, explain
 from dala.phantoms.tissue import Phantom, draw
 from dala.runtime.predict import Model

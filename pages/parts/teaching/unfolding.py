@@ -6,8 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from dala.explain.render import dt_overlay, encode_png, overlay
-from dala.explain.threshold import RULES, threshold
+from dala.explanation.render import dt_overlay, encode_png, overlay
+from dala.explanation.threshold import RULES, threshold
 from dala.opinion import Opinion
 from dala.runtime.predict import Model
 from dala.teaching.draw import activation_cells, signed_cells

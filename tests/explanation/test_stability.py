@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dala.explain.stability import SYMMETRIES, SteadyMaps, fine_maps, shifted, steady_maps, turned, turned_back
+from dala.explanation.stability import SYMMETRIES, SteadyMaps, fine_maps, shifted, steady_maps, turned, turned_back
 
 TARGETS = torch.tensor([[-1.0, 1.0]])
 

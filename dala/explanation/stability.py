@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dala.explain.gradcam import signed_maps
+from dala.explanation.gradcam import signed_maps
 
 SYMMETRIES = 8
 SHIFTS = ((0, 0), (0, 1), (1, 0), (1, 1))

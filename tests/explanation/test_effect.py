@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dala.explain.effect import GLASS, SHARES, effect_curve, mixed, replaced_by
+from dala.explanation.effect import GLASS, SHARES, effect_curve, mixed, replaced_by
 
 SIDE = 40
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dala.explain.threshold import Regions, has_evidence
+from dala.explanation.threshold import Regions, has_evidence
 
 Pixels = NDArray[np.uint8]
 FloatField = NDArray[np.float32]

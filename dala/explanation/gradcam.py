@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from dala.explain.threshold import has_evidence
+from dala.explanation.threshold import has_evidence
 
 
 def signed_maps(head: nn.Module, activations: Tensor, targets: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dala.explain.gradcam import signed_maps
+from dala.explanation.gradcam import signed_maps
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.preprocess.views import cut, network_input
 from dala.runtime.predict import load_model

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dala.explain.gradcam import SignedMap, signed_maps, stitch
+from dala.explanation.gradcam import SignedMap, signed_maps, stitch
 from tests.helpers.oracle import torchcam_rectified, torchcam_signed
 
 BENIGN, MALIGNANT, MARGIN = [1.0, 0.0], [0.0, 1.0], [-1.0, 1.0]

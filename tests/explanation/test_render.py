@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dala.explain import render
-from dala.explain.threshold import FloatField, Regions, threshold
+from dala.explanation import render
+from dala.explanation.threshold import FloatField, Regions, threshold
 
 VIRIDIS_FIRST, VIRIDIS_LAST = (68, 1, 84), (253, 231, 37)
 TISSUE = (100, 150, 200)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.explain.effect import Baseline, Judge, Pixels, judged, mixed, replaced_by
+from dala.explanation.effect import Baseline, Judge, Pixels, judged, mixed, replaced_by
 
 Floats = NDArray[np.float64]
 

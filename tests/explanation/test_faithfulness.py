@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dala.explain.effect import GLASS
-from dala.explain.faithfulness import ordered_curves, random_map, strongest_first
+from dala.explanation.effect import GLASS
+from dala.explanation.faithfulness import ordered_curves, random_map, strongest_first
 
 
 def darkness(images: np.ndarray) -> np.ndarray:

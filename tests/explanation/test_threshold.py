@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from skimage.filters import threshold_otsu
 
 from dala.errors import RuleError
-from dala.explain.threshold import RULES, FloatField, has_evidence, threshold
+from dala.explanation.threshold import RULES, FloatField, has_evidence, threshold
 
 
 def field(*rows: list[float]) -> FloatField:
