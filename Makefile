@@ -1,21 +1,31 @@
 # make run    make the environment, install the pinned requirements, serve the app on localhost
 # make test   the same with the development tools, then lint, types, unit, page and browser tests
+# make quick  the same lint and types, and the tests that are neither slow nor in a browser: see tests/README.md
 PYTHON = python3
 PORT = 8501
 VENV = .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: run test
+# Two processes, each with whole files of tests, in the order of tests/conftest.py; WORKERS=0 runs all in this one.
+WORKERS = 2
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
+.PHONY: run test quick lint
 
 run: $(VENV)/.runtime
 	MALLOC_ARENA_MAX=2 $(BIN)/streamlit run app.py --server.port $(PORT)
 
-test: $(VENV)/.development
+test: lint
+	$(PYTEST)
+
+quick: lint
+	$(PYTEST) -m "not slow and not browser" --hypothesis-profile quick
+
+lint: $(VENV)/.development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
 
 # The two stamps are younger than the requirements they were installed from, and absent after a failed install.
 $(VENV)/.runtime: requirements.txt

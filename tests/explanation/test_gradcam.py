@@ -157,7 +157,9 @@ def test_the_map_has_no_graph() -> None:
 
 
 @pytest.mark.parametrize(
-    "context", [torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)], ids=str
+    "context",
+    [torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)],
+    ids=["no_grad", "inference_mode", "autocast"],
 )
 def test_same_answer_inside_other_contexts(context: torch.no_grad) -> None:
     head, targets = dual_head(), torch.tensor([MARGIN])
