@@ -201,7 +201,7 @@ def test_json_reads_back_and_keeps_the_schema(opinion: Opinion, explanation: Exp
     # The map in it is the opinion's own: the same rule on it gives the same regions.
     values = np.array(said["map"]["values"], dtype=np.float32)
     np.testing.assert_array_equal(values, opinion.maps["malignant"].values)
-    again = replace(opinion.maps["malignant"], values=values).enlarged(*explanation.field.shape)
+    again = replace(opinion.maps["malignant"], values=values).upsampled(*explanation.field.shape)
     regions = threshold(again, said["rule"], said["parameter"])
     assert (regions.threshold, regions.kept_area) == (said["threshold"], said["kept_area"])
     assert written.content["person"] == {

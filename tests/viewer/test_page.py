@@ -234,7 +234,7 @@ def test_the_parts_are_the_image_and_the_very_fields(model: runtime.Model) -> No
     assert len(header["fields"]) == 1, "of two mirrors one is enough"
     for target in header["targets"]:
         sent = np.frombuffer(part(header["fields"][target["field"]], body), "<f4").reshape(height, width)
-        np.testing.assert_array_equal(target["sign"] * sent, computed.maps[target["name"]].enlarged(height, width))
+        np.testing.assert_array_equal(target["sign"] * sent, computed.maps[target["name"]].upsampled(height, width))
     assert header["rules"][0]["name"] == "mean_std"
     assert list(header["colour_maps"]) == list(COLOUR_MAPS)
     assert header["minimum_area"] == 0.002
