@@ -28,7 +28,7 @@ from pages.parts.second_opinion.viewer import (
     remember,
     settings_for,
 )
-from pages.parts.shared import NOT_SURE, OUTSIDE, SHAPES, known_group, model_or_stop, percent, plain, require_frame
+from pages.parts.shared import NOT_SURE, OUTSIDE, SHAPES, known_group, model_or_stop, percent, plain
 
 CLOSE_TO_EVEN = 0.65
 BAR_WIDTH, REFUSED_WIDTH = 110, 420
@@ -336,7 +336,6 @@ def plain_panes(place: DeltaGenerator, explanation: Explanation) -> None:
         numbers.metric(label, value, width="content")
 
 
-require_frame()
 model_or_stop()  # loaded before it is needed
 
 try:

@@ -209,7 +209,7 @@ def heavy(image: str, _opinion: Opinion) -> tuple[dict[str, object], bytes]:
         if mirror is None:
             fields.append(field)
     places = [add(np.ascontiguousarray(field, dtype="<f4").tobytes()) for field in fields]
-    return {"picture": image_part, "detail": detail, "fields": places, "targets": targets}, bytes(body)
+    return {"image": image_part, "detail": detail, "fields": places, "targets": targets}, bytes(body)
 
 
 def detail_jpeg(pixels: np.ndarray) -> bytes:
