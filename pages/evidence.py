@@ -29,6 +29,7 @@ from pages.parts.evidence.sections import (
     robustness,
     speed,
 )
+from pages.parts.shared import require_frame
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,8 @@ def in_short() -> None:
     if lines:
         st.markdown("\n".join(lines))
 
+
+require_frame()
 
 st.header("Evidence", anchor=False)
 part = st.segmented_control(

@@ -111,3 +111,12 @@ def test_documents_use_the_words_of_the_glossary(document: Path) -> None:
     # A name in code is the program's; the pages' own words are checked where they are written.
     prose = re.sub(r"`[^`]*`", "", BLOCK.sub("", document.read_text(encoding="utf-8")))
     assert DIALECT.findall(prose) == []
+
+
+def test_help_describes_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert targets is not None
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    described = dict(re.findall(r"^make (\S+) +(.+)$", said, re.MULTILINE))
+    assert described.keys() == {*targets[1].split()}

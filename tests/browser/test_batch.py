@@ -8,11 +8,16 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
-from tests.helpers.browser import Visit, settle
+from tests.browser.conftest import Visit
+
+
+def settle(page: Page) -> None:
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+    page.wait_for_load_state("networkidle")
 
 
 def opened(visit: Callable[..., Visit], path: Path, images: int) -> Visit:
