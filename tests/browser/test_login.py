@@ -150,10 +150,12 @@ def test_in_and_out(chromium: Browser, provider: Provider, tmp_path: Path) -> No
 
 def test_a_wrong_secret_lets_nobody_in(chromium: Browser, provider: Provider, tmp_path: Path) -> None:
     port = free_port()
+    provider.asked.clear()
     with page_of(chromium, tmp_path, port, **settings(port, provider, client_secret="wrong")) as page:
         page.get_by_role("button", name="Log in").click()
-        page.wait_for_url("**/*", timeout=60_000)
-        page.wait_for_timeout(2000)
+        while "/token" not in provider.asked:
+            page.wait_for_timeout(50)
+        page.wait_for_load_state()
         page.goto(f"http://localhost:{port}")
         expect(page.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=60_000)
 

@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from dala.explanation.render import encode_png
+from dala.explanation.threshold import RULES
 from dala.phantoms.tissue import PHANTOMS, draw
 from tests.browser.conftest import Served, Visit
 from tests.browser.test_second_opinion import downloaded, settle
@@ -181,9 +182,8 @@ def test_a_page_that_is_scrolled_goes_on_scrolling_over_a_pane(visit: Callable[.
     # Nothing to zoom out of: the wheel belongs to the page.
     page.mouse.move(*middle(page, "patch"))
     page.mouse.wheel(0, 100)
-    page.wait_for_timeout(100)
+    page.wait_for_function("top => document.querySelector('[data-testid=stMain]').scrollTop > top", arg=scrolled)
     assert view(page) == before
-    assert page.get_by_test_id("stMain").evaluate("e => e.scrollTop") > scrolled
 
 
 def test_numbers_follow_a_drag_without_the_server_and_are_its_own_after_it(visit: Callable[..., Visit]) -> None:
@@ -228,9 +228,8 @@ def test_every_rule_target_and_display_setting_reaches_the_server(visit: Callabl
     start = record(page)
     for rule in ("evidence", "otsu", "percentile", "fixed", "mean_std"):
         page.get_by_label("Threshold rule").select_option(rule)
+        expect(page.get_by_text("Table and downloads")).to_contain_text(f", {RULES[rule].label}, ")
         agreed(page)
-        settle(page)
-        page.wait_for_timeout(300)
         settle(page)
         numbers = record(page)
         assert numbers["rule"] == rule
