@@ -1,25 +1,7 @@
-"""The frame around every page: page config, navigation, log-in and the research-use notice. Nothing else."""
+"""The server's entry, for `streamlit run app.py`: the frame around the pages, and whatever else is served beside it."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts.login import require_login
-
-NOTICE = "**For research and teaching only, not for diagnosis.** Nothing leaves this machine."
-
-# No emoji or Material icon as page icon: the browser would fetch its image from a font server.
-st.set_page_config(page_title="DALA second opinion", layout="wide", menu_items={"About": NOTICE})
-page = st.navigation(
-    [
-        st.Page("pages/second_opinion.py", title="Second opinion", default=True),
-        st.Page("pages/batch.py", title="Batch"),
-        st.Page("pages/teaching.py", title="Teaching"),
-        st.Page("pages/evidence.py", title="Evidence"),
-    ],
-    position="top",
-)
-# Before the page runs, so that it stands there however the page ends.
-st.markdown(NOTICE)
-require_login()
-page.run()
+app = st.App("pages/frame.py")

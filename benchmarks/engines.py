@@ -29,10 +29,9 @@ from explain import REST, SIDE, milliseconds, pytorch_grad_cam, torch_cam
 from torch import Tensor
 
 from dala.errors import EngineError
-from dala.explanation.gradcam import signed_maps
+from dala.explanation.gradcam import margins, signed_maps
 from dala.explanation.render import encode_png
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.opinion import margins
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.preprocess.views import network_input
 from dala.runtime.engines import ENGINES, TORCH, Engine, choose_engine, import_openvino

@@ -97,7 +97,7 @@ def differences(net: DALAResNet50, x: Tensor) -> dict[str, float]:
 def slider_table(runs: int) -> None:
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (460, 700, 3), dtype=np.uint8)
-    field = SignedMap(generator.normal(size=(7, 7)), "malignant").enlarged(460, 700)
+    field = SignedMap(generator.normal(size=(7, 7)), "malignant").upsampled(460, 700)
 
     def move(rule: str) -> None:
         regions = threshold(field, rule, RULES[rule].default)

@@ -32,7 +32,7 @@ from dala.data.splits import grouped_folds
 from dala.explanation.effect import BASELINES
 from dala.explanation.faithfulness import ordered_curves, random_map
 from dala.explanation.gradcam import signed_maps
-from dala.explanation.stability import fine_maps, steady_maps
+from dala.explanation.stability import augmented_maps, fine_maps
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.preprocess.views import network_input
 from dala.runtime.calibration import softmax
@@ -106,7 +106,7 @@ def maps_of(
         return cv2.resize(values, cells[::-1], interpolation=cv2.INTER_AREA)
 
     fine = fine_maps(trunk, net.tail, net.head, target[None])[0, 0].numpy()
-    steady = steady_maps(x, net.trunk, net.tail, net.head, target[None]).mean[0]
+    steady = augmented_maps(x, net.trunk, net.tail, net.head, target[None]).mean[0]
     library = library_maps(trainable(net), x, target, scoring)
     return {
         "gradcam": plain,

@@ -30,7 +30,7 @@ from dala.data.perturb import density
 from dala.data.pixels import read_rgb
 from dala.explanation.gradcam import signed_maps
 from dala.explanation.localisation import area_under_precision_recall, overlap, pointing_game
-from dala.explanation.stability import fine_maps, steady_maps
+from dala.explanation.stability import augmented_maps, fine_maps
 from dala.explanation.threshold import RULES, threshold
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.preprocess.views import cut, network_input
@@ -109,7 +109,7 @@ def own_maps(net, x) -> dict[str, np.ndarray]:
         "gradcam": enlarged(plain),
         "gradcam_moved": moved(plain),
         "fine": enlarged(fine_maps(trunk, net.tail, net.head, TARGETS)[0, 0].numpy()),
-        "steady": enlarged(steady_maps(x, net.trunk, net.tail, net.head, TARGETS).mean[0]),
+        "steady": enlarged(augmented_maps(x, net.trunk, net.tail, net.head, TARGETS).mean[0]),
     }
 
 
@@ -133,8 +133,8 @@ def scored(name: str, found: list[Case], net, card, score_cam: int, scoring: Sco
     maps: list[dict[str, np.ndarray]] = []
     masks, malignant = [], []
     for number, case in enumerate(tqdm(found, desc=name)):
-        seen, _ = cut(case.pixels, (1, 1), card.size)
-        x = network_input(seen, card.enlarged)
+        seen, _ = cut(case.pixels, (1, 1), card.input.size)
+        x = network_input(seen, card.input.upsampled)
         with torch.no_grad():
             malignant.append(bool(net(x)[0].argmax() == 1))
         maps.append(

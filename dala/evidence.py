@@ -310,7 +310,7 @@ def card_table(card: Card) -> list[Row]:
         "Network": f"{fields['network']}, {fields['bytes'] / 1e6:.0f} MB",
         "Judges": f"{fields['input']['modality']}, {fields['input']['magnification']}",
         "Classes": ", ".join(card.classes),
-        "Image": f"{card.size} x {card.size} px; {fields['input']['resize']}",
+        "Image": f"{card.input.size} x {card.input.size} px; {fields['input']['resize']}",
         "Start": fields["imagenet"],
         "Trained on": f"{data['name']}: {data['pictures']:,} images ({classes}) of {len(data['groups'])} patient "
         "groups",

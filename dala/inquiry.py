@@ -13,21 +13,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dala.explanation import stability
 from dala.explanation.effect import Baseline, EffectCurve, effect_curve
-from dala.explanation.gradcam import SignedMap, stitch
-from dala.explanation.stability import steady_maps
-from dala.opinion import Opinion, margins
-from dala.preprocess.views import look, network_input
+from dala.explanation.gradcam import SignedMap, margins, stitch
+from dala.opinion import Opinion
+from dala.preprocess.views import network_input
 from dala.runtime.predict import probabilities_of
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class SteadyMap:
-    """The map over eight symmetries and four half-stride shifts towards one target.
+class AugmentedMap:
+    """The map towards one target under test-time augmentation: eight symmetries, four half-stride shifts.
 
-    `mean` is the steadier and finer map; `spread` (h, w) float32 its standard deviation over the symmetries, in the
+    `mean` is the finer map; `spread` (h, w) float32 its standard deviation over the symmetries, in the
     same raw units; `unstable` (h, w) bool marks cells whose sign is not shared by seven of the eight.
     """
 
@@ -42,25 +42,25 @@ class SteadyMap:
         return float((positive & ~self.unstable).sum() / positive.sum()) if positive.any() else 0.0
 
 
-def steadied(opinion: Opinion, maps: dict[str, SteadyMap]) -> Opinion:
-    """The same opinion with its maps replaced by the steadier ones that `steady` made of it."""
-    return replace(opinion, maps={name: one.mean for name, one in maps.items()}, steadied=True)
+def with_augmented_maps(opinion: Opinion, maps: dict[str, AugmentedMap]) -> Opinion:
+    """The same opinion with its maps replaced by those that `augmented_maps` made of it."""
+    return replace(opinion, maps={name: one.mean for name, one in maps.items()}, augmented=True)
 
 
 def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress | None = None) -> EffectCurve:
-    """The probability of `target` with only the marked part shown, and with only it taken away, over thresholds.
+    """The probability of `target` with only the marked part shown, and with only it removed, over thresholds.
 
     The verdict that a part has to keep is that of the page: the classes of the default prediction set, or the most
     probable class where the weights are not calibrated. Raises ValueError for a map without positive evidence.
     """
     model, patch, prediction = opinion.model, opinion.patch, opinion.prediction
     height, width = opinion.image.shape[:2]
-    _, views, _, _ = look(patch.pixels, model.card)
-    side = views.shape[1]
+    views = prediction.views
+    side = views.for_network.shape[1]
 
     def to_views(mask: NDArray[np.float32]) -> NDArray[np.float32]:
         cut = []
-        for view in prediction.views:
+        for view in views.places:
             left, right = (round(x * width / patch.width) for x in view.box[::2])
             top, bottom = (round(y * height / patch.height) for y in view.box[1::2])
             part = mask[top : max(bottom, top + 1), left : max(right, left + 1)]
@@ -74,8 +74,8 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
         return prediction.calibration.set_of(probabilities).classes
 
     return effect_curve(
-        views,
-        opinion.maps[target].enlarged(height, width),
+        views.for_network,
+        opinion.maps[target].upsampled(height, width),
         to_views,
         lambda images: probabilities_of(images, model),
         prediction.probabilities,
@@ -87,16 +87,15 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
     )
 
 
-def steady(opinion: Opinion, progress: Progress | None = None) -> dict[str, SteadyMap]:
-    """The steadier map towards every class, at twice the resolution of the opinion's own each way.
+def augmented_maps(opinion: Opinion, progress: Progress | None = None) -> dict[str, AugmentedMap]:
+    """The map towards every class under test-time augmentation, at twice the resolution of the opinion's own each way.
 
     Raises ValueError for a model whose images have an up and a down: a film turned upside down is no film.
     """
     model, prediction = opinion.model, opinion.prediction
-    if model.card.preprocess == "mammogram":
+    if model.card.input.preprocess == "mammogram":
         raise ValueError("A mammogram has an up and a down, so its map cannot be averaged over turned images.")
-    _, views, _, grid = look(opinion.patch.pixels, model.card)
-    targets = margins(len(prediction.classes))
+    views, targets = prediction.views.for_network, margins(len(prediction.classes))
     found = []
     for number, view in enumerate(views):
 
@@ -104,13 +103,13 @@ def steady(opinion: Opinion, progress: Progress | None = None) -> dict[str, Stea
             if progress is not None:
                 progress(number * total + done, len(views) * total)
 
-        x = network_input(view[None], model.card.enlarged)
+        x = network_input(view[None], model.card.input.upsampled)
         engine = model.runs_on
-        found.append(steady_maps(x, engine.trunk, engine.tail, model.net.head, targets, moved))
+        found.append(stability.augmented_maps(x, engine.trunk, engine.tail, model.net.head, targets, moved))
     answer = {}
     for index, name in enumerate(prediction.classes):
         mean, spread, unstable = (
-            stitch(torch.from_numpy(np.stack([layer[index] for layer in layers])), grid).numpy()
+            stitch(torch.from_numpy(np.stack([layer[index] for layer in layers])), prediction.views.grid).numpy()
             for layers in (
                 [one.mean for one in found],
                 [one.spread for one in found],
@@ -119,7 +118,7 @@ def steady(opinion: Opinion, progress: Progress | None = None) -> dict[str, Stea
         )
         # An opinion's map is the mean of its views' logits taken apart: each view's share is divided by their number.
         share = len(views)
-        answer[name] = SteadyMap(
+        answer[name] = AugmentedMap(
             SignedMap((mean / share).astype(np.float32), name), (spread / share).astype(np.float32), unstable
         )
     return answer

@@ -7,18 +7,17 @@ once; everything after it is arithmetic on one small map and may be repeated as 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
-from dala.explanation.gradcam import SignedMap, signed_maps, stitch
+from dala.explanation.gradcam import SignedMap, margins, signed_maps, stitch
 from dala.explanation.render import Panels, panels
 from dala.explanation.threshold import RULES, Regions, threshold
-from dala.gate import Gate, judge
-from dala.gate.modality import recognise, stated_reason
+from dala.gate import Gate, assess
+from dala.gate.modality import recognise
 from dala.intake.image import Patch, read_image
 from dala.runtime.card import SERVED
 from dala.runtime.predict import Model, Prediction, predict
@@ -40,7 +39,7 @@ class Opinion:
     prediction: Prediction
     maps: dict[str, SignedMap]
     model: Model
-    steadied: bool = False  # whether the maps are those of `dala.inquiry.steady`
+    augmented: bool = False  # whether the maps are those of `dala.inquiry.augmented_maps`
 
     @property
     def seen(self) -> str:
@@ -69,9 +68,8 @@ def second_opinion(source: bytes | str | Path, model: Model, name: str | None = 
 def opinion_of(patch: Patch, model: Model) -> Opinion:
     """The same for an image that has been read."""
     prediction = predict(patch, model)
-    gate = judge(prediction.seen, prediction.pooled, model.card.modality, model.familiarity)
-    stated = stated_reason(patch, model.card.modality)
-    gate = gate if stated is None else replace(gate, reason=stated)
+    views, card = prediction.views.for_gate, model.card
+    gate = assess(views, prediction.pooled, card.modality, model.familiarity, patch.stated)
     return Opinion(patch, display_image(patch), gate, prediction, evidence_maps(prediction), model)
 
 
@@ -85,20 +83,15 @@ def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:
 
     For two classes these are exact mirrors of each other. Only the head is differentiated.
     """
-    targets = margins(len(prediction.classes))
-    maps = signed_maps(prediction.head, prediction.activations, targets) / len(prediction.views)
-    first = prediction.views[0]
+    targets, views = margins(len(prediction.classes)), prediction.views
+    maps = signed_maps(prediction.head, prediction.activations, targets) / len(views.places)
+    first = views.places[0]
     if first.mirrored:
         maps = maps.flip(-1)  # back to the way round that the image is shown
     return {
-        name: SignedMap(stitch(one, prediction.grid).numpy(), name, first.part)
+        name: SignedMap(stitch(one, views.grid).numpy(), name, first.part)
         for name, one in zip(prediction.classes, maps, strict=True)
     }
-
-
-def margins(classes: int) -> torch.Tensor:
-    """The targets of the maps, (classes, classes): each class's logit minus the mean of the other logits."""
-    return (torch.eye(classes) * classes - 1) / (classes - 1)
 
 
 def display_image(patch: Patch) -> np.ndarray:
@@ -127,7 +120,7 @@ def explain(
     """
     image = opinion.image
     height, width = image.shape[:2]
-    field = opinion.maps[target].enlarged(height, width)
+    field = opinion.maps[target].upsampled(height, width)
     scale = (opinion.patch.height / height, opinion.patch.width / width)
     value = RULES[rule].default if parameter is None and rule in RULES else parameter
     regions = threshold(field, rule, float("nan") if value is None else value, scale=scale)
@@ -137,11 +130,11 @@ def explain(
 
 def describe_view(patch: Patch, prediction: Prediction, model: Model) -> str:
     """What the network saw of this patch, in one sentence for its user."""
-    side = model.card.size
-    rows, columns = prediction.grid
-    if model.card.preprocess == "mammogram":
-        left, top, right, bottom = prediction.views[0].box
-        turned = ", mirrored" if prediction.views[0].mirrored else ""
+    asked, views = model.card.input, prediction.views
+    side, (rows, columns) = asked.size, views.grid
+    if asked.preprocess == "mammogram":
+        left, top, right, bottom = views.places[0].box
+        turned = ", mirrored" if views.places[0].mirrored else ""
         return (
             f"The model saw the breast alone, {right - left} x {bottom - top} of {patch.width} x {patch.height} px, "
             f"without background, labels and exposure{turned}, squeezed to {side} x {side}."
@@ -150,7 +143,7 @@ def describe_view(patch: Patch, prediction: Prediction, model: Model) -> str:
         return f"The model saw the whole image, {side} x {side} px."
     if (rows, columns) == (1, 1):
         return f"The model saw the whole image, {patch.width} x {patch.height} px, squeezed to {side} x {side}."
-    why = "too large for the model's field of view" if model.card.preprocess == "fields" else "too elongated"
+    why = "too large for the model's field of view" if asked.preprocess == "fields" else "too elongated"
     return (
         f"The image is {why} to be squeezed whole: the model saw {rows * columns} tiles "
         f"({rows} x {columns}), each squeezed to {side} x {side}, and averaged their logits."

@@ -31,7 +31,6 @@ from pages.parts.shared import (
     known_group,
     model_or_stop,
     plain,
-    require_frame,
     shared_model,
 )
 
@@ -259,7 +258,7 @@ def show_chosen(run: Run, place: int, positive: str) -> None:
             return
         assert isinstance(data, bytes)  # of an upload, never a file of the server's
         st.session_state[HANDED] = Handed(item.name, data, "From the batch")
-        st.switch_page("pages/second_opinion.py")
+        st.switch_page("second_opinion.py")
 
 
 def show_downloads(run: Run, model: Model) -> None:
@@ -311,7 +310,6 @@ def show_downloads(run: Run, model: Model) -> None:
         st.caption(f"Overlays are made of the first {MAXIMUM_OVERLAYS} images with a verdict.")
 
 
-require_frame()
 model = model_or_stop()
 
 if DROPPED in st.session_state and RUN not in st.session_state:

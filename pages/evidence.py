@@ -29,7 +29,6 @@ from pages.parts.evidence.sections import (
     robustness,
     speed,
 )
-from pages.parts.shared import require_frame
 
 
 @dataclass(frozen=True)
@@ -204,8 +203,6 @@ def in_short() -> None:
     if lines:
         st.markdown("\n".join(lines))
 
-
-require_frame()
 
 st.header("Evidence", anchor=False)
 part = st.segmented_control(

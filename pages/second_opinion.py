@@ -28,7 +28,7 @@ from pages.parts.second_opinion.viewer import (
     remember,
     settings_for,
 )
-from pages.parts.shared import NOT_SURE, OUTSIDE, SHAPES, known_group, model_or_stop, percent, plain, require_frame
+from pages.parts.shared import NOT_SURE, OUTSIDE, SHAPES, known_group, model_or_stop, percent, plain
 
 CLOSE_TO_EVEN = 0.65
 BAR_WIDTH, REFUSED_WIDTH = 110, 420
@@ -60,15 +60,15 @@ def show_refusal(opinion: Opinion) -> bool:
 def familiar(opinion: Opinion) -> str:
     """How far from the training images this one is, in a sentence."""
     gate, limit = opinion.gate, opinion.model.familiarity
-    if gate.distance is None or gate.rarer is None or limit is None:
+    if gate.score is None or gate.p_value is None or limit is None:
         film = opinion.model.card.modality == MAMMOGRAM
         return (
             "Whether the image is like those that the model learnt from cannot be told: these weights have no "
             f"statistics for it. {FILM_CHECKED if film else HISTOLOGY_CHECKED}"
         )
-    common = "less than 1" if gate.rarer < 0.01 else f"{100 * gate.rarer:.0f}"
+    common = "less than 1" if gate.p_value < 0.01 else f"{100 * gate.p_value:.0f}"
     return (
-        f"Distance from the training images {gate.distance:.2f}, limit {limit.limit:.2f}; of the true patches of new "
+        f"Distance from the training images {gate.score:.2f}, limit {limit.limit:.2f}; of the true patches of new "
         f"patients {common} % are at least so far away."
     )
 
@@ -336,7 +336,6 @@ def plain_panes(place: DeltaGenerator, explanation: Explanation) -> None:
         numbers.metric(label, value, width="content")
 
 
-require_frame()
 model_or_stop()  # loaded before it is needed
 
 try:

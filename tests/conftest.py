@@ -3,19 +3,67 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.helpers import generated  # noqa: F401  its profiles
 from tests.helpers.trees import draw_tree
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from dala.nets.imagenet import Backbone
     from dala.training.recipe import Recipe
 
 # Exact numbers are torch's; the engines have tests of their own, and the served app of the browser tests chooses its.
 os.environ["DALA_ENGINE"] = "torch"
+PARALLEL = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
+if PARALLEL:
+    # Each worker has one core: two threads each would wait for each other. Before torch is imported, which reads it.
+    os.environ["OMP_NUM_THREADS"] = "1"
+CHROMIUM_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups and `-m` the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for Chromium is marked `browser` and runs in one process; any other file runs in one too.
+
+    So the fixtures of a session or a module are made once. The browser's tests take longest: several processes begin
+    with them; a single one ends with them, for Playwright keeps an event loop running in its thread.
+    """
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("browser" if item.get_closest_marker("browser") else file))
+    items.sort(key=lambda item: (item.get_closest_marker("browser") is None) == PARALLEL)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, or the one that DALA_CHROMIUM names. Absent: a skip, but a failure where CI is set."""
+    from playwright.sync_api import sync_playwright
+
+    program = os.environ.get("DALA_CHROMIUM") or shutil.which("chromium")
+    if program is None:
+        message = "No chromium on the PATH and none named by DALA_CHROMIUM."
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

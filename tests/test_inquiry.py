@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from dala.explanation.render import encode_png
-from dala.inquiry import effect, steady
+from dala.inquiry import augmented_maps, effect
 from dala.opinion import Opinion, second_opinion
 from dala.phantoms.tissue import draw
-from dala.preprocess.views import look
 from dala.runtime.predict import Model, load_model, probabilities_of
 
 
@@ -34,11 +33,11 @@ def long_opinion(model: Model) -> Opinion:
 
 def test_probabilities_of_views_are_those_of_the_opinion(opinion: Opinion, long_opinion: Opinion) -> None:
     for one in (opinion, long_opinion):
-        _, views, _, _ = look(one.patch.pixels, one.model.card)
+        views = one.prediction.views.for_network
         found = probabilities_of(np.stack([views, views[..., ::-1]]), one.model)
         np.testing.assert_allclose(found[0], one.prediction.probabilities, atol=1e-5)
         assert found.shape == (2, 2) and abs(found[1] - found[0]).max() > 1e-4
-    assert len(long_opinion.prediction.views) == 2
+    assert len(long_opinion.prediction.views.places) == 2
 
 
 def test_effect_begins_and_ends_with_the_whole_image(opinion: Opinion) -> None:
@@ -48,7 +47,7 @@ def test_effect_begins_and_ends_with_the_whole_image(opinion: Opinion) -> None:
     assert found.whole == opinion.prediction.probabilities[index]
     assert (np.diff(found.thresholds) < 0).all() and (np.diff(found.kept_area) > 0).all()
     height, width = opinion.image.shape[:2]
-    assert found.kept_area[-1] == pytest.approx((opinion.maps[target].enlarged(height, width) > 0).mean(), abs=1e-6)
+    assert found.kept_area[-1] == pytest.approx((opinion.maps[target].upsampled(height, width) > 0).mean(), abs=1e-6)
     assert ((found.shown >= 0) & (found.shown <= 1)).all()
     assert (found.suggested is None) == (found.reason is not None)
 
@@ -64,7 +63,7 @@ def test_effect_cuts_the_mask_as_the_image_is_cut(long_opinion: Opinion, monkeyp
     target = "malignant"
     found = effect(long_opinion, target, "glass")
     height, width = long_opinion.image.shape[:2]
-    kept = long_opinion.maps[target].enlarged(height, width) >= found.thresholds[-1]
+    kept = long_opinion.maps[target].upsampled(height, width) >= found.thresholds[-1]
     shown = asked[1 + 2 * (len(found.thresholds) - 1)]
     assert shown.shape[0] == 2
     for view, part in zip(shown, np.split(kept, [width // 2], axis=1), strict=True):
@@ -75,7 +74,7 @@ def test_steady_maps_are_finer_and_leave_nothing_behind(long_opinion: Opinion) -
     net = long_opinion.model.net
     before = {name: value.clone() for name, value in net.state_dict().items()}
     seen: list[tuple[int, int]] = []
-    found = steady(long_opinion, lambda done, total: seen.append((done, total)))
+    found = augmented_maps(long_opinion, lambda done, total: seen.append((done, total)))
     assert seen == [(n, 16) for n in range(1, 17)]
     rough, one = long_opinion.maps["malignant"].values, found["malignant"]
     assert rough.shape == (10, 20)
@@ -98,6 +97,6 @@ def test_a_film_has_an_up_and_a_down(long_opinion: Opinion) -> None:
         "input": {**long_opinion.model.card.fields["input"], "preprocess": "mammogram"},
     }
     model = replace(long_opinion.model, card=replace(long_opinion.model.card, fields=fields))
-    assert model.card.preprocess == "mammogram"
+    assert model.card.input.preprocess == "mammogram"
     with pytest.raises(ValueError, match="an up and a down"):
-        steady(replace(long_opinion, model=model))
+        augmented_maps(replace(long_opinion, model=model))

@@ -1,10 +1,10 @@
-// A picture on which its reader points at a place or draws around it; one mark, sent as the state `mark`.
+// An image on which its reader points at a place or draws around it; one mark, sent as the state `mark`.
 //
-// Data: { id, picture (data URL), width, height, marks: [{ points, colour, dash, text }], locked }. A mark is a list of
+// Data: { id, image (data URL), width, height, marks: [{ points, colour, dash, text }], locked }. A mark is a list of
 // points in shares 0..1 of width and height: one for a place, several for an outline. `marks` are drawn and cannot be
 // moved; where `locked`, nothing can be marked.
 
-const STEP = 0.02, LARGE_STEP = 0.1; // of the picture, for the arrow keys
+const STEP = 0.02, LARGE_STEP = 0.1; // of the image, for the arrow keys
 const STILL = 6; // CSS pixels that a click may move
 const APART = 3; // CSS pixels between the corners of an outline
 const MOST = 1500;
@@ -60,9 +60,9 @@ class Marker {
       if (remembered.id !== data.id) remembered = { id: data.id, points: [] };
       this.points = remembered.points;
       this.cross = this.press_ = null;
-      this.picture = new Image();
-      this.picture.onload = () => this.draw();
-      this.picture.src = data.picture;
+      this.image = new Image();
+      this.image.onload = () => this.draw();
+      this.image.src = data.image;
     }
     this.canvas.style.cursor = data.locked ? "default" : "";
     this.canvas.tabIndex = data.locked ? -1 : 0;
@@ -84,11 +84,11 @@ class Marker {
 
   draw() {
     const ink = this.canvas.getContext("2d");
-    if (!this.size?.[0] || !this.picture?.complete) return;
+    if (!this.size?.[0] || !this.image?.complete) return;
     const ratio = this.canvas.width / this.size[0];
     ink.setTransform(ratio, 0, 0, ratio, 0, 0);
     ink.imageSmoothingQuality = "high";
-    ink.drawImage(this.picture, 0, 0, ...this.size);
+    ink.drawImage(this.image, 0, 0, ...this.size);
     for (const mark of this.data.marks) for (const points of mark.outlines) this.outline(ink, points, mark.colour, mark.dash, true, 1.5);
     if (this.points.length) this.outline(ink, this.points, "#ffffff", [], !this.press_);
     if (this.press_?.path.length > 1) this.outline(ink, this.press_.path, "#ffffff", [], false);

@@ -204,7 +204,7 @@ export function threshold(field, rule, parameter, minimumArea) {
   }
   rows[height] = count;
 
-  // Evidence of each part, added up in the order of the picture as numpy.bincount does.
+  // Evidence of each part, added up in the order of the image as numpy.bincount does.
   const parts = new Map();
   for (let y = 0; y < height; y++) {
     for (let run = rows[y]; run < rows[y + 1]; run++) {
@@ -250,7 +250,7 @@ export function threshold(field, rule, parameter, minimumArea) {
   };
   if (!large.length) {
     result.reason = result.dropped
-      ? `All parts above the threshold are smaller than ${100 * minimumArea} % of the picture.`
+      ? `All parts above the threshold are smaller than ${100 * minimumArea} % of the image.`
       : "The threshold lies above the strongest evidence of this map.";
   }
   return result;
@@ -265,7 +265,7 @@ const EXITS = [
 
 /**
  * Closed outlines of a mask, each a list x, y, x, y ... in pixels of the field (the first pixel's centre is .5, .5).
- * They follow the line where the bilinear field crosses the limit, and the picture's edge.
+ * They follow the line where the bilinear field crosses the limit, and the image's edge.
  */
 export function outlines(field, mask, limit) {
   const { values, width, height } = field;

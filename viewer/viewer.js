@@ -1,7 +1,7 @@
 // The viewer: patch, Grad-CAM and DT Grad-CAM with one view; everything acts at once on the raw map that it holds.
 //
 // Streamlit calls the default export with the component's data: 4 bytes, little-endian, with the length of a JSON
-// header, the header, and the parts that it names (pages/_viewer.py packs them). It is called again on every rerun.
+// header, the header, and the parts that it names (pages/parts/second_opinion/viewer.py packs them). It is called again on every rerun.
 // Settings go back as the component's state when a control is let go; nothing is sent while it moves.
 
 const LENS_SHARE = 0.3; // radius, of the shorter side of a pane
@@ -16,7 +16,7 @@ const KINDS = ["patch", "gradcam", "dt"];
 const viewers = new WeakMap();
 // What this tab has last set: a viewer that is taken down and put up again (another page, and back) goes on from there.
 let remembered = { start: null, settings: null };
-// Pixel size that a person has told, in micrometres: it holds for every picture whose file does not tell its own.
+// Pixel size that a person has told, in micrometres: it holds for every image whose file does not tell its own.
 let toldPixel = null;
 
 export default function mount(component) {
@@ -86,11 +86,11 @@ class Viewer {
     this.header = header;
     // A copy begins at an address that float32 may be read from.
     const part = ({ offset, length: size }) => data.slice(4 + length + offset, 4 + length + offset + size);
-    const picture = async (one) => one && createImageBitmap(new Blob([part(one)], { type: one.type }));
-    const [display, detail] = await Promise.all([picture(header.picture), picture(header.detail)]);
+    const bitmap = async (one) => one && createImageBitmap(new Blob([part(one)], { type: one.type }));
+    const [display, detail] = await Promise.all([bitmap(header.image), bitmap(header.detail)]);
     if (this.closed || header !== this.header) return;
 
-    const { width, height } = header.picture;
+    const { width, height } = header.image;
     const changed = header.id !== this.id;
     Object.assign(this, { id: header.id, display, detail, width, height });
     this.fields = {};
@@ -293,7 +293,7 @@ class Viewer {
       this.paint("dt", (i) => mask[i]);
       this.read();
     }
-    // The tissue and the other two pictures do not depend on the threshold.
+    // The tissue and the other two images do not depend on the threshold.
     const onlyThreshold = dirty.size === 1 && dirty.has("threshold");
     if (!onlyThreshold) this.drawGround();
     for (const kind of onlyThreshold ? ["dt"] : KINDS) this.draw(kind);
@@ -338,7 +338,7 @@ class Viewer {
   drawBar() {
     const { find, field, limit, settings } = this;
     const ramp = find(".ramp");
-    const words = field.hasEvidence ? `last colour: ${settings.fixed ? "fixed scale" : "maximum of this picture"}`
+    const words = field.hasEvidence ? `last colour: ${settings.fixed ? "fixed scale" : "maximum of this image"}`
       : "no positive evidence: nothing is coloured";
     find(".ticks").replaceChildren();
     find(".mark").hidden = !field.hasEvidence;
@@ -396,7 +396,7 @@ class Viewer {
     this.move();
   }
 
-  /** CSS pixels for each pixel of the display picture. */
+  /** CSS pixels for each pixel of the display image. */
   get scale() {
     return Math.min(this.size.width / this.width, this.size.height / this.height) * this.view.zoom;
   }
@@ -427,10 +427,10 @@ class Viewer {
 
   /** Zoom about a point of the pane (CSS pixels from its corner), which stays where it is. */
   zoom(factor, x = this.size.width / 2, y = this.size.height / 2) {
-    const before = this.toPicture(x, y);
+    const before = this.toImage(x, y);
     this.view.zoom *= factor;
     this.move();
-    const after = this.toPicture(x, y);
+    const after = this.toImage(x, y);
     this.view.x += before.x - after.x;
     this.view.y += before.y - after.y;
     this.move();
@@ -442,7 +442,7 @@ class Viewer {
     this.move();
   }
 
-  toPicture(x, y) {
+  toImage(x, y) {
     const { view, size, scale } = this;
     return { x: (x - size.width / 2) / scale + view.x, y: (y - size.height / 2) / scale + view.y };
   }
@@ -535,7 +535,7 @@ class Viewer {
 
   tell(kind, x, y) {
     const tip = this.find(".tip");
-    const at = this.toPicture(x, y);
+    const at = this.toImage(x, y);
     const [column, row] = [Math.floor(at.x), Math.floor(at.y)];
     const number = kind && kind !== "patch" && this.result ? this.result.regionAt(column, row) : -1;
     tip.hidden = number < 0;
@@ -605,7 +605,7 @@ class Viewer {
     canvas.dataset.scale = `${text} ${long.toFixed(2)}`;
   }
 
-  /** How the picture lies on a canvas under the present view: device pixels for each of its own, left and top edge. */
+  /** How the image lies on a canvas under the present view: device pixels for each of its own, left and top edge. */
   place(canvas) {
     const scale = this.scale * window.devicePixelRatio;
     return [scale, canvas.width / 2 - this.view.x * scale, canvas.height / 2 - this.view.y * scale];
@@ -624,7 +624,7 @@ class Viewer {
     ink.drawImage(source, 0, 0, width, height);
   }
 
-  /** One of the three pictures, as it lies under the present view. */
+  /** One of the three images, as it lies under the present view. */
   content(kind, ink, canvas) {
     const { result, indices } = this;
     const ratio = window.devicePixelRatio;

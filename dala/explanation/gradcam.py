@@ -23,6 +23,11 @@ from torch.nn.modules.dropout import _DropoutNd
 from dala.explanation.threshold import has_evidence
 
 
+def margins(classes: int) -> Tensor:
+    """The targets of a class's maps, (classes, classes): each class's logit minus the mean of the other logits."""
+    return (torch.eye(classes) * classes - 1) / (classes - 1)
+
+
 def signed_maps(head: nn.Module, activations: Tensor, targets: Tensor) -> Tensor:
     """Raw signed Grad-CAM of every target and view, (T, n, h, w) float32, from one forward pass of the head.
 
@@ -120,7 +125,7 @@ class SignedMap:
         """The evidence for the target, (h, w): the values with negative ones set to 0 (Grad-CAM's ReLU)."""
         return np.maximum(self.values, np.float32(0))
 
-    def enlarged(self, height: int, width: int) -> NDArray[np.float32]:
+    def upsampled(self, height: int, width: int) -> NDArray[np.float32]:
         """The signed values on the image at the size (height, width): bilinear, half-pixel centres, repeated borders.
 
         Outside the `box`, where the network saw nothing, the field is 0.

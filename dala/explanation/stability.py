@@ -1,4 +1,4 @@
-"""A steadier and finer map: the same map from eight symmetries and four half-stride shifts, and where they disagree.
+"""Test-time augmentation of a map: eight symmetries and four half-stride shifts, their mean and where they disagree.
 
 The last stage of a ResNet looks at every second cell of the stage before. Moved by one such cell it looks at the
 others: four shifts give four maps whose cells lie between each other, one map of twice the resolution each way. That
@@ -27,14 +27,14 @@ AGREE = 7  # of the eight symmetries: by chance alone a sign is shared by so man
 
 
 @dataclass(frozen=True, eq=False)
-class SteadyMaps:
+class AugmentedMaps:
     """Raw signed maps of every target, from every symmetry, turned back: (T, 8, 2h, 2w) float32, read-only."""
 
     values: NDArray[np.float32]
 
     @property
     def mean(self) -> NDArray[np.float32]:
-        """The steadier maps, (T, 2h, 2w)."""
+        """The mean over the symmetries, (T, 2h, 2w): steadier and finer than a single map."""
         return np.asarray(self.values.mean(axis=1), dtype=np.float32)
 
     @property
@@ -88,14 +88,14 @@ def fine_maps(trunk: Tensor, tail: Callable[[Tensor], Tensor], head: nn.Module, 
     return fine
 
 
-def steady_maps(
+def augmented_maps(
     x: Tensor,
     trunk: Callable[[Tensor], Tensor],
     tail: Callable[[Tensor], Tensor],
     head: nn.Module,
     targets: Tensor,
     progress: Callable[[int, int], None] | None = None,
-) -> SteadyMaps:
+) -> AugmentedMaps:
     """Fine maps of one square view x (1, 3, S, S), from all its symmetries; targets (T, C), fixed for all of them."""
     rows = []
     for symmetry in range(SYMMETRIES):
@@ -106,4 +106,4 @@ def steady_maps(
             progress(symmetry + 1, SYMMETRIES)
     values = torch.stack(rows, dim=1).numpy()
     values.flags.writeable = False
-    return SteadyMaps(values)
+    return AugmentedMaps(values)

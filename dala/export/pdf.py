@@ -227,7 +227,7 @@ def _provenance(opinion: Opinion, content: dict[str, Any]) -> list[Flowable]:
     if gate["rarer"] is not None:
         share = "Less than 1" if gate["rarer"] < 0.01 else f"{100 * gate['rarer']:.0f}"
         passed += f" {share} % of the true patches of new patients are at least so far from the training images."
-    views = "the mean of eight symmetries and four shifts" if opinion.steadied else "of the image as it is"
+    views = "the mean of eight symmetries and four shifts" if opinion.augmented else "of the image as it is"
     cells = f"{record['map']['height']} x {record['map']['width']} cells"
     rows = [
         ("Measured", evidence_line(model)),

@@ -62,8 +62,8 @@ def gate_record(gate: Gate) -> dict[str, object]:
     of true patches of new patients at least so far away; both are None where the weights have no statistics for it."""
     return {
         "reason": None if gate.reason is None else gate.reason.name,
-        "distance": None if gate.distance is None else round(gate.distance, 4),
-        "rarer": None if gate.rarer is None else round(gate.rarer, 4),
+        "distance": None if gate.score is None else round(gate.score, 4),
+        "rarer": None if gate.p_value is None else round(gate.p_value, 4),
     }
 
 
@@ -142,7 +142,7 @@ def explanation_record(opinion: Opinion, explanation: Explanation) -> dict[str, 
         **prediction_record(opinion, anyway=True),
         "target": explanation.target,
         "method": "signed Grad-CAM of the margin at the attended layer4 output"
-        + (", mean over eight symmetries and four half-stride shifts" if opinion.steadied else "")
+        + (", mean over eight symmetries and four half-stride shifts" if opinion.augmented else "")
         + "; dynamic threshold on the bilinearly enlarged map",
         "map": {
             "height": raw.values.shape[0],

@@ -9,16 +9,18 @@ from numpy.typing import NDArray
 
 from dala.gate.checks import CHECKS, Reason
 from dala.gate.familiarity import Familiarity
+from dala.gate.modality import stated_reason
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Whether a model may judge an image: `reason` why not, or None. `distance` is the median over the views, and
-    `rarer` the share of true patches of new patients at least so far away; None without statistics of familiarity."""
+    """Whether a model may judge an image: `reason` why not, or None. `score` is the out-of-distribution score, the
+    median over the views, and `p_value` the share of true patches of new patients that score at least as high; both
+    are None without statistics of the training images."""
 
     reason: Reason | None
-    distance: float | None
-    rarer: float | None
+    score: float | None
+    p_value: float | None
 
     @property
     def inside(self) -> bool:
@@ -26,31 +28,37 @@ class Gate:
         return self.reason is None
 
 
-def judge(
-    views: NDArray[np.uint8], pooled: NDArray[np.floating], modality: str, familiarity: Familiarity | None
+def assess(
+    views: NDArray[np.uint8],
+    pooled: NDArray[np.floating],
+    modality: str,
+    familiarity: Familiarity | None,
+    stated: str | None = None,
 ) -> Gate:
-    """Judge an image by its views, (N, side, side, 3) uint8, and their pooled trunk features, (N, C).
+    """Assess an image by its views, (N, side, side, 3) uint8, their pooled trunk features, (N, C), and its file's word.
 
-    A view fails by a check of its pixels or, where there are statistics, by its distance. An image of several views is
-    outside if more than half of them fail; the reason is that of most of these.
+    What a DICOM file has `stated` to be something else is outside, whatever it looks like. A view fails by a check of
+    its pixels or, where there are statistics, by its score. An image of several views is outside if more than half of
+    them fail; the reason is that of most of these.
     """
     reasons = [CHECKS[modality](view) for view in views]
-    distance = rarer = None
+    score = p_value = None
     if familiarity is not None:
-        distances = familiarity.gaussian.distances(pooled)
-        distance = float(np.median(distances))
-        rarer = familiarity.rarer(distance)
+        scores = familiarity.gaussian.distances(pooled)
+        score = float(np.median(scores))
+        p_value = familiarity.p_value(score)
         strange = Reason(
             "unfamiliar",
             f"This image is unlike those that the model learnt from: something other than {modality.split(',')[0]}, "
             "another magnification, or an unusual preparation.",
         )
         reasons = [
-            strange if reason is None and far > familiarity.limit else reason
-            for reason, far in zip(reasons, distances, strict=True)
+            strange if reason is None and one > familiarity.limit else reason
+            for reason, one in zip(reasons, scores, strict=True)
         ]
     failed = [reason for reason in reasons if reason is not None]
-    if 2 * len(failed) <= len(reasons):
-        return Gate(None, distance, rarer)
-    names = [reason.name for reason in failed]
-    return Gate(failed[names.index(max(names, key=names.count))], distance, rarer)
+    reason = stated_reason(stated, modality)
+    if reason is None and 2 * len(failed) > len(reasons):
+        names = [one.name for one in failed]
+        reason = failed[names.index(max(names, key=names.count))]
+    return Gate(reason, score, p_value)

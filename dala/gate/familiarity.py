@@ -51,16 +51,16 @@ class Gaussian:
 
 @dataclass(frozen=True, eq=False)
 class Familiarity:
-    """A Gaussian with the distances that judge: `limit` is the largest that passes; `others` (Q,), ascending, are
-    distances of true patches of patients that were held out, to say how common a distance is among them."""
+    """A Gaussian with what its distances, the out-of-distribution scores, mean: `limit` is the largest that passes;
+    `others` (Q,), ascending, are the scores of true patches of patients that were held out."""
 
     gaussian: Gaussian
     limit: float
     others: Floats
 
-    def rarer(self, distance: float) -> float:
-        """Share of true patches, of new patients, that are at least so far away; 0..1."""
-        return float((self.others >= distance).mean())
+    def p_value(self, score: float) -> float:
+        """Share of true patches, of new patients, that score at least as high; 0..1."""
+        return float((self.others >= score).mean())
 
 
 def fit_gaussian(pooled: NDArray[np.floating], weights: NDArray[np.floating], axes: int) -> Gaussian:

@@ -58,15 +58,13 @@ def corrected(patch: Patch, modality: str) -> Patch:
     return replace(patch, notes=(note, *patch.notes))
 
 
-def stated_reason(patch: Patch, modality: str) -> Reason | None:
-    """Why what the file says it is keeps a model of this modality from judging it; None where nothing does."""
-    if patch.stated is None or (patch.stated in STATED and patch.stated != "a digital mammogram"):
-        return None
-    if patch.stated != "a digital mammogram":
+def stated_reason(stated: str | None, modality: str) -> Reason | None:
+    """Why what a file has `stated` it is (`Patch.stated`) keeps a model of this modality from judging it, or None."""
+    if stated is not None and stated not in STATED:
         return Reason(
-            "other_modality", f"The file says that this is {patch.stated}: neither a mammogram nor a patch of tissue."
+            "other_modality", f"The file says that this is {stated}: neither a mammogram nor a patch of tissue."
         )
-    if modality == MAMMOGRAM:
+    if stated == "a digital mammogram" and modality == MAMMOGRAM:
         return Reason(
             "digital", "The file says that this is a digital mammogram: the model has seen digitised films only."
         )

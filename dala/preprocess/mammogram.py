@@ -101,7 +101,7 @@ def find_breast(grey: Grey) -> tuple[Mask, bool]:
     return breast, chest_left
 
 
-def prepare(image: NDArray[np.uint8]) -> Breast:
+def crop_breast(image: NDArray[np.uint8]) -> Breast:
     """The breast of a mammogram (H, W) or (H, W, 3) uint8 of any size."""
     grey = squeezed(image)
     mask, chest_left = find_breast(grey)

@@ -13,12 +13,27 @@ from torch.nn import functional as F
 
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from dala.preprocess.fields import field_grid
-from dala.preprocess.mammogram import prepare
-from dala.runtime.card import Card
+from dala.preprocess.mammogram import crop_breast
 
 # Longest side over shortest up to which the whole image is squeezed to the square input; see `plan_grid`.
 WHOLE_UP_TO = 2.3
 MAX_TILES = 12
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a network was trained to see: the part of its card that this room needs.
+
+    size        side in pixels of the square that every view is resized to, as the training images were
+    upsampled   side to which that square is enlarged before it enters the network
+    frame       (width, height) in pixels of a training image, whose shape and size tiles follow
+    preprocess  "none", "mammogram" (`dala.preprocess.mammogram`) or "fields" (cut into tiles, `dala.preprocess.fields`)
+    """
+
+    size: int
+    upsampled: int
+    frame: tuple[int, int]
+    preprocess: str
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,20 @@ class View:
     box: tuple[int, int, int, int]
     part: tuple[float, float, float, float] | None = None
     mirrored: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """The views of one image, row by row in the `grid` (rows, columns) in which they tile it.
+
+    Both `for_gate` and `for_network` are (views, size, size, 3) uint8; they differ where an image is preprocessed.
+    `places` says where each lies.
+    """
+
+    for_gate: np.ndarray
+    for_network: np.ndarray
+    places: tuple[View, ...]
+    grid: tuple[int, int]
 
 
 def plan_grid(width: int, height: int, frame: tuple[int, int]) -> tuple[int, int]:
@@ -69,35 +98,32 @@ def cut(pixels: np.ndarray, grid: tuple[int, int], size: int) -> tuple[np.ndarra
     return np.stack(tiles), tuple(views)
 
 
-def look(pixels: np.ndarray, card: Card) -> tuple[np.ndarray, np.ndarray, tuple[View, ...], tuple[int, int]]:
-    """What the gate and what the network see of an (H, W, 3) uint8 image, with the views' boxes and their grid.
-
-    Both are (views, size, size, 3) uint8; they differ where the card names a preprocessing.
-    """
-    if card.preprocess == "mammogram":
-        film, _ = cut(pixels, (1, 1), card.size)
-        breast = prepare(pixels)
-        height, width = pixels.shape[:2]
+def preprocess(pixels: np.ndarray, asked: Input) -> Views:
+    """The views of an (H, W, 3) uint8 image as a network with this input was trained to see them."""
+    height, width = pixels.shape[:2]
+    if asked.preprocess == "mammogram":
+        film, _ = cut(pixels, (1, 1), asked.size)
+        breast = crop_breast(pixels)
         left, right = (round(share * width) for share in breast.box[::2])
         top, bottom = (round(share * height) for share in breast.box[1::2])
         view = View((left, top, right, bottom), breast.box, breast.mirrored)
-        return film, breast.resized(card.size)[None], (view,), (1, 1)
-    plan = field_grid if card.preprocess == "fields" else plan_grid
-    grid = plan(pixels.shape[1], pixels.shape[0], tuple(card.fields["input"]["frame"]))
-    tiles, views = cut(pixels, grid, card.size)
-    return tiles, tiles, views, grid
+        return Views(film, breast.resized(asked.size)[None], (view,), (1, 1))
+    plan = field_grid if asked.preprocess == "fields" else plan_grid
+    grid = plan(width, height, asked.frame)
+    tiles, places = cut(pixels, grid, asked.size)
+    return Views(tiles, tiles, places, grid)
 
 
-def network_input(views: np.ndarray | Tensor, enlarged: int) -> Tensor:
-    """(N, size, size, 3) uint8 to (N, 3, enlarged, enlarged) float32: bicubic enlargement, ImageNet mean and deviation.
+def network_input(views: np.ndarray | Tensor, side: int) -> Tensor:
+    """(N, size, size, 3) uint8 to (N, 3, side, side) float32: bicubic upsampling, ImageNet mean and deviation.
 
-    Layer maps are finer on the enlarged image (10 x 10 instead of 7 x 7 at 320) and frozen ImageNet features tell
+    Layer maps are finer on the upsampled image (10 x 10 instead of 7 x 7 at 320) and frozen ImageNet features tell
     more of it: nuclei are small in a field of view squeezed to 224 pixels.
     """
     x = torch.tensor(views) if isinstance(views, np.ndarray) else views
     x = x.permute(0, 3, 1, 2).to(torch.float32) / 255
-    if x.shape[-1] != enlarged:
-        x = F.interpolate(x, size=(enlarged, enlarged), mode="bicubic", align_corners=False).clamp(0, 1)
+    if x.shape[-1] != side:
+        x = F.interpolate(x, size=(side, side), mode="bicubic", align_corners=False).clamp(0, 1)
     return normalised(x)
 
 

@@ -11,6 +11,7 @@ import jsonschema
 
 from dala.errors import WeightsError
 from dala.gate.checks import HISTOLOGY, MAMMOGRAM
+from dala.preprocess.views import Input
 from dala.runtime.calibration import Calibration
 
 WEIGHTS_DIR = Path(__file__).resolve().parents[2] / "weights"
@@ -34,24 +35,15 @@ class Card:
         return tuple(self.fields["classes"])
 
     @property
-    def size(self) -> int:
-        """Side in pixels of the square to which every view is resized, as the training images were."""
-        return int(self.fields["input"]["size"])
-
-    @property
-    def enlarged(self) -> int:
-        """Side in pixels to which that square is enlarged before it enters the network."""
-        return int(self.fields["input"]["enlarged"])
+    def input(self) -> Input:
+        """What the network was trained to see."""
+        given = self.fields["input"]
+        width, height = given["frame"]
+        return Input(given["size"], given["enlarged"], (width, height), given.get("preprocess", "none"))
 
     @property
     def magnification(self) -> str:
         return str(self.fields["input"]["magnification"])
-
-    @property
-    def preprocess(self) -> str:
-        """What is done to an image before it is squeezed: "none", "mammogram" (`dala.preprocess.mammogram`) or "fields"
-        (cut into tiles, `dala.preprocess.fields`)."""
-        return str(self.fields["input"].get("preprocess", "none"))
 
     @property
     def modality(self) -> str:

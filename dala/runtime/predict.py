@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dala.gate.familiarity import Familiarity, load_familiarity
 from dala.intake.image import Patch
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.preprocess.views import View, look, network_input
+from dala.preprocess.views import Views, network_input, preprocess
 from dala.runtime.calibration import Calibration, PredictionSet, softmax
 from dala.runtime.card import WEIGHTS_DIR, Card, read_card
 from dala.runtime.engines import Engine, TorchEngine, choose_engine
@@ -46,23 +46,20 @@ class Model:
 class Prediction:
     """What one forward pass said about a patch.
 
-    `logits` and `probabilities` are float64 (classes,), logits averaged over the views; `activations` is the attended
-    layer4 output (views, 2048, h, w) float32 without a graph; `seen` (views, size, size, 3) uint8 are the views (of a
-    mammogram the whole film) and `pooled` (views, 1024) float32 the trunk's output averaged over each, for the gate;
-    `grid` (rows, columns) says how the views tile the patch; `milliseconds` is the time from pixels to probabilities.
-    The probabilities are calibrated if there is a `calibration`; without one they are the plain softmax and there are
-    no sets.
+    `logits` and `probabilities` are float64 (classes,), logits averaged over the `views`; `activations` is the attended
+    layer4 output (views, 2048, h, w) float32 without a graph, which `head` turns into logits; `pooled` (views, 1024)
+    float32 is the trunk's output averaged over each view, for the gate; `milliseconds` is the time from pixels to
+    probabilities. The probabilities are calibrated if there is a `calibration`; without one they are the plain softmax
+    and there are no sets.
     """
 
     classes: tuple[str, ...]
     logits: np.ndarray
     probabilities: np.ndarray
+    views: Views
     activations: Tensor
-    seen: np.ndarray
     pooled: np.ndarray
     head: nn.Module
-    views: tuple[View, ...]
-    grid: tuple[int, int]
     milliseconds: float
     calibration: Calibration | None = None
     engine: str = "torch"
@@ -91,7 +88,7 @@ def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR, engine
     Raises `dala.errors.WeightsError`, also (`EngineError`) if `engine` or `DALA_ENGINE` names none.
     """
     net, card = load_weights(name, folder)
-    familiarity = load_familiarity(read_card(name, folder)[1], net.trunk, card.enlarged)
+    familiarity = load_familiarity(read_card(name, folder)[1], net.trunk, card.input.upsampled)
     return Model(net, card, familiarity, choose_engine(net, str(card.fields["sha256"]), engine, card.name))
 
 
@@ -102,7 +99,7 @@ def probabilities_of(images: np.ndarray, model: Model) -> np.ndarray:
     """
     count, views = images.shape[:2]
     engine = model.runs_on
-    x = network_input(images.reshape(-1, *images.shape[2:]), model.card.enlarged)
+    x = network_input(images.reshape(-1, *images.shape[2:]), model.card.input.upsampled)
     with torch.no_grad():
         activations = engine.tail(engine.trunk(x))
         logits = model.net.head(activations).to(torch.float64).reshape(count, views, -1).mean(1).numpy()
@@ -113,11 +110,12 @@ def probabilities_of(images: np.ndarray, model: Model) -> np.ndarray:
 def predict(patch: Patch, model: Model) -> Prediction:
     """One forward pass over the views of a patch; any number of threads may call it with the same model."""
     start = time.perf_counter()
-    seen, tiles, views, grid = look(patch.pixels, model.card)
+    views = preprocess(patch.pixels, model.card.input)
     with torch.no_grad():
-        # A tile at a time: the answer for a tile does not depend on its neighbours in a batch, and memory stays flat.
+        # A view at a time: the answer for one does not depend on its neighbours in a batch, and memory stays flat.
         engine = model.runs_on
-        trunks = [engine.trunk(network_input(tile[None], model.card.enlarged)) for tile in tiles]
+        side = model.card.input.upsampled
+        trunks = [engine.trunk(network_input(view[None], side)) for view in views.for_network]
         pooled = torch.cat([trunk.mean((2, 3)) for trunk in trunks])
         activations = torch.cat([engine.tail(trunk) for trunk in trunks])
         logits = model.net.head(activations).to(torch.float64).mean(0).numpy()
@@ -126,12 +124,10 @@ def predict(patch: Patch, model: Model) -> Prediction:
         classes=model.card.classes,
         logits=logits,
         probabilities=softmax(logits) if calibration is None else calibration.probabilities(logits),
+        views=views,
         activations=activations,
-        seen=seen,
         pooled=pooled.numpy(),
         head=model.net.head,
-        views=views,
-        grid=grid,
         milliseconds=1000 * (time.perf_counter() - start),
         calibration=calibration,
         engine=engine.name,

@@ -18,11 +18,11 @@ from torch import Tensor
 from dala.data import breakhis
 from dala.data.splits import grouped_folds
 from dala.errors import EngineError
-from dala.gate import judge
+from dala.gate import assess
 from dala.intake.image import read_image
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.opinion import evidence_maps
-from dala.preprocess.views import look, network_input
+from dala.preprocess.views import network_input, preprocess
 from dala.runtime.card import Card
 from dala.runtime.engines import (
     EXAMPLE,
@@ -111,7 +111,7 @@ def parity(
 
 def answer(prediction: Prediction, model: Model) -> Answer:
     """The part of a prediction that engines must agree in."""
-    gate = judge(prediction.seen, prediction.pooled, model.card.modality, model.familiarity)
+    gate = assess(prediction.views.for_gate, prediction.pooled, model.card.modality, model.familiarity)
     decisive = prediction.default_set
     left = (prediction.label,) if decisive is None else decisive.classes
     positive = prediction.classes[1]
@@ -178,5 +178,5 @@ def quantised(net: DALAResNet50, images: Iterable[Tensor]) -> OpenVINOEngine:
 def shown(dataset: breakhis.Dataset, training: NDArray[np.intp], card: Card) -> Iterator[Tensor]:
     """The network's input for some images of the training patients, drawn at random."""
     for index in np.random.default_rng(0).permutation(training)[:CALIBRATED_ON]:
-        _, views, _, _ = look(read_image(dataset.records[index].path).pixels, card)
-        yield network_input(views[:1], card.enlarged)
+        views = preprocess(read_image(dataset.records[index].path).pixels, card.input)
+        yield network_input(views.for_network[:1], card.input.upsampled)

@@ -28,7 +28,7 @@ from dala.data.splits import grouped_folds
 from dala.errors import DataError
 from dala.gate.checks import CHECKS
 from dala.gate.familiarity import SUFFIX, Familiarity, Gaussian, fit_gaussian, save_familiarity, trunk_identity
-from dala.preprocess.views import look, network_input
+from dala.preprocess.views import network_input, preprocess
 from dala.runtime.card import read_card
 from dala.runtime.predict import Model, load_model
 from dala.studies import gate_images as gate_images
@@ -81,7 +81,7 @@ def fit_and_measure(
     model = load_model(weights)
     magnification = int(model.card.magnification.removesuffix("X"))
     dataset = breakhis.load(root, magnification)
-    pixels = load_pixels(dataset.records, model.card.size)
+    pixels = load_pixels(dataset.records, model.card.input.size)
     folder = runs / f"gate-{_made_of(model)}"
     # A change of the code that makes the images makes other images.
     code = b"".join(Path(str(module.__file__)).read_bytes() for module in (gate_images, changes))
@@ -121,7 +121,7 @@ def fit_and_measure(
         "weights": model.name,
         "weights_sha256": model.card.fields["sha256"],
         "trunk": trunk_identity(model.net.trunk),
-        "enlarged": model.card.enlarged,
+        "enlarged": model.card.input.upsampled,
         "modality": model.card.modality,
         "data": {"name": "BreakHis", "magnification": magnification, "pictures": len(true), "groups": len(set(groups))},
         "limit": limit,
@@ -140,7 +140,7 @@ def fit_and_measure(
 def write_statistics(model: Model, weights: str, familiarity: Familiarity) -> Path:
     """Write the statistics beside the weights and return their path."""
     path = read_card(weights)[1].with_suffix(SUFFIX)
-    save_familiarity(path, familiarity, trunk_identity(model.net.trunk), model.card.enlarged)
+    save_familiarity(path, familiarity, trunk_identity(model.net.trunk), model.card.input.upsampled)
     return path
 
 
@@ -155,10 +155,10 @@ def observe(
     images = list(items() if callable(items) else items)
     views, inputs, image = [], [], []
     for number, item in enumerate(images):
-        seen, tiles, _, _ = look(item.pixels, model.card)
-        views += list(seen)
-        inputs += list(tiles)
-        image += [number] * len(seen)
+        seen = preprocess(item.pixels, model.card.input)
+        views += list(seen.for_gate)
+        inputs += list(seen.for_network)
+        image += [number] * len(seen.places)
     path = folder / f"{name.replace(' ', '-').replace(':', '').replace(',', '').replace('&', '')}.npy"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -183,7 +183,7 @@ def pooled_features(views: Sequence[NDArray[np.uint8]], model: Model, path: Path
     rows = list(np.load(partial)) if partial.is_file() else []
     with torch.no_grad():
         for done in range(len(rows), len(views)):
-            maps = model.net.trunk(network_input(views[done][None], model.card.enlarged))
+            maps = model.net.trunk(network_input(views[done][None], model.card.input.upsampled))
             rows.append(maps.mean((2, 3)).numpy()[0])
             progress(done + 1, len(views))
             if (done + 1) % KEPT_EVERY == 0 or done + 1 == len(views):
@@ -355,7 +355,7 @@ def _by_group(flags: NDArray[np.bool_], groups: NDArray[np.str_]) -> dict[str, l
 
 def _made_of(model: Model) -> str:
     """Changes with the trunk, the input and the changes of true patches, so that nothing stale is found again."""
-    parts = (trunk_identity(model.net.trunk), model.card.size, model.card.enlarged, HANDED_IN)
+    parts = (trunk_identity(model.net.trunk), model.card.input.size, model.card.input.upsampled, HANDED_IN)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 

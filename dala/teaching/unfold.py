@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dala.explanation.gradcam import channel_weights
-from dala.opinion import Opinion, margins
+from dala.explanation.gradcam import channel_weights, margins
+from dala.opinion import Opinion
 from dala.preprocess.views import View
 
 STRONGEST = 8
@@ -73,10 +73,10 @@ def unfold(opinion: Opinion, target: str, strongest: int = STRONGEST) -> Unfolde
     prediction = opinion.prediction
     row = margins(len(prediction.classes))[prediction.classes.index(target)]
     # As in the opinion's map, each view's share is divided by their number.
-    weights = channel_weights(prediction.head, prediction.activations, row[None])[0] / len(prediction.views)
+    weights = channel_weights(prediction.head, prediction.activations, row[None])[0] / len(prediction.views.places)
     maps = torch.einsum("nk,nkhw->nhw", weights, prediction.activations)
     number = int(maps.clamp(min=0).sum((1, 2)).argmax())
-    view, weight = prediction.views[number], weights[number]
+    view, weight = prediction.views.places[number], weights[number]
     activations = prediction.activations[number]
     if view.mirrored:
         activations = activations.flip(-1)
@@ -93,7 +93,7 @@ def unfold(opinion: Opinion, target: str, strongest: int = STRONGEST) -> Unfolde
         target=target,
         view=view,
         number=number,
-        views=len(prediction.views),
+        views=len(prediction.views.places),
         strongest=channels,
         weights=weight.numpy().copy(),
         total=total,

@@ -1,4 +1,4 @@
-"""What several pages have in common: their frame, the one model that serves all users, and names safe to show."""
+"""What several pages have in common: the one model that serves all users, and names safe to show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
-from streamlit.runtime.pages_manager import PagesManager
 
 from dala.data import breakhis, mini_ddsm
 from dala.errors import DataError, WeightsError
@@ -24,7 +23,7 @@ SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that
 NOT_SURE = "◆ Not sure"
 HANDED = "handed"  # in the session: the `Handed` image that the first page is about
 DROPPED = "dropped"  # in the session: files that were dropped on the first page and wait for the batch
-BATCH_PAGE = "pages/batch.py"
+BATCH_PAGE = "batch.py"
 
 
 @dataclass(frozen=True)
@@ -45,16 +44,6 @@ def shared_model(name: str = SERVED[HISTOLOGY]) -> Model:
 @st.cache_resource(show_spinner="Loading the model …")
 def _loaded(name: str) -> Model:
     return runtime.load_model(name)
-
-
-def require_frame() -> None:
-    """Start over with the frame of app.py around the page, unless it is there.
-
-    Until app.py has run once, Streamlit takes this folder for its older kind of app and runs a page without the frame.
-    """
-    if PagesManager.uses_pages_directory:
-        PagesManager.uses_pages_directory = False
-        st.rerun()
 
 
 def model_or_stop(name: str = SERVED[HISTOLOGY]) -> Model:

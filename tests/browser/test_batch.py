@@ -8,16 +8,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
-from tests.browser.conftest import Visit
-
-
-def settle(page: Page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
-    page.wait_for_load_state("networkidle")
+from tests.helpers.browser import Visit, settle
 
 
 def opened(visit: Callable[..., Visit], path: Path, images: int) -> Visit:

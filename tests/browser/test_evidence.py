@@ -7,17 +7,10 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Served, Visit
 from tests.browser.test_frame import luminance
-
-NOTICE = "For research and teaching only, not for diagnosis."
-
-
-def settle(page: Page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
-    page.wait_for_load_state("networkidle")
+from tests.helpers.browser import Served, Visit, settle
 
 
 def open_evidence(visited: Visit) -> Page:
@@ -53,19 +46,6 @@ PARTS = {
     "Speed and load": "Engines",
     "The weights": "The weights",
 }
-
-
-# Must stay the first test of this file: afterwards app.py has run in the served process.
-def test_a_server_that_is_asked_for_this_page_first_shows_its_frame_too(chromium: Browser, app: Served) -> None:
-    page = chromium.new_page()
-    try:
-        page.goto(f"{app.url}/evidence")
-        settle(page)
-        expect(page.get_by_text(NOTICE)).to_be_visible()
-        expect(page.get_by_role("heading", name="Evidence", exact=True)).to_be_visible()
-        expect(page.get_by_role("link", name="Second opinion")).to_be_visible()
-    finally:
-        page.close()
 
 
 def test_nothing_goes_to_another_host_and_nothing_complains(visit: Callable[..., Visit], app: Served) -> None:

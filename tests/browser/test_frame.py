@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import Served, Visit
+from tests.helpers.browser import PAGE_MS, Served, Visit, free_port, fresh_page, serving
 
 NOTICE = "For research and teaching only, not for diagnosis. Nothing leaves this machine."
 
@@ -53,3 +54,19 @@ def test_the_menu_offers_the_themes_and_no_developer_tools(visit: Callable[..., 
     expect(menu).to_contain_text("Dark")
     expect(menu).not_to_contain_text("Rerun")
     expect(page.get_by_text("Deploy")).to_have_count(0)
+
+
+@pytest.mark.parametrize("asked", ["second_opinion", "evidence"])
+def test_a_server_that_is_asked_for_one_page_first_shows_its_frame_too(
+    chromium: Browser, tmp_path: Path, asked: str
+) -> None:
+    """Each with a server of its own: in that of the other tests app.py has run already."""
+    with serving(free_port(), tmp_path / "streamlit.log") as served, fresh_page(chromium) as page:
+        page.goto(f"{served.url}/{asked}")
+        expect(page.get_by_text(NOTICE)).to_be_visible(timeout=PAGE_MS)
+        for name in ("Second opinion", "Evidence"):
+            expect(page.get_by_role("link", name=name)).to_be_visible()
+        if asked == "evidence":
+            expect(page.get_by_role("heading", name="Evidence", exact=True)).to_be_visible(timeout=PAGE_MS)
+        else:
+            expect(page.get_by_test_id("stFileUploader")).to_be_visible(timeout=PAGE_MS)

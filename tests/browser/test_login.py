@@ -19,7 +19,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import free_port, serving
+from tests.helpers.browser import free_port, fresh_page, script_ended, serving
 
 CLIENT, SECRET, PERSON = "dala", "a client's secret", "Dr. Ada Example"
 
@@ -109,15 +109,11 @@ def page_of(chromium: Browser, folder: Path, port: int, **auth: str) -> Iterator
     """A fresh browser profile at the app with this section [auth]."""
     file = folder / "secrets.toml"
     file.write_text("[auth]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in auth.items()))
-    with serving(port, folder / "streamlit.log", "--secrets.files", str(file)) as served:
-        context = chromium.new_context(viewport={"width": 1280, "height": 900})
-        try:
-            page = context.new_page()
-            page.goto(served.url)
-            page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
-            yield page
-        finally:
-            context.close()
+    server = serving(port, folder / "streamlit.log", "--secrets.files", str(file))
+    with server as served, fresh_page(chromium) as page:
+        page.goto(served.url)
+        script_ended(page)
+        yield page
 
 
 def settings(port: int, provider: Provider, **other: str) -> dict[str, str]:

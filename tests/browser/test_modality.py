@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from dala.gate.checks import MAMMOGRAM
 from dala.phantoms.film import draw_film
 from dala.runtime.card import SERVED, read_card
-from tests.browser.conftest import Served, Visit
+from tests.helpers.browser import Served, Visit, settle
 from tests.helpers.dicoms import PATIENT, film_dicom
 
 DT = "DT Grad-CAM: above the threshold"
@@ -23,11 +23,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "IM0001"
     path.write_bytes(film_dicom(draw_film(seed=3).pixels[..., 0]))
     return path
-
-
-def settle(page: Page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
-    page.wait_for_load_state("networkidle")
 
 
 def test_a_dicom_film_from_drop_to_verdict_and_correction(visit: Callable[..., Visit], app: Served, film: Path) -> None:

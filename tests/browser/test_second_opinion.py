@@ -11,13 +11,12 @@ from urllib.parse import urlsplit
 
 import cv2
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
-from tests.browser.conftest import Served, Visit
+from tests.helpers.browser import Served, Visit, downloaded, settle
 
-NOTICE = "For research and teaching only, not for diagnosis."
 PANELS = {"patch": "Patch", "gradcam": "Grad-CAM towards", "dt": "DT Grad-CAM: above the threshold"}
 KEPT_AREA = ".viewer .value-area"
 OF_WHAT = "Table and downloads"  # the server's line: which setting they are of
@@ -32,11 +31,6 @@ def patch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def upload(page: Page, path: Path) -> None:
     page.locator("input[type=file]").set_input_files(path)
-
-
-def settle(page: Page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
-    page.wait_for_load_state("networkidle")
 
 
 def wait_for_verdict(page: Page) -> None:
@@ -69,12 +63,6 @@ def images(page: Page) -> dict[str, bytes]:
     return {name: panel(page, name).screenshot() for name in PANELS}
 
 
-def downloaded(page: Page, button: str) -> bytes:
-    with page.expect_download() as download:
-        page.get_by_role("button", name=button, exact=True).click()
-    return Path(download.value.path()).read_bytes()
-
-
 def fetched(image: Locator) -> bytes:
     """The very bytes of the image that the browser shows."""
     return bytes(
@@ -84,18 +72,6 @@ def fetched(image: Locator) -> bytes:
 
 def record(page: Page) -> dict[str, Any]:
     return json.loads(downloaded(page, "Numbers (JSON)"))["opinion"]
-
-
-# Must stay the first test of this file: afterwards app.py has run in the served process.
-def test_a_server_that_is_asked_for_this_page_first_shows_its_frame_too(chromium: Browser, app: Served) -> None:
-    page = chromium.new_page()
-    try:
-        page.goto(f"{app.url}/second_opinion")
-        expect(page.get_by_test_id("stFileUploader")).to_be_visible(timeout=60_000)
-        expect(page.get_by_text(NOTICE)).to_be_visible()
-        expect(page.get_by_role("link", name="Evidence")).to_be_visible()
-    finally:
-        page.close()
 
 
 def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import ROOT, Served, Visit
-from tests.browser.test_second_opinion import downloaded, settle
+from tests.helpers.browser import ROOT, Served, Visit, downloaded, fresh_page, script_ended, settle
 
 LESSON = (ROOT / "docs" / "lesson.md").read_text(encoding="utf-8")
 NOT_CONTROLS = {"make run", "DALA_SAMPLES=FOLDER make run", "benign", "malignant"}
@@ -164,15 +163,13 @@ def test_a_place_is_marked_by_click_and_by_keys(visit: Callable[..., Visit]) -> 
 
 
 def test_a_finger_draws(chromium: Browser, app: Served) -> None:
-    context = chromium.new_context(has_touch=True, viewport={"width": 480, "height": 900})
-    try:
-        page = context.new_page()
+    with fresh_page(chromium, 480, has_touch=True) as page:
         page.goto(f"{app.url}/teaching")
-        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+        script_ended(page)
         begun(page)
         box = canvas(page).bounding_box()
         assert box is not None and box["width"] <= 480
-        session = context.new_cdp_session(page)
+        session = page.context.new_cdp_session(page)
         for kind, x, y in (
             ("touchStart", 0.3, 0.3), ("touchMove", 0.6, 0.3), ("touchMove", 0.6, 0.6), ("touchMove", 0.3, 0.6),
         ):  # fmt: skip
@@ -180,8 +177,6 @@ def test_a_finger_draws(chromium: Browser, app: Served) -> None:
             session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [place]})
         session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         expect(page.get_by_text("An area is marked.")).to_be_visible()
-    finally:
-        context.close()
 
 
 @pytest.mark.parametrize("part", ["Read first", "How it works", "Where it fails"])

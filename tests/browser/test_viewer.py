@@ -19,8 +19,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from dala.explanation.render import encode_png
 from dala.explanation.threshold import RULES
 from dala.phantoms.tissue import PHANTOMS, draw
-from tests.browser.conftest import Served, Visit
-from tests.browser.test_second_opinion import downloaded, settle
+from tests.helpers.browser import Served, Visit, downloaded, fresh_page, script_ended, settle
 
 KINDS = ("patch", "gradcam", "dt")
 READINGS = ("threshold", "area", "evidence", "regions")
@@ -152,14 +151,12 @@ def test_wheel_drag_and_keys_move_all_panes_alike(visit: Callable[..., Visit], a
 
 
 def test_two_fingers_zoom(chromium: Browser, app: Served) -> None:
-    context = chromium.new_context(has_touch=True, viewport={"width": 1280, "height": 900})
-    try:
-        page = context.new_page()
+    with fresh_page(chromium, has_touch=True) as page:
         page.goto(app.url)
-        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+        script_ended(page)
         opened(Visit(page))
         left, top = middle(page, "patch")
-        session = context.new_cdp_session(page)
+        session = page.context.new_cdp_session(page)
 
         def touch(kind: str, *places: tuple[float, float]) -> None:
             points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
@@ -170,8 +167,6 @@ def test_two_fingers_zoom(chromium: Browser, app: Served) -> None:
             touch("touchMove", (left - apart, top), (left + apart, top))
         touch("touchEnd")
         assert view(page)[0] == pytest.approx(2, rel=0.02)
-    finally:
-        context.close()
 
 
 def test_a_page_that_is_scrolled_goes_on_scrolling_over_a_pane(visit: Callable[..., Visit]) -> None:
@@ -430,12 +425,10 @@ def test_narrow_and_dark(visit: Callable[..., Visit], width: int, dark: bool) ->
 
 
 def test_a_viewer_that_cannot_start_gives_way_to_the_plain_view(chromium: Browser, app: Served) -> None:
-    context = chromium.new_context()
-    try:
-        page = context.new_page()
+    with fresh_page(chromium) as page:
         page.add_init_script("delete window.createImageBitmap")
         page.goto(app.url)
-        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+        script_ended(page)
         page.get_by_role("button", name="Solid sheets").click()
         alert = page.get_by_test_id("stAlert").filter(has_text="The viewer could not run in this browser")
         expect(alert).to_contain_text("createImageBitmap is not defined", timeout=60_000)
@@ -445,8 +438,6 @@ def test_a_viewer_that_cannot_start_gives_way_to_the_plain_view(chromium: Browse
         expect(page).to_have_url(re.compile(r"plain=true"))
         parameter(page).press("ArrowRight")
         expect(page.get_by_text("Table and downloads")).to_contain_text("k = 1.05;")
-    finally:
-        context.close()
 
 
 def test_the_plain_view_is_remembered_by_the_address(visit: Callable[..., Visit], app: Served) -> None:

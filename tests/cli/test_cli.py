@@ -218,7 +218,7 @@ def test_explain_writes_what_it_says(image: Path, tmp_path: Path) -> None:
     assert values.shape == (record["map"]["height"], record["map"]["width"])
     assert (record["target"], record["rule"], record["parameter"]) == ("malignant", "mean_std", 0.5)
     # Anyone can recompute the threshold from the exported raw map.
-    field = SignedMap(values, "malignant").enlarged(record["displayed"]["height"], record["displayed"]["width"])
+    field = SignedMap(values, "malignant").upsampled(record["displayed"]["height"], record["displayed"]["width"])
     again = threshold(field, "mean_std", 0.5)
     assert again.threshold == pytest.approx(record["threshold"])
     assert again.kept_area == pytest.approx(record["kept_area"])

@@ -157,7 +157,9 @@ def test_the_map_has_no_graph() -> None:
 
 
 @pytest.mark.parametrize(
-    "context", [torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)], ids=str
+    "context",
+    [torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)],
+    ids=["no_grad", "inference_mode", "autocast"],
 )
 def test_same_answer_inside_other_contexts(context: torch.no_grad) -> None:
     head, targets = dual_head(), torch.tensor([MARGIN])
@@ -249,15 +251,15 @@ def test_signed_map_refuses(values: np.ndarray) -> None:
 def test_enlarged_has_half_pixel_centres() -> None:
     # Two values 0 and 8 on four pixels: centres at -0.25, 0.25, 0.75, 1.25 of the small grid, borders repeated.
     one = SignedMap(np.array([[0.0, 8.0]]), "malignant")
-    assert one.enlarged(1, 4).tolist() == [[0, 2, 6, 8]]
-    assert one.enlarged(2, 4).tolist() == [[0, 2, 6, 8]] * 2
-    assert one.mirrored("benign").enlarged(1, 4).tolist() == [[0, -2, -6, -8]]
+    assert one.upsampled(1, 4).tolist() == [[0, 2, 6, 8]]
+    assert one.upsampled(2, 4).tolist() == [[0, 2, 6, 8]] * 2
+    assert one.mirrored("benign").upsampled(1, 4).tolist() == [[0, -2, -6, -8]]
 
 
 def test_enlarged_equals_torch() -> None:
     values = np.random.default_rng(0).normal(size=(7, 7)).astype(np.float32)
     theirs = nn.functional.interpolate(torch.from_numpy(values)[None, None], (460, 700), mode="bilinear")[0, 0]
-    np.testing.assert_allclose(SignedMap(values, "malignant").enlarged(460, 700), theirs.numpy(), atol=2e-6)
+    np.testing.assert_allclose(SignedMap(values, "malignant").upsampled(460, 700), theirs.numpy(), atol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -279,8 +281,8 @@ def test_evidence_is_judged_on_the_maps_own_scale(values: list[list[float]], exp
 def test_a_map_of_a_part_of_the_image_is_zero_elsewhere() -> None:
     values = np.array([[1, -2], [3, 4]], dtype=np.float32)
     part = SignedMap(values, "cancer", box=(0.5, 0.25, 1.0, 0.75))
-    field = part.enlarged(4, 4)
+    field = part.upsampled(4, 4)
     assert field.tolist() == [[0, 0, 0, 0], [0, 0, 1, -2], [0, 0, 3, 4], [0, 0, 0, 0]]
-    assert part.mirrored("benign").enlarged(4, 4).tolist() == (-field).tolist()
+    assert part.mirrored("benign").upsampled(4, 4).tolist() == (-field).tolist()
     # A part too thin to be seen at a small size leaves nothing.
-    assert not SignedMap(values, "cancer", box=(0.5, 0.0, 0.6, 1.0)).enlarged(2, 2).any()
+    assert not SignedMap(values, "cancer", box=(0.5, 0.0, 0.6, 1.0)).upsampled(2, 2).any()

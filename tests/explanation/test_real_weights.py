@@ -15,8 +15,8 @@ from tests.helpers.oracle import torchcam_signed
 @pytest.mark.parametrize("name", PHANTOMS[:2])
 def test_equals_torchcam(name: str) -> None:
     model = load_model()
-    tiles, _ = cut(draw(name).pixels, (1, 1), model.card.size)
-    x = network_input(tiles, model.card.enlarged)
+    tiles, _ = cut(draw(name).pixels, (1, 1), model.card.input.size)
+    x = network_input(tiles, model.card.input.upsampled)
     with torch.no_grad():
         activations = model.net.features(x)
     ours = signed_maps(model.net.head, activations, torch.eye(2))[:, 0]

@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dala.explanation.stability import SYMMETRIES, SteadyMaps, fine_maps, shifted, steady_maps, turned, turned_back
+from dala.explanation.stability import (
+    SYMMETRIES,
+    AugmentedMaps,
+    augmented_maps,
+    fine_maps,
+    shifted,
+    turned,
+    turned_back,
+)
 
 TARGETS = torch.tensor([[-1.0, 1.0]])
 
@@ -59,7 +67,7 @@ def test_a_network_that_knows_no_direction_is_steady() -> None:
         return nn.functional.avg_pool2d(trunk, 1, 2)
 
     seen: list[tuple[int, int]] = []
-    found = steady_maps(x, pool, tail, head, TARGETS, lambda done, total: seen.append((done, total)))
+    found = augmented_maps(x, pool, tail, head, TARGETS, lambda done, total: seen.append((done, total)))
     assert seen == [(n, 8) for n in range(1, 9)]
     assert found.values.shape == (1, 8, 8, 8) and not found.values.flags.writeable
     expected = (pool(x)[0, 1] - pool(x)[0, 0]) / 16
@@ -75,7 +83,7 @@ def test_a_network_with_a_direction_is_seen_to_disagree() -> None:
     def trunk(seen: Tensor) -> Tensor:  # brighter to the right, whichever way the image is turned
         return nn.functional.avg_pool2d(seen, 2) + slope
 
-    found = steady_maps(x, trunk, every_second, linear_head([[0.0, 0.0], [1.0, 0.0]]), TARGETS)
+    found = augmented_maps(x, trunk, every_second, linear_head([[0.0, 0.0], [1.0, 0.0]]), TARGETS)
     # Over the eight turns a cell gets the slope of its column and of its row, each with both signs, twice.
     steps = np.linspace(-1, 1, 8)
     expected = np.sqrt((steps[None, :] ** 2 + steps[:, None] ** 2) / 2) / 16
@@ -88,7 +96,7 @@ def test_spread_and_sign_by_hand() -> None:
     values[0, :, 0, 0] = [1, 1, 1, 1, 1, 1, 1, -1]  # seven of eight: stable
     values[0, :, 0, 1] = [1, 1, 1, 1, 1, 1, -1, -1]  # six of eight: not
     values[0, :, 0, 2] = -2
-    found = SteadyMaps(values)
+    found = AugmentedMaps(values)
     assert found.mean[0, 0].tolist() == [0.75, 0.5, -2]
     assert found.spread[0, 0] == pytest.approx([np.sqrt(1 - 0.75**2), np.sqrt(1 - 0.5**2), 0])
     assert found.unstable[0, 0].tolist() == [False, True, False]

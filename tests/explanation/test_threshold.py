@@ -4,13 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.filters import threshold_otsu
 
 from dala.errors import RuleError
 from dala.explanation.threshold import RULES, FloatField, has_evidence, threshold
+from tests.helpers.generated import examples
 
 
 def field(*rows: list[float]) -> FloatField:
@@ -224,7 +225,7 @@ FIELDS = hnp.arrays(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(FIELDS, st.sampled_from(sorted(RULES)), st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.0, 0.03]))
 def test_the_parameter_moves_one_way(values: FloatField, name: str, one: float, two: float, area: float) -> None:
     rule = RULES[name]
@@ -237,7 +238,7 @@ def test_the_parameter_moves_one_way(values: FloatField, name: str, one: float, 
     assert not (less.mask & (values <= 0)).any()
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(FIELDS, st.floats(5, 95))
 def test_evidence_keeps_enough_and_no_more(values: FloatField, percent: float) -> None:
     assume(has_evidence(values))
@@ -249,7 +250,7 @@ def test_evidence_keeps_enough_and_no_more(values: FloatField, percent: float) -
     assert positive[positive > weakest].sum() / positive.sum() < share + 1e-12
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(FIELDS, st.sampled_from(sorted(RULES)))
 def test_regions_add_up_to_the_mask(values: FloatField, name: str) -> None:
     result = threshold(values, name, RULES[name].default, minimum_area=0.03)

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pypdf import PdfReader
@@ -33,6 +33,7 @@ from dala.opinion import NOTICE, Explanation, Opinion, explain, opinion_of, seco
 from dala.phantoms.tissue import draw
 from dala.runtime import predict as runtime
 from dala.runtime.predict import load_model
+from tests.helpers.generated import examples
 
 DAY = date(2026, 3, 14)
 NAME = "Erika Mustermann 1961"
@@ -96,7 +97,7 @@ def test_a_ring_that_closes_at_a_corner_keeps_its_hole() -> None:
     assert ring_area(outer) == 16 and [ring_area(hole) for hole in holes] == [-1, -1]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9), st.floats(0.1, 0.9))
 def test_polygons_hold_the_pixels_and_nothing_else(seed: int, height: int, width: int, share: float) -> None:
     mask = np.random.default_rng(seed).random((height, width)) < share
@@ -119,7 +120,7 @@ def test_polygons_hold_the_pixels_and_nothing_else(seed: int, height: int, width
             assert inside == int(mask[y, x])
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12), st.floats(0.1, 0.9))
 def test_another_reader_takes_the_polygons(seed: int, height: int, width: int, share: float) -> None:
     """GEOS, a port of the library (JTS) by which QuPath reads geometries, and as strict."""
@@ -200,7 +201,7 @@ def test_json_reads_back_and_keeps_the_schema(opinion: Opinion, explanation: Exp
     # The map in it is the opinion's own: the same rule on it gives the same regions.
     values = np.array(said["map"]["values"], dtype=np.float32)
     np.testing.assert_array_equal(values, opinion.maps["malignant"].values)
-    again = replace(opinion.maps["malignant"], values=values).enlarged(*explanation.field.shape)
+    again = replace(opinion.maps["malignant"], values=values).upsampled(*explanation.field.shape)
     regions = threshold(again, said["rule"], said["parameter"])
     assert (regions.threshold, regions.kept_area) == (said["threshold"], said["kept_area"])
     assert written.content["person"] == {

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from dala.errors import WeightsError
-from dala.gate import judge
+from dala.gate import assess
 from dala.gate.checks import HISTOLOGY
 from dala.gate.familiarity import (
     SMALLEST_SCALE,
@@ -87,9 +87,9 @@ def test_what_is_saved_is_loaded(kept: tuple[Path, Familiarity], cloud: np.ndarr
     np.testing.assert_allclose(
         loaded.gaussian.distances(cloud), familiarity.gaussian.distances(cloud), rtol=1e-4
     )  # kept as float32
-    assert loaded.rarer(0.4) == 1
-    assert loaded.rarer(2.1) == 0
-    assert loaded.rarer(1.25) == pytest.approx(0.5, abs=0.01)
+    assert loaded.p_value(0.4) == 1
+    assert loaded.p_value(2.1) == 0
+    assert loaded.p_value(1.25) == pytest.approx(0.5, abs=0.01)
 
 
 def test_statistics_of_another_trunk_or_side_are_none(kept: tuple[Path, Familiarity], tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ FLAT = Gaussian(np.zeros(4), np.ones(4), np.zeros((1, 4)), np.ones(1), 1.0)  # d
 def judged(views: list[np.ndarray], levels: list[float], limit: float | None = 1.0) -> tuple[str | None, float | None]:
     familiarity = None if limit is None else Familiarity(FLAT, limit, np.array([0.5, 1, 1.5, 2]))
     pooled = np.repeat(np.array(levels)[:, None], 4, axis=1)
-    gate = judge(np.stack(views), pooled, HISTOLOGY, familiarity)
+    gate = assess(np.stack(views), pooled, HISTOLOGY, familiarity)
     assert gate.inside is (gate.reason is None)
-    return None if gate.reason is None else gate.reason.name, gate.distance
+    return None if gate.reason is None else gate.reason.name, gate.score
 
 
 def test_reasons_and_majorities() -> None:
@@ -145,7 +145,7 @@ def test_reasons_and_majorities() -> None:
 def test_the_share_of_true_patches_that_are_as_far() -> None:
     good = squeezed(draw(PHANTOMS[0]).pixels)
     familiarity = Familiarity(FLAT, 9.0, np.array([0.5, 1, 1.5, 2]))
-    assert judge(good[None], np.full((1, 4), 1.5), HISTOLOGY, familiarity).rarer == 0.5
+    assert assess(good[None], np.full((1, 4), 1.5), HISTOLOGY, familiarity).p_value == 0.5
 
 
 # The statistics in the repository
@@ -160,13 +160,13 @@ def test_the_shipped_weights_have_their_statistics(model: Model) -> None:
     assert model.familiarity is not None, "python -m dala gate breakhis --data ROOT --others DIR"
     assert (WEIGHTS_DIR / f"breakhis{SUFFIX}").stat().st_size < 2_000_000
     assert 1 < model.familiarity.limit < 5
-    assert model.familiarity.rarer(model.familiarity.limit) == pytest.approx(0.05, abs=0.02)
+    assert model.familiarity.p_value(model.familiarity.limit) == pytest.approx(0.05, abs=0.02)
 
 
 @pytest.mark.parametrize("name", PHANTOMS)
 def test_a_drawing_is_known_from_tissue(model: Model, name: str) -> None:
     prediction = predict(patch_of(draw(name).pixels), model)
-    gate = judge(prediction.seen, prediction.pooled, model.card.modality, model.familiarity)
+    gate = assess(prediction.views.for_gate, prediction.pooled, model.card.modality, model.familiarity)
     assert gate.reason is not None
     assert gate.reason.name == "unfamiliar"
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom.dataset import Dataset
@@ -40,6 +40,7 @@ from dala.intake.dicom import WORKER
 from dala.intake.image import MAXIMUM_PIXELS, Patch, read_image
 from dala.phantoms.film import draw_film
 from tests.helpers.dicoms import PATIENT, dataset_of, dicom, film_dicom, written
+from tests.helpers.generated import examples
 
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
 PREAMBLE = b"\0" * 128 + b"DICM"
@@ -535,7 +536,7 @@ def test_truncation_is_refused(kind: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     kind=st.sampled_from(sorted(SAMPLES)),
     changes=st.lists(st.tuples(st.integers(132, 2**16), st.integers(0, 255)), min_size=1, max_size=12),

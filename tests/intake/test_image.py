@@ -20,12 +20,13 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, features
 
 from dala.errors import EmptyFile, IntakeError, TooLarge, TooSmall, UnreadableImage, UnsupportedFormat
 from dala.intake.image import MAXIMUM_BYTES, Patch, read_image
+from tests.helpers.generated import examples
 
 
 def encode(image: Image.Image, format: str, **options: Any) -> bytes:
@@ -697,7 +698,7 @@ def test_truncation_is_refused_or_harmless(kind: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     kind=st.sampled_from(sorted(SAMPLES)),
     changes=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=12),
@@ -712,7 +713,7 @@ def test_flipped_bytes_give_a_image_or_a_sentence(kind: str, changes: list[tuple
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0+", b"BM", b"RIFF1234WEBPVP8 "]),
     body=st.binary(max_size=400),

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from dala import inquiry
 from dala.explanation.effect import EffectCurve
 from dala.export.bundle import LONGEST_COMMENT
-from dala.inquiry import SteadyMap
+from dala.inquiry import AugmentedMap
 from dala.opinion import Opinion
 from dala.phantoms.tissue import PHANTOMS
 from dala.runtime import predict as runtime
@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, bool
     questions: list[tuple[str, str, bool]] = []
 
     def effect(opinion: Opinion, target: str, baseline: str, progress: object = None) -> EffectCurve:
-        questions.append((target, baseline, opinion.steadied))
+        questions.append((target, baseline, opinion.augmented))
         share = np.array([0.125, 0.25])
         found = (1, None) if baseline == "blurred" else (None, "The baseline alone already gives this verdict, so no.")
         return EffectCurve(
@@ -42,19 +42,19 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, bool
             *found,
         )
 
-    def steady(opinion: Opinion, progress: object = None) -> dict[str, SteadyMap]:
-        questions.append(("steady", "", opinion.steadied))
+    def augmented_maps(opinion: Opinion, progress: object = None) -> dict[str, AugmentedMap]:
+        questions.append(("steady", "", opinion.augmented))
         answer = {}
         for name, rough in opinion.maps.items():
             fine = np.repeat(np.repeat(rough.values, 2, 0), 2, 1)
             mean = type(rough)(fine, name)
-            answer[name] = SteadyMap(mean, np.full(fine.shape, 0.001, np.float32), np.zeros(fine.shape, bool))
+            answer[name] = AugmentedMap(mean, np.full(fine.shape, 0.001, np.float32), np.zeros(fine.shape, bool))
         return answer
 
     monkeypatch.delenv("DALA_SAMPLES", raising=False)
     monkeypatch.setattr(runtime, "load_familiarity", lambda *_: None)
     monkeypatch.setattr(inquiry, "effect", effect)
-    monkeypatch.setattr(inquiry, "steady", steady)
+    monkeypatch.setattr(inquiry, "augmented_maps", augmented_maps)
     yield questions
     st.cache_resource.clear()
 

@@ -8,7 +8,7 @@ import pytest
 
 from dala.gate.checks import film_reason
 from dala.phantoms.film import FILMS, draw_film
-from dala.preprocess.mammogram import prepare
+from dala.preprocess.mammogram import crop_breast
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -25,7 +25,7 @@ def test_a_film_with_a_mass(seed: int) -> None:
     assert grey[mass].mean() > grey[ring].mean() + 25
     assert 0.005 < mass.mean() < 0.05
     assert film_reason(cv2.resize(drawn.pixels, (224, 224))) is None
-    breast = prepare(drawn.pixels)
+    breast = crop_breast(drawn.pixels)
     assert not breast.mirrored
     left, top, right, bottom = breast.box
     rows, columns = np.nonzero(mass)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dala.preprocess.fields import MAX_FIELDS, adjacent_boxes, crossing_boxes, field_grid
-from dala.preprocess.views import cut, look
+from dala.preprocess.views import cut, preprocess
 from dala.runtime.card import Card, read_card
 
 FIELD = (700, 460)
@@ -54,9 +54,9 @@ def test_boxes_of_the_official_image() -> None:
 def test_serving_cuts_into_the_same_fields() -> None:
     fields = json.loads(json.dumps(read_card("breakhis")[0].fields))
     pixels = np.random.default_rng(0).integers(0, 255, (1100, 1500, 3), dtype=np.uint8)
-    assert look(pixels, Card(fields))[3] == (1, 1)
+    assert preprocess(pixels, Card(fields).input).grid == (1, 1)
     fields["input"]["preprocess"] = "fields"
-    _, tiles, views, grid = look(pixels, Card(fields))
-    assert grid == (2, 2)
-    assert [view.box for view in views] == adjacent_boxes(1500, 1100, grid)
-    np.testing.assert_array_equal(tiles, cut(pixels, grid, 224)[0])
+    found = preprocess(pixels, Card(fields).input)
+    assert found.grid == (2, 2)
+    assert [view.box for view in found.places] == adjacent_boxes(1500, 1100, found.grid)
+    np.testing.assert_array_equal(found.for_network, cut(pixels, found.grid, 224)[0])

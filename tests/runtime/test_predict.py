@@ -14,8 +14,8 @@ from PIL import Image
 from dala.intake.image import Patch, read_image
 from dala.opinion import evidence_maps
 from dala.phantoms.film import film as draw
-from dala.preprocess.mammogram import prepare
-from dala.preprocess.views import cut, look, network_input, plan_grid
+from dala.preprocess.mammogram import crop_breast
+from dala.preprocess.views import cut, network_input, plan_grid, preprocess
 from dala.runtime.card import Card
 from dala.runtime.predict import Model, load_model, predict
 
@@ -84,7 +84,7 @@ def test_prediction_is_the_mean_logit_of_the_tiles(model: Model) -> None:
     model = with_calibration(model, None)
     pixels = noise(200, 900)
     whole = predict(patch_of(pixels), model)
-    assert whole.grid == (1, 3)
+    assert whole.views.grid == (1, 3)
     parts = [
         predict(patch_of(np.ascontiguousarray(pixels[:, left : left + 300])), model).logits for left in (0, 300, 600)
     ]
@@ -138,11 +138,12 @@ def test_of_a_mammogram_the_network_sees_the_breast_and_the_gate_the_film(model:
     card = Card(fields)
     film, _ = draw(right=True, size=598)
     pixels = np.repeat(film[..., None], 3, axis=2)[:, :400]  # 400 wide, 598 high; the breast's right third is cut off
-    seen, shown, views, grid = look(pixels, card)
-    breast = prepare(pixels)
-    assert np.array_equal(shown[0], breast.resized(card.size))
-    assert np.array_equal(seen, cut(pixels, (1, 1), card.size)[0])
-    assert (len(views), grid, views[0].mirrored, views[0].part) == (1, (1, 1), True, breast.box)
+    found = preprocess(pixels, card.input)
+    views = found.places
+    breast = crop_breast(pixels)
+    assert np.array_equal(found.for_network[0], breast.resized(card.input.size))
+    assert np.array_equal(found.for_gate, cut(pixels, (1, 1), card.input.size)[0])
+    assert (len(views), found.grid, views[0].mirrored, views[0].part) == (1, (1, 1), True, breast.box)
     left, top, right, bottom = views[0].box
     assert (left / 400, top / 598, right / 400, bottom / 598) == pytest.approx(breast.box, abs=1 / 400)
 
@@ -156,7 +157,7 @@ def test_the_map_of_a_mirrored_breast_lies_on_the_breast_as_shown(model: Model) 
     )
     # The network sees the same breast, so the two maps are mirror images on the two films.
     np.testing.assert_allclose(left.logits, right.logits, rtol=1e-5)
-    one, other = (evidence_maps(prediction)["malignant"].enlarged(299, 299) for prediction in (left, right))
+    one, other = (evidence_maps(prediction)["malignant"].upsampled(299, 299) for prediction in (left, right))
     np.testing.assert_allclose(one, other[:, ::-1], atol=1e-5 * np.abs(one).max())
     assert not one[:, 180:].any()  # where there is no breast there is no evidence
     assert one[100:200, 20:150].any()

@@ -199,7 +199,7 @@ def test_the_evidence_is_of_the_statistics_that_are_shipped() -> None:
     model = load_model()
     assert model.familiarity is not None
     assert record["limit"] == model.familiarity.limit
-    assert record["enlarged"] == model.card.enlarged
+    assert record["enlarged"] == model.card.input.upsampled
     assert record["true_patches"]["share"]["value"] == pytest.approx(0.05, abs=0.002)
     assert record["families"]["no histology (refuse)"]["share"]["value"] >= 0.99
     assert record["families"]["true patches, changed (accept)"]["share"]["value"] <= 0.1

@@ -56,17 +56,17 @@ def test_the_parts_add_up_to_the_map(opinion: Opinion, target: str) -> None:
 def test_a_image_of_several_tiles_shows_the_one_with_most_evidence(model: Model) -> None:
     wide = np.concatenate([np.full((460, 700, 3), 235, np.uint8), draw("solid_sheets").pixels], axis=1)
     opinion = second_opinion(encode_png(wide), model)
-    assert len(opinion.prediction.views) > 1
+    assert len(opinion.prediction.views.places) > 1
     steps = unfold(opinion, "malignant")
     height, width = steps.total.shape
-    rows, columns = opinion.prediction.grid
+    rows, columns = opinion.prediction.views.grid
     row, column = divmod(steps.number, columns)
     tiles = opinion.maps["malignant"].values
     part = tiles[row * height : (row + 1) * height, column * width : (column + 1) * width]
     np.testing.assert_allclose(steps.total, part, atol=1e-6)
     evidence = np.maximum(tiles.reshape(rows, height, columns, width), 0).sum((1, 3))
     assert evidence.argmax() == steps.number
-    assert steps.view == opinion.prediction.views[steps.number]
+    assert steps.view == opinion.prediction.views.places[steps.number]
 
 
 def test_nothing_is_written_to_the_shared_model(opinion: Opinion, model: Model) -> None:

@@ -37,7 +37,7 @@ def packed(field: np.ndarray, image: np.ndarray, start: str = "1", **settings: A
     image, values = encode_png(image), field.astype("<f4").tobytes()
     header = {
         "start": start,
-        "id": "picture",
+        "id": "image",
         "settings": {
             "target": "malignant",
             "rule": "fixed",
@@ -53,7 +53,7 @@ def packed(field: np.ndarray, image: np.ndarray, start: str = "1", **settings: A
         "colour_maps": {name: base64.b64encode(table.tobytes()).decode() for name, table in COLOUR_MAPS.items()},
         "limits": _viewer.COLOUR_LIMITS,
         "minimum_area": _viewer.MINIMUM_AREA,
-        "picture": {"offset": 0, "length": len(image), "type": "image/png", "width": WIDTH, "height": HEIGHT},
+        "image": {"offset": 0, "length": len(image), "type": "image/png", "width": WIDTH, "height": HEIGHT},
         "detail": None,
         "fields": [{"offset": len(image), "length": len(values)}],
         "targets": [{"name": "malignant", "field": 0, "sign": 1}, {"name": "benign", "field": 0, "sign": -1}],

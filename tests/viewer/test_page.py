@@ -218,7 +218,7 @@ def test_the_real_component_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not page.info
     (mounted,) = page.get("bidi_component")
     assert mounted.proto.component_name == "dala_viewer"
-    assert unpack(mounted.proto.bytes)[0]["picture"]["type"] == "image/png"
+    assert unpack(mounted.proto.bytes)[0]["image"]["type"] == "image/png"
     st.cache_resource.clear()
 
 
@@ -227,14 +227,14 @@ def test_the_parts_are_the_image_and_the_very_fields(model: runtime.Model) -> No
     start = _viewer.Start("1", _viewer.identity(computed), _viewer.Settings("benign", "otsu", 1.0))
     header, body = unpack(_viewer.packed(computed, start))
     assert header["detail"] is None
-    image = cv2.imdecode(np.frombuffer(part(header["picture"], body), np.uint8), cv2.IMREAD_COLOR_RGB)
+    image = cv2.imdecode(np.frombuffer(part(header["image"], body), np.uint8), cv2.IMREAD_COLOR_RGB)
     np.testing.assert_array_equal(image, computed.image)
     height, width = image.shape[:2]
-    assert (header["picture"]["height"], header["picture"]["width"]) == (height, width)
+    assert (header["image"]["height"], header["image"]["width"]) == (height, width)
     assert len(header["fields"]) == 1, "of two mirrors one is enough"
     for target in header["targets"]:
         sent = np.frombuffer(part(header["fields"][target["field"]], body), "<f4").reshape(height, width)
-        np.testing.assert_array_equal(target["sign"] * sent, computed.maps[target["name"]].enlarged(height, width))
+        np.testing.assert_array_equal(target["sign"] * sent, computed.maps[target["name"]].upsampled(height, width))
     assert header["rules"][0]["name"] == "mean_std"
     assert list(header["colour_maps"]) == list(COLOUR_MAPS)
     assert header["minimum_area"] == 0.002

@@ -15,8 +15,6 @@ from playwright.sync_api import Page
 from dala.explanation.render import COLOUR_MAPS, _number, _tick_step, colourise
 from dala.explanation.threshold import RULES, Regions, threshold
 
-pytestmark = pytest.mark.browser
-
 Field = NDArray[np.float32]
 MODULE = (Path(__file__).resolve().parents[2] / "viewer" / "rules.js").read_text(encoding="utf-8")
 MINIMUM_AREA = 0.002

@@ -401,10 +401,10 @@ def evaluate(dataset: Dataset, model: Model, progress: Progress | None = None) -
             patch = read_image(record.path)
         except IntakeError as error:
             raise DataError(f"{record.path.name} cannot be scored: {error}") from error
-        tiles, next_to = tiles_of(Image.fromarray(patch.pixels), model.card.size)
+        tiles, next_to = tiles_of(Image.fromarray(patch.pixels), model.card.input.size)
         with torch.no_grad():
             logits = np.concatenate(
-                [model.net(network_input(tile[None], model.card.enlarged)).double().numpy() for tile in tiles]
+                [model.net(network_input(tile[None], model.card.input.upsampled)).double().numpy() for tile in tiles]
             )
         image = np.zeros(len(tiles), dtype=np.int64)
         for name, vote in votes(logits, image, np.arange(len(tiles)) < next_to).items():

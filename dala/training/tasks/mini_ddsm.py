@@ -33,7 +33,7 @@ from dala.data.splits import group_weights, grouped_folds, image_folds
 from dala.errors import DataError
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
-from dala.preprocess.mammogram import find_breast, prepare, squeezed
+from dala.preprocess.mammogram import crop_breast, find_breast, squeezed
 from dala.preprocess.views import network_input
 from dala.runtime.calibration import softmax
 from dala.runtime.predict import Model
@@ -85,7 +85,7 @@ Floats = NDArray[np.float64]
 
 def breast(film: Pixels, side: int) -> Pixels:
     """What the network sees: (side, side, 3) uint8 of a film (H, W, 3) uint8."""
-    return prepare(film).resized(side)
+    return crop_breast(film).resized(side)
 
 
 def whole_film(film: Pixels, side: int) -> Pixels:
@@ -441,7 +441,7 @@ def evaluate(dataset: Dataset, model: Model, progress: Progress | None = None) -
 
     Raises DataError for an image that cannot be read, or weights of other classes or of another modality.
     """
-    if model.card.preprocess != "mammogram":
+    if model.card.input.preprocess != "mammogram":
         raise DataError(f"The weights {model.name} judge {model.card.modality}, not mammograms.")
     p = served_probabilities(dataset, model, progress)
     subsets = {"all": np.ones(len(p), dtype=bool)}

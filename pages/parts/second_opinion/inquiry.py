@@ -11,7 +11,7 @@ from dala import inquiry
 from dala.explanation.effect import BASELINES, Baseline, EffectCurve
 from dala.explanation.render import encode_png, spread_overlay
 from dala.gate.checks import MAMMOGRAM
-from dala.inquiry import SteadyMap
+from dala.inquiry import AugmentedMap
 from dala.opinion import Explanation, Opinion
 from pages.parts.shared import percent
 
@@ -22,9 +22,9 @@ CHART_HEIGHT = 300
 
 # The bytes' sha256, the weights and what is asked are the key.
 @st.cache_resource(show_spinner=False, max_entries=8)
-def steady_maps(sha256: str, weights: str, _opinion: Opinion) -> dict[str, SteadyMap]:
+def augmented_maps(sha256: str, weights: str, _opinion: Opinion) -> dict[str, AugmentedMap]:
     with st.spinner("The model looks at the image in eight symmetries and four shifts …"):
-        return inquiry.steady(_opinion)
+        return inquiry.augmented_maps(_opinion)
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
@@ -48,7 +48,7 @@ def weights_of(opinion: Opinion) -> str:
 
 def steadied_if_wanted(opinion: Opinion) -> Opinion:
     """A toggle, and the opinion with the steadier maps where it is on."""
-    if opinion.model.card.preprocess == "mammogram":
+    if opinion.model.card.input.preprocess == "mammogram":
         return opinion
     wanted = st.toggle(
         "Steadier, finer map",
@@ -58,14 +58,14 @@ def steadied_if_wanted(opinion: Opinion) -> Opinion:
     )
     if not wanted:
         return opinion
-    return inquiry.steadied(opinion, steady_maps(opinion.patch.sha256, weights_of(opinion), opinion))
+    return inquiry.with_augmented_maps(opinion, augmented_maps(opinion.patch.sha256, weights_of(opinion), opinion))
 
 
 def show_steadiness(opinion: Opinion, explanation: Explanation, colour_map: str) -> None:
     """Where the eight symmetries disagree, if the steadier map is on."""
-    if not opinion.steadied or not explanation.panels.limit:
+    if not opinion.augmented or not explanation.panels.limit:
         return
-    found = steady_maps(opinion.patch.sha256, weights_of(opinion), opinion)[explanation.target]
+    found = augmented_maps(opinion.patch.sha256, weights_of(opinion), opinion)[explanation.target]
     height, width = opinion.image.shape[:2]
     size = (width, height)
     spread = np.asarray(cv2.resize(found.spread, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
@@ -102,7 +102,7 @@ def show_effect(opinion: Opinion, explanation: Explanation) -> EffectCurve | Non
         "replacement and not about the tissue.",
         required=True,
     )
-    asked = (opinion.patch.sha256, target, opinion.steadied)
+    asked = (opinion.patch.sha256, target, opinion.augmented)
     if ask.button(
         "Measure", help="Shows the model some two dozen altered images; takes a few seconds.", width="stretch"
     ):
@@ -113,7 +113,7 @@ def show_effect(opinion: Opinion, explanation: Explanation) -> EffectCurve | Non
             "away, over the whole range of thresholds."
         )
         return None
-    curve = effect_curve(opinion.patch.sha256, weights_of(opinion), target, baseline, opinion.steadied, opinion)
+    curve = effect_curve(opinion.patch.sha256, weights_of(opinion), target, baseline, opinion.augmented, opinion)
     st.plotly_chart(chart(curve, explanation.regions.kept_area), config={"displayModeBar": False})
     st.markdown(sentence(curve, float(opinion.maps[target].maximum)))
     return curve

@@ -71,7 +71,7 @@ def identity(opinion: Opinion) -> str:
 
 def shown_map(opinion: Opinion) -> str:
     """Which image, with which of its maps."""
-    return f"{identity(opinion)}-steadied" if opinion.steadied else identity(opinion)
+    return f"{identity(opinion)}-steadied" if opinion.augmented else identity(opinion)
 
 
 def settings_for(opinion: Opinion) -> Settings:
@@ -201,7 +201,7 @@ def heavy(image: str, _opinion: Opinion) -> tuple[dict[str, object], bytes]:
     fields: list[np.ndarray] = []
     targets = []
     for name, values in _opinion.maps.items():
-        field = values.enlarged(height, width)
+        field = values.upsampled(height, width)
         mirror = next((index for index, other in enumerate(fields) if np.array_equal(field, -other)), None)
         targets.append(
             {"name": name, "field": len(fields) if mirror is None else mirror, "sign": 1 if mirror is None else -1}
@@ -209,7 +209,7 @@ def heavy(image: str, _opinion: Opinion) -> tuple[dict[str, object], bytes]:
         if mirror is None:
             fields.append(field)
     places = [add(np.ascontiguousarray(field, dtype="<f4").tobytes()) for field in fields]
-    return {"picture": image_part, "detail": detail, "fields": places, "targets": targets}, bytes(body)
+    return {"image": image_part, "detail": detail, "fields": places, "targets": targets}, bytes(body)
 
 
 def detail_jpeg(pixels: np.ndarray) -> bytes:

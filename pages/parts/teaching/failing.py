@@ -13,7 +13,6 @@ from dala.errors import WeightsError
 from dala.explanation.render import dt_overlay
 from dala.explanation.threshold import RULES, threshold
 from dala.opinion import Opinion, opinion_of
-from dala.preprocess.views import look
 from dala.runtime.card import WEIGHTS_DIR
 from dala.runtime.colour_only import ColourOnly, load_colour_only
 from dala.runtime.predict import Model
@@ -47,10 +46,10 @@ def show_failing(model: Model) -> None:
     if whole is None:
         return
     steps = unfold(whole, whole.prediction.label)
-    _, views, _, _ = look(whole.patch.pixels, model.card)
+    views = whole.prediction.views.for_network
     left, top, right, bottom = steps.view.box
     frame = (right - left, bottom - top)
-    side = model.card.size
+    side = model.card.input.size
     tile = f", of the {steps.views} tiles the one with most evidence" if steps.views > 1 else ""
     st.markdown(
         f"Change the image as another laboratory, camera or file would, and see what the model makes of it. The "
@@ -112,7 +111,7 @@ def mapped(opinion: Opinion, target: str, frame: tuple[int, int]) -> np.ndarray:
     found = opinion.maps[target]
     if not found.has_evidence:
         return image
-    field = found.enlarged(height, width)
+    field = found.upsampled(height, width)
     return dt_overlay(image, field, threshold(field, RULE.name, RULE.default), float(field.max()))
 
 
@@ -133,7 +132,7 @@ def answers(
         shown = [f"P({positive}) {100 * value:.0f} %" for value in told]
         rows.append({"": "Colour alone: six numbers of the image", "As it came": shown[0], "Changed": shown[1]})
     gate = [one.gate.reason.name.replace("_", " ") if one.gate.reason else "passes" for one in (before, after)]
-    distance = ["" if one.gate.distance is None else f", distance {one.gate.distance:.2f}" for one in (before, after)]
+    distance = ["" if one.gate.score is None else f", distance {one.gate.score:.2f}" for one in (before, after)]
     rows.append({"": "Gate", "As it came": gate[0] + distance[0], "Changed": gate[1] + distance[1]})
     return rows
 

@@ -51,7 +51,7 @@ def mark(
         key=key,
         data={
             "id": identity,
-            "picture": "data:image/png;base64," + base64.b64encode(png).decode(),
+            "image": "data:image/png;base64," + base64.b64encode(png).decode(),
             "width": width,
             "height": height,
             "title": title,

@@ -66,7 +66,7 @@ def images(images: list[tuple[np.ndarray, str]], columns: int) -> None:
 
 
 def show_input(opinion: Opinion, steps: Unfolded, image: np.ndarray) -> None:
-    side = opinion.model.card.size
+    side = opinion.model.card.input.size
     rows, columns = steps.total.shape
     tile = f" Shown is tile {steps.number + 1}, which holds most evidence." if steps.views > 1 else ""
     step(
@@ -216,7 +216,7 @@ def show_relu(steps: Unfolded, image: np.ndarray) -> None:
 
 def show_rules(opinion: Opinion, target: str) -> None:
     height, width = opinion.image.shape[:2]
-    field = opinion.maps[target].enlarged(height, width)
+    field = opinion.maps[target].upsampled(height, width)
     step(
         5,
         "The dynamic threshold",

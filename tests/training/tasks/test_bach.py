@@ -190,7 +190,7 @@ def test_the_commands_end_to_end(tree: Path, tmp_path: Path, capsys: pytest.Capt
     )
     model = load_model(out)
     prediction = predict(read_image(one.records[0].path), model)
-    assert prediction.grid == (3, 3)
+    assert prediction.views.grid == (3, 3)
     served = training.evaluate(one, model)["votes"]["as_served"]
     squares = ((prediction.probabilities - np.eye(4)[one.labels[0]]) ** 2).sum()
     assert served["brier"]["value"] == pytest.approx(squares, abs=1e-6)  # another batch of the head

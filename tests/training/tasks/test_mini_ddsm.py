@@ -19,7 +19,7 @@ from dala.intake.image import read_image
 from dala.nets.imagenet import Backbone
 from dala.opinion import second_opinion
 from dala.phantoms.film import film as draw
-from dala.preprocess.mammogram import prepare
+from dala.preprocess.mammogram import crop_breast
 from dala.runtime.predict import load_model, predict
 from dala.runtime.weights import save_weights
 from dala.training import release_mini_ddsm as shipping
@@ -74,7 +74,7 @@ def record(tree: Path, backbone: Backbone, small: Recipe, runs: Path) -> dict:
 def test_what_the_network_and_the_baselines_are_shown() -> None:
     film, truth = draw(background=60, frame=4)
     pixels = np.repeat(film[..., None], 3, axis=2)
-    assert np.array_equal(training.breast(pixels, 64), prepare(pixels).resized(64))
+    assert np.array_equal(training.breast(pixels, 64), crop_breast(pixels).resized(64))
     assert np.array_equal(training.whole_film(pixels, 299), pixels)
     hidden = training.masked_out(pixels, 299)[..., 0]
     assert (hidden[truth] == training.BLANK).mean() > 0.9  # all but the margin at the chest wall
@@ -187,7 +187,7 @@ def test_weights_serve_what_training_saw(
     net = fit(features, dataset.labels, dataset.groups, everything, backbone, recipe, 0, tmp_path / "run")
     path = tmp_path / "films.safetensors"
     card = save_weights(net, path, shipping.card_fields("films", dataset, recipe, 0, None, "random"))
-    assert (card.preprocess, card.modality, card.size) == ("mammogram", "mammogram, digitised film", 64)
+    assert (card.input.preprocess, card.modality, card.input.size) == ("mammogram", "mammogram, digitised film", 64)
     model = load_model(path)
     # The trunk of a served film equals the cached one of training, up to bfloat16.
     film = dataset.records[1]
@@ -202,8 +202,8 @@ def test_weights_serve_what_training_saw(
     assert film.side == "RIGHT"
     assert "mirrored" in opinion.seen
     told = export_explanation(opinion, "malignant", "mean_std", None, tmp_path / "out")
-    assert told["map"]["box"] == pytest.approx(list(prepare(np.asarray(Image.open(film.path))).box))
-    assert not opinion.maps["malignant"].enlarged(299, 299)[:, :100].any()
+    assert told["map"]["box"] == pytest.approx(list(crop_breast(np.asarray(Image.open(film.path))).box))
+    assert not opinion.maps["malignant"].upsampled(299, 299)[:, :100].any()
 
 
 def test_histology_weights_do_not_score_films(tree: Path) -> None:

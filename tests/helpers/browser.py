@@ -1,0 +1,115 @@
+"""The served app in a subprocess, and what a Chromium that visits it asked for and complained of."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 60
+PAGE_MS = 60_000  # for a page whose model is still being loaded
+expect.set_options(timeout=20_000)  # a machine that is building beside the tests takes its time
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running app: where it listens and where its output goes."""
+
+    url: str
+    log: Path
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A page of the browser with every request, console error and uncaught exception since it was opened."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(port: int, log: Path, *options: str) -> Iterator[Served]:
+    """The app with further options of Streamlit's own."""
+    served = Served(f"http://localhost:{port}", log)
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), *options]
+    # As it is served elsewhere: with all cores, whatever this process may use.
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment["DALA_ENGINE"] = "auto"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait_until_healthy(served, process)
+            yield served
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_until_healthy(served: Served, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urlopen(f"{served.url}/_stcore/health", timeout=2) as answer:
+                if answer.read() == b"ok":
+                    return
+        except (URLError, OSError):
+            time.sleep(0.1)
+    pytest.fail(f"The app did not start:\n{served.log.read_text()}")
+
+
+@contextmanager
+def fresh_page(chromium: Browser, width: int = 1280, height: int = 900, **context: object) -> Iterator[Page]:
+    """An empty page of a browser profile that nothing was done in; context: options of Playwright's own."""
+    profile = chromium.new_context(viewport={"width": width, "height": height}, **context)  # type: ignore[arg-type]
+    try:
+        yield profile.new_page()
+    finally:
+        profile.close()
+
+
+def script_ended(page: Page) -> None:
+    """Waits until the page's script does not run."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=PAGE_MS)
+
+
+def settle(page: Page) -> None:
+    """Waits until the script does not run and half a second long nothing was fetched."""
+    script_ended(page)
+    page.wait_for_load_state("networkidle")
+
+
+def downloaded(page: Page, button: str) -> bytes:
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button, exact=True).click()
+    return Path(download.value.path()).read_bytes()
