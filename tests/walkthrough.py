@@ -28,9 +28,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dala.phantoms.film import film
 from dala.phantoms.tissue import PHANTOMS, draw
 from tests.helpers.documents import ROOT, commands
+from tests.helpers.films import film
 from tests.helpers.trees import FOLDERS
 
 # In this order one finds what it needs; a command is at the first of these words that it holds.

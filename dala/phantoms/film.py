@@ -1,8 +1,7 @@
-"""Draws digital phantoms of film mammograms, whose breast and mass are known to the pixel: examples without a patient.
+"""Digital phantoms of film mammograms, whose breast and mass are known to the pixel: examples without a patient.
 
-Nothing here is a radiograph and nothing here has a diagnosis. `film` draws the plainest one that the preprocessing must
-understand, half an ellipse with texture at the chest wall; the phantoms of `FILMS` add what a film shows besides:
-glandular tissue that fans out from the nipple, the pectoral muscle, and a mass.
+Nothing here is a radiograph and nothing here has a diagnosis. The phantoms of `FILMS` show glandular tissue that fans
+out from the nipple, the pectoral muscle, and a mass.
 """
 
 from __future__ import annotations
@@ -20,42 +19,7 @@ TITLE = "Lesion-like: a mass in a film"
 DESCRIPTION = "A breast seen from the side with muscle, glandular tissue and one dense mass with strands around it."
 LIGHT = 255
 
-Grey = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
-
-
-def film(
-    *,
-    right: bool = False,
-    background: int = 20,
-    label: bool = True,
-    box: bool = True,
-    frame: int = 0,
-    size: int = 299,
-    seed: int = 0,
-) -> tuple[Grey, Mask]:
-    """A film (size, size) uint8 and where its breast is, bool: centre at mid-height, half-axes .55 and .35 of the side.
-
-    `label`: white letters beside the breast; `box`: a black rectangle over the name; `frame`: white lines at each edge.
-    """
-    y, x = np.mgrid[:size, :size] / size
-    breast = ((x / 0.55) ** 2 + ((y - 0.5) / 0.35) ** 2) < 1
-    light = np.full((size, size), background, dtype=np.float32)
-    noise = cv2.GaussianBlur(
-        np.random.default_rng(seed).normal(size=(size, size)).astype(np.float32), (0, 0), size / 40
-    )
-    light[breast] = (130 + 20 * noise / noise.std())[breast].clip(85, 190)
-    image = cv2.GaussianBlur(light, (0, 0), 1).clip(0, 255).astype(np.uint8)
-    if box:
-        image[round(0.88 * size) : round(0.95 * size), round(0.7 * size) : round(0.9 * size)] = 0
-    if label:
-        place = (round(0.7 * size), round(0.15 * size))
-        cv2.putText(image, "LCC", place, cv2.FONT_HERSHEY_SIMPLEX, size / 299, (LIGHT,), 3)
-    if frame:
-        image[:frame] = image[-frame:] = LIGHT
-        image[:, :frame] = image[:, -frame:] = LIGHT
-    return (image[:, ::-1].copy(), breast[:, ::-1].copy()) if right else (image, breast)
 
 
 def draw_film(name: str = FILMS[0], seed: int = 0) -> Phantom:

@@ -21,8 +21,8 @@ from dala.gate.checks import (
     measure_film,
     measure_histology,
 )
-from dala.phantoms.film import film as draw_film
 from dala.phantoms.tissue import PHANTOMS, draw
+from tests.helpers.films import film as draw_film
 
 SIDE = 224
 

@@ -13,9 +13,10 @@ from dala.errors import DataError
 from dala.gate.checks import HISTOLOGY, MAMMOGRAM
 from dala.gate.modality import WORDS, corrected, recognise, stated_reason
 from dala.intake.image import Patch, read_image
-from dala.phantoms.film import draw_film, film
+from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.studies.modality import KINDS, measure
+from tests.helpers.films import film
 
 
 def patch_of(pixels: np.ndarray, stated: str | None = None) -> Patch:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from skimage.color import rgb2hed
 
-from dala.phantoms.tissue import EOSIN, HAEMATOXYLIN, HEIGHT, NOTICE, PHANTOMS, WIDTH, draw
+from dala.phantoms.sheet import EOSIN, HAEMATOXYLIN, HEIGHT, WIDTH
+from dala.phantoms.tissue import NOTICE, PHANTOMS, draw
 
 BENIGN = ("regular_ducts", "loose_stroma")
 WITH_LESION = tuple(name for name in PHANTOMS if name not in BENIGN)
@@ -21,6 +22,24 @@ AREAS = {
     "nest_beside_ducts": 0.260,
     "mucin_pools": 0.163,
 }
+
+# Mean and standard deviation of red, green and blue at seed 0. The bytes themselves may differ between processors.
+COLOURS = {
+    "regular_ducts": ((194.74, 121.45, 198.00), (40.18, 48.04, 23.80)),
+    "loose_stroma": ((182.78, 126.77, 197.18), (42.78, 38.86, 24.17)),
+    "solid_sheets": ((165.75, 100.73, 183.92), (46.83, 33.21, 24.19)),
+    "single_files": ((189.42, 102.42, 190.49), (40.33, 36.78, 21.53)),
+    "nest_beside_ducts": ((184.58, 122.97, 195.22), (47.68, 51.78, 26.99)),
+    "mucin_pools": ((200.78, 161.97, 211.20), (35.34, 49.66, 24.01)),
+}
+
+
+@pytest.mark.parametrize("name", PHANTOMS)
+def test_the_drawing_has_not_changed(name: str) -> None:
+    pixels = draw(name).pixels.astype(float)
+    mean, spread = COLOURS[name]
+    assert pixels.mean((0, 1)) == pytest.approx(mean, abs=0.05)
+    assert pixels.std((0, 1)) == pytest.approx(spread, abs=0.05)
 
 
 @pytest.mark.parametrize("name", PHANTOMS)

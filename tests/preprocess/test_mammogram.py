@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dala.phantoms.film import film as draw
 from dala.preprocess.mammogram import MARGIN, SIDE, Breast, crop_breast, find_breast, squeezed
+from tests.helpers.films import film as draw
 
 
 def overlap(found: np.ndarray, truth: np.ndarray) -> float:

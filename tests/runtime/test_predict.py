@@ -13,11 +13,11 @@ from PIL import Image
 
 from dala.intake.image import Patch, read_image
 from dala.opinion import evidence_maps
-from dala.phantoms.film import film as draw
 from dala.preprocess.mammogram import crop_breast
 from dala.preprocess.views import cut, network_input, plan_grid, preprocess
 from dala.runtime.card import Card
 from dala.runtime.predict import Model, load_model, predict
+from tests.helpers.films import film as draw
 
 
 @pytest.fixture(scope="module")

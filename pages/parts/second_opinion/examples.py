@@ -14,7 +14,8 @@ from dala.explanation.render import encode_png
 from dala.intake.image import IMAGE_SUFFIXES, MAXIMUM_BYTES
 from dala.opinion import Opinion, second_opinion
 from dala.phantoms.film import FILMS, draw_film
-from dala.phantoms.tissue import HEIGHT, WIDTH, Phantom, draw
+from dala.phantoms.sheet import HEIGHT, WIDTH
+from dala.phantoms.tissue import Phantom, draw
 from dala.runtime.predict import Model
 
 UPLOAD_TYPES = [suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES]

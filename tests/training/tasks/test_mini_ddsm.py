@@ -18,7 +18,6 @@ from dala.export.records import export_explanation
 from dala.intake.image import read_image
 from dala.nets.imagenet import Backbone
 from dala.opinion import second_opinion
-from dala.phantoms.film import film as draw
 from dala.preprocess.mammogram import crop_breast
 from dala.runtime.predict import load_model, predict
 from dala.runtime.weights import save_weights
@@ -27,6 +26,7 @@ from dala.training.evaluate import write_evidence
 from dala.training.fine_tune import fit
 from dala.training.recipe import Recipe
 from dala.training.tasks import mini_ddsm as training
+from tests.helpers.films import film as draw
 
 VIEWS = ("LEFT_CC", "RIGHT_CC")
 
