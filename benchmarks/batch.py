@@ -18,7 +18,7 @@ import zipfile
 from itertools import islice
 from pathlib import Path
 
-from dala.batch import judge_all
+from dala.batch import analyse
 from dala.explanation.render import encode_png
 from dala.intake.archive import Upload, members
 from dala.intake.image import read_image
@@ -50,7 +50,7 @@ def main() -> None:
     for patch in patches[:3]:
         predict(patch, model)
 
-    coming = judge_all(members([Upload("drawn.zip", packed)]), model)
+    coming = analyse(members([Upload("drawn.zip", packed)]), model)
     batch = bare = 0.0
     memory = []
     for first in range(0, number, GROUP):

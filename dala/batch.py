@@ -1,62 +1,51 @@
-"""Many images, one after another: files, folders and ZIP archives become opinions in numbers, and these a table.
+"""Many images, one after another, become opinions in numbers; whoever has time for it works such a batch off in slices.
 
-The files are untrusted, archives most of all: nothing is ever unpacked to disk, an entry is read when it is its turn
-and never beyond intake's limit, and what must not be read becomes a refusal in its place. The next images are read
-and decoded while the network looks at one, and only those few are in memory, however many there are.
+The next images are read and decoded while the network looks at one, and only those few are in memory, however many
+there are.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import threading
 import time
-import zipfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from dala.errors import IntakeError
-from dala.explanation.render import encode_png
 from dala.export.records import Record, prediction_record, refusal_record
-from dala.export.table import harmless
 from dala.intake.archive import Item
 from dala.intake.image import Patch, read_image
-from dala.opinion import NOTICE, explain, opinion_of
+from dala.opinion import opinion_of
 from dala.runtime.predict import Model
 
 READERS, AHEAD = 2, 4
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 96, 80
-MAXIMUM_OVERLAYS = 200  # an overlay takes up to a megabyte
 
 Choose = Callable[[Patch], Model]
 
 
 @dataclass(frozen=True)
 class Result:
-    """The record of one image, as `dala.opinion` makes it, and a small JPEG of it, which is empty if refused."""
+    """The record of one image, and a small JPEG of it, which is empty if it was refused."""
 
     record: Record
     thumbnail: bytes
 
 
-# Judging
-
-
-def judge_all(
+def analyse(
     items: Iterable[Item], model: Model, anyway: bool = False, choose: Choose | None = None
 ) -> Generator[Result, None, None]:
     """A result for every item, in order, as they come; `anyway` as in `dala.export.records.prediction_record`.
 
-    `choose` says which model judges an image, such as the one for its modality; None: `model` judges all of them.
+    `choose` says which model analyses an image, such as the one for its modality; None: `model` analyses all of them.
     While the network looks at one image, the next are read and decoded; at most `AHEAD` are held beside it. A file
-    that cannot be judged is a refusal in its place and stops nothing. Closing the generator stops the readers.
+    that cannot be read is a refusal in its place and stops nothing. Closing the generator stops the readers.
     benchmarks/batch.py: 300 images from a ZIP go at 95 % of the rate of the bare forward pass.
     """
     rest = iter(items)
@@ -64,9 +53,8 @@ def judge_all(
     pool = ThreadPoolExecutor(READERS, "dala-reader")
 
     def read_one_more() -> None:
-        for item in rest:
+        if (item := next(rest, None)) is not None:
             waiting.append((item, pool.submit(_read, item, model)))
-            break
 
     try:
         for _ in range(AHEAD):
@@ -77,7 +65,7 @@ def judge_all(
             del future  # it holds the pixels
             read_one_more()
             chosen = choose(outcome) if choose is not None and isinstance(outcome, Patch) else model
-            result = _judge(item, outcome, chosen, anyway)
+            result = _analyse(item, outcome, chosen, anyway)
             del outcome
             yield result
     finally:
@@ -93,7 +81,7 @@ def _read(item: Item, model: Model) -> Patch | Record:
         return refusal_record(source, error, model, item.name)
 
 
-def _judge(item: Item, outcome: Patch | Record, model: Model, anyway: bool) -> Result:
+def _analyse(item: Item, outcome: Patch | Record, model: Model, anyway: bool) -> Result:
     if not isinstance(outcome, Patch):
         return Result(outcome, b"")
     opinion = opinion_of(outcome, model)
@@ -123,7 +111,7 @@ class Run:
         self.results: list[Result] = []
         self.cancelled = False
         self.seconds = 0.0  # spent in slices
-        self._coming = judge_all(items, model, choose=choose)
+        self._coming = analyse(items, model, choose=choose)
         self._lock = threading.Lock()
 
     @property
@@ -138,7 +126,7 @@ class Run:
         return self.seconds / len(self.results) * (len(self.items) - len(self.results))
 
     def advance(self, seconds: float) -> None:
-        """Judge images for about so long, one at least."""
+        """Analyse images for about so long, one at least."""
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -162,44 +150,3 @@ class Run:
         self.cancelled = True
         with self._lock:
             self._coming.close()
-
-
-def overlays(
-    pairs: Sequence[tuple[Item, Record]],
-    model: Model,
-    progress: Callable[[int, int], None] | None = None,
-    choose: Choose | None = None,
-    *,
-    with_names: bool = True,
-) -> bytes:
-    """A ZIP with the DT Grad-CAM of every image that has a verdict, towards its prediction, by the default rule.
-
-    The images are read and looked at again, for no map is kept; at most `MAXIMUM_OVERLAYS`, in order. `index.csv`
-    says which overlay is whose, by name if `with_names` and by sha256. A file that has gone or changed since it was
-    judged is left out.
-    """
-    accepted = [(item, record) for item, record in pairs if record["prediction"] is not None][:MAXIMUM_OVERLAYS]
-    out, index = io.BytesIO(), io.StringIO(newline="")
-    writer = csv.writer(index)
-    writer.writerow(["overlay", "file", "towards", "sha256", "notice"])
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
-        for number, (item, record) in enumerate(accepted, start=1):
-            with suppress(IntakeError):
-                patch = read_image(item.load(), item.name)
-                opinion = opinion_of(patch, model if choose is None else choose(patch))
-                if opinion.patch.sha256 == record["sha256"]:
-                    target = str(record["prediction"])
-                    name, stem = (item.name, f"-{_stem(item.name)}") if with_names else ("", "")
-                    overlay = f"{number:04}{stem}-{target}-dt.png"
-                    archive.writestr(overlay, encode_png(explain(opinion, target).panels.dt))
-                    writer.writerow(harmless(cell) for cell in (overlay, name, target, record["sha256"], NOTICE))
-            if progress is not None:
-                progress(number, len(accepted))
-        archive.writestr("index.csv", index.getvalue())
-    return out.getvalue()
-
-
-def _stem(name: str) -> str:
-    """A file's name without folders and suffix, of letters, digits and - _ only, short enough for any system."""
-    stem = PureWindowsPath(name).stem
-    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_") else "_" for sign in stem)[:80]

@@ -10,8 +10,9 @@ from typing import Any, cast
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dala.batch import MAXIMUM_OVERLAYS, Result, Run, overlays
+from dala.batch import Result, Run
 from dala.errors import IntakeError
+from dala.export.overlays import MAXIMUM_OVERLAYS, overlays
 from dala.export.records import Record
 from dala.export.table import nameless, to_csv, to_json
 from dala.gate.modality import WORDS

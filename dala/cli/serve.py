@@ -73,13 +73,13 @@ def _models(options: argparse.Namespace) -> Callable[[str], Model]:
 
 def _judged(options: argparse.Namespace, items: Iterable[Item]) -> Iterator[Result]:
     """A result for every item, by the weights that were named or by those for what it is."""
-    from dala.batch import judge_all
+    from dala.batch import analyse
     from dala.opinion import model_for
 
     load = _models(options)
     if options.weights is not None:
-        return judge_all(items, load(options.weights), options.anyway)
-    return judge_all(items, load(DEFAULT_WEIGHTS), options.anyway, lambda patch: model_for(patch, load))
+        return analyse(items, load(options.weights), options.anyway)
+    return analyse(items, load(DEFAULT_WEIGHTS), options.anyway, lambda patch: model_for(patch, load))
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -187,7 +187,7 @@ def test_predict_writes_a_table(image: Path, tmp_path: Path, capsys: pytest.Capt
 def test_an_interrupted_table_stays_partial(
     image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge, left = batch._judge, [None]
+    judge, left = batch._analyse, [None]
 
     def interrupted(*arguments: Any) -> batch.Result:
         if not left:
@@ -195,7 +195,7 @@ def test_an_interrupted_table_stays_partial(
         left.pop()
         return judge(*arguments)
 
-    monkeypatch.setattr(batch, "_judge", interrupted)
+    monkeypatch.setattr(batch, "_analyse", interrupted)
     out = tmp_path / "out.csv"
     assert main(["predict", str(image), str(image), "--csv", str(out)]) == 130
     assert not out.exists()

@@ -1,0 +1,63 @@
+"""The table of a batch: CSV and JSON that read back, no formulas, no names unless wanted."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+
+from dala.export.table import nameless, to_csv, to_json
+from dala.opinion import NOTICE
+
+
+def record(**fields: Any) -> dict[str, Any]:
+    return {
+        "file": "a.png", "sha256": "ab", "status": "ok", "reason": None,
+        "gate": {"reason": None, "distance": 1.25, "rarer": 0.5}, "prediction": "benign",
+        "probabilities": {"benign": 0.75, "malignant": 0.25}, "calibrated": True, "set": ["benign"],
+        "not_sure": False, "sets": {}, "weights": "breakhis", "ms": 12.5, **fields,
+    }  # fmt: skip
+
+
+def test_csv_reads_back() -> None:
+    odd = 'a, "b"\nc; ä.png'
+    refused = record(
+        file="x.png", status="refused", reason="'x.png' is empty.", gate=None, prediction=None, probabilities=None,
+        not_sure=None, ms=None, sha256=None,
+    )  # fmt: skip
+    text = to_csv(iter([record(file=odd, not_sure=True), refused]), ("benign", "malignant"))
+    assert text.count("\r\n") == 3
+    first, second = csv.DictReader(io.StringIO(text, newline=""))
+    assert first == {
+        "file": odd, "sha256": "ab", "status": "ok", "reason": "", "prediction": "benign", "not_sure": "true",
+        "probability_benign": "0.75", "probability_malignant": "0.25", "gate_distance": "1.25",
+        "weights": "breakhis", "ms": "12.5", "notice": NOTICE,
+    }  # fmt: skip
+    assert second["reason"] == "'x.png' is empty."
+    assert {second[key] for key in ("sha256", "prediction", "not_sure", "probability_benign", "ms")} == {""}
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_begins_like_a_formula(start: str) -> None:
+    name = f'{start}HYPERLINK("http://x")'
+    (row,) = csv.DictReader(io.StringIO(to_csv([record(file=name)], ()), newline=""))
+    assert row["file"] == f"'{name}"
+
+
+def test_json_holds_the_records_and_the_notice() -> None:
+    assert json.loads(to_json([record()])) == {"notice": NOTICE, "results": [record()]}
+
+
+def test_without_names_nothing_tells_a_file_but_its_fingerprint() -> None:
+    named = [
+        record(file="Ada's case.zip/Ada Example.png"),
+        record(file="x/Ada.png", status="refused", reason="'Ada.png' holds 'F' pixels, which Ada has not."),
+    ]
+    told = nameless(named)
+    assert [one["file"] for one in told] == ["image 1", "image 2"]
+    assert told[1]["reason"] == "The file holds 'F' pixels, which Ada has not."
+    assert [one["sha256"] for one in told] == [one["sha256"] for one in named]
+    assert named[0]["file"] == "Ada's case.zip/Ada Example.png", "the table keeps its names"
