@@ -39,7 +39,7 @@ from dala.runtime.calibration import softmax
 from dala.runtime.engines import Engine, choose_engine
 from dala.studies.robustness import FOLDS, mean_shift, sample
 from dala.training.evaluate import described, kept_networks, write_json
-from dala.training.fine_tune import reduced_precision
+from dala.training.features import reduced_precision
 from dala.training.recipe import SIZE, Recipe
 
 CPU = torch.device("cpu")

@@ -24,7 +24,7 @@ from dala.data.splits import grouped_folds
 from dala.preprocess.views import cut, network_input
 from dala.stats.metrics import binary_scores
 from dala.training.evaluate import kept_networks
-from dala.training.fine_tune import reduced_precision
+from dala.training.features import reduced_precision
 from dala.training.recipe import SIZE, Recipe
 
 

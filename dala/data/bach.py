@@ -15,19 +15,18 @@ without a patient is its own group, and two such images may still show one patie
 from __future__ import annotations
 
 import csv
-import hashlib
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dala.data.pixels import Progress, in_order, read_rgb
+from dala.data import tree
+from dala.data.pixels import Progress
 from dala.errors import DataError
+from dala.words import counted
 
 CLASSES = ("normal", "benign", "in situ", "invasive")
 FOLDERS = ("Normal", "Benign", "InSitu", "Invasive")  # in the order of CLASSES
@@ -36,11 +35,8 @@ OFFICIAL_COUNT = 100  # images of each class
 OFFICIAL_SIZE = (2048, 1536)  # width, height
 MICRONS_PER_PIXEL = 0.42
 TRUTH = "microscopy_ground_truth.csv"
-LISTED = 20  # problems that the readable report lists one by one
-PROBE = 65_536  # bytes from the middle of a file that tell most images apart
 
 _NAME = re.compile(r"(iv|is|b|n)(\d{3})(?:\.tiff?)?", re.IGNORECASE)
-_IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 _LIST_SUFFIXES = {".csv", ".txt", ".tsv"}
 _FOLDER_LABELS = {folder.lower(): label for label, folder in enumerate(FOLDERS)}
 # What a patient list may say beside an image without saying who the patient is.
@@ -62,42 +58,25 @@ class Record:
         return self.name if self.patient is None else f"patient {self.patient}"
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Images in a fixed order, labels (N,) int64 into `classes`, groups (N,) str, and notes on what was left out."""
+Dataset = tree.Dataset[Record]
 
-    root: Path
-    records: tuple[Record, ...]
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    groups: NDArray[np.str_]
-    notes: tuple[str, ...]
 
-    @property
-    def grouping(self) -> str:
-        """One clause for a protocol: what a patient group is here, and what that leaves open."""
-        known = [record.patient for record in self.records if record.patient is not None]
-        if not known:
-            return (
-                "each image its own group, for no patient list lies beside the images: images of one patient can "
-                "stand on both sides of a split, so the scores may be too high"
-            )
-        clause = f"grouped by patient ({len(set(known))} patients of {len(known)} images are listed)"
-        rest = len(self.records) - len(known)
-        if rest == 0:
-            return clause
-        return clause + (
-            f", each of the other {rest} images its own group: two of these may show one patient, so the scores may "
-            "be too high"
+def grouping(records: tuple[Record, ...]) -> str:
+    """One clause for a protocol: what a patient group is here, and what that leaves open."""
+    known = [record.patient for record in records if record.patient is not None]
+    if not known:
+        return (
+            "each image its own group, for no patient list lies beside the images: images of one patient can "
+            "stand on both sides of a split, so the scores may be too high"
         )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file that is left out, by its path below the root, and why."""
-
-    path: str
-    reason: str
+    clause = f"grouped by patient ({len(set(known))} patients of {len(known)} images are listed)"
+    rest = len(records) - len(known)
+    if rest == 0:
+        return clause
+    return clause + (
+        f", each of the other {rest} images its own group: two of these may show one patient, so the scores may "
+        "be too high"
+    )
 
 
 def parse_name(name: str) -> tuple[str, int]:
@@ -120,9 +99,9 @@ def load(root: Path) -> Dataset:
     """
     base = _find_base(root)
     found, problems = _scan(base)
-    notes = [f"{problem.path} is left out: {problem.reason}" for problem in problems]
+    notes = [problem.note for problem in problems]
     dropped: set[str] = set()
-    for copies in _copies(found):
+    for copies in tree.same_bytes(found):
         names = " and ".join(record.path.name for record in copies)
         if len({(record.label, record.patient) for record in copies}) == 1:
             notes.append(f"{names} are the same image and used once.")
@@ -139,24 +118,19 @@ def load(root: Path) -> Dataset:
         classes=CLASSES,
         labels=np.array([record.label for record in records], dtype=np.int64),
         groups=np.array([record.group for record in records], dtype=np.str_),
+        laboratories=np.full(len(records), "BACH"),
         notes=tuple(notes),
     )
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a tree holds beside what the official one holds.
+class Report(tree.Report):
+    """What a tree holds beside what the official one holds; counts by class.
 
-    counts: readable images by class, in the order of CLASSES. problems: files that cannot be used. copies: names of
-    files with the same bytes. sizes: images by (width, height). listed: images whose patient is known, who are
-    `patients` in number. truth: whether microscopy_ground_truth.csv is there.
+    listed: images whose patient is known, who are `patients` in number. truth: whether microscopy_ground_truth.csv is
+    there.
     """
 
-    root: Path
-    counts: tuple[int, ...]
-    problems: tuple[Problem, ...]
-    copies: tuple[tuple[str, ...], ...]
-    sizes: Mapping[tuple[int, int], int]
     listed: int
     patients: int
     truth: bool
@@ -164,32 +138,27 @@ class Report:
     @property
     def complete(self) -> bool:
         """Whether every official image is there, readable and of the official size, and no file has a problem."""
-        whole = all(count == OFFICIAL_COUNT for count in self.counts)
-        return whole and not self.problems and set(self.sizes) == {OFFICIAL_SIZE}
+        return super().complete and set(self.sizes) == {OFFICIAL_SIZE}
 
     def text(self) -> str:
         """The report for a person: totals, found/official by class, sizes, patients, what is wrong."""
-        official = OFFICIAL_COUNT * len(CLASSES)
         lines = [
-            f"BACH microscopy images in {self.root}",
-            f"{sum(self.counts):,} of {official:,} official images are there and readable: "
-            + ("the set is complete." if self.complete else "the set is NOT complete."),
+            *self.headline("BACH microscopy images"),
             "",
             "class".ljust(12) + "found/official".rjust(16),
-            *(
-                name.ljust(12) + f"{count}/{OFFICIAL_COUNT}".rjust(16)
-                for name, count in zip(CLASSES, self.counts, strict=True)
-            ),
+            *(name.ljust(12) + f"{self.counts[name]}/{count}".rjust(16) for name, count in self.official.items()),
             "",
-            "Sizes: " + (", ".join(f"{w}x{h} ({n:,})" for (w, h), n in sorted(self.sizes.items())) or "none") + ".",
+            self.size_line(),
         ]
         strange = sum(count for size, count in self.sizes.items() if size != OFFICIAL_SIZE)
         if strange:
-            lines.append(f"{_images(strange)} not {OFFICIAL_SIZE[0]}x{OFFICIAL_SIZE[1]} as the official ones.")
+            are = f"{counted(strange, 'image')} {'is' if strange == 1 else 'are'}"
+            lines.append(f"{are} not {OFFICIAL_SIZE[0]}x{OFFICIAL_SIZE[1]} as the official ones.")
         if not self.truth:
             lines.append(f"{TRUTH} is missing: labels come from names and folders alone.")
         if self.listed:
-            lines.append(f"The patient list names {self.patients} patients of {self.listed} images.")
+            patients, images = counted(self.patients, "patient"), counted(self.listed, "image")
+            lines.append(f"The patient list names {patients} of {images}.")
         else:
             lines.append("There is no patient list: each image counts as its own patient.")
         if self.copies:
@@ -197,12 +166,7 @@ class Report:
                 f"Filed more than once: {len(self.copies)}, for example {' = '.join(self.copies[0])} (used once, or "
                 "not at all where labels or patients differ)."
             )
-        if self.problems:
-            lines.append(f"{_images(len(self.problems), 'file')} left out:")
-            lines.extend(f"  {problem.path}: {problem.reason}" for problem in self.problems[:LISTED])
-            if len(self.problems) > LISTED:
-                lines.append(f"  and {len(self.problems) - LISTED:,} more")
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *self.problem_lines()]) + "\n"
 
 
 def validate(root: Path, progress: Progress | None = None) -> Report:
@@ -212,20 +176,17 @@ def validate(root: Path, progress: Progress | None = None) -> Report:
     patient list that cannot be read; everything else that is wrong stands in the report.
     """
     base = _find_base(root)
-    found, problems = _scan(base)
-    readable, sizes = [], Counter[tuple[int, int]]()
-    for record, result in zip(found, in_order(_size_or_reason, found, progress), strict=True):
-        if isinstance(result, str):
-            problems.append(Problem(record.path.relative_to(base).as_posix(), result))
-        else:
-            readable.append(record)
-            sizes[result] += 1
+    found, misfiled = _scan(base)
+    seen, unreadable, sizes = tree.read_all(base, found, lambda image: None, progress)
+    readable = [found[index] for index in seen]
     patients = [record.patient for record in readable if record.patient is not None]
+    counts = Counter(record.label for record in readable)
     return Report(
         root=base,
-        counts=tuple(sum(record.label == label for record in readable) for label in range(len(CLASSES))),
-        problems=tuple(problems),
-        copies=tuple(tuple(record.path.name for record in copies) for copies in _copies(readable)),
+        counts=MappingProxyType({name: counts[label] for label, name in enumerate(CLASSES)}),
+        official=dict.fromkeys(CLASSES, OFFICIAL_COUNT),
+        problems=(*misfiled, *unreadable),
+        copies=tuple(tuple(record.path.name for record in copies) for copies in tree.same_bytes(readable)),
         sizes=MappingProxyType(sizes),
         listed=len(patients),
         patients=len(set(patients)),
@@ -235,52 +196,39 @@ def validate(root: Path, progress: Progress | None = None) -> Report:
 
 def _find_base(root: Path) -> Path:
     """The folder that holds the class folders."""
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"The BACH folder {root} does not exist.")
-    folders = [path for path in (root, *sorted(root.rglob("*"))) if path.is_dir()]
-    trees = [path for path in folders if sum((path / folder).is_dir() for folder in FOLDERS) >= 2]
-    if len(trees) > 1:
-        listed = ", ".join(str(tree.relative_to(root)) for tree in trees)
-        raise DataError(f"{root} holds {len(trees)} BACH trees ({listed}); name one of them.")
-    if not trees:
+    base = tree.find_tree(
+        root,
+        "BACH",
+        lambda root: [
+            path
+            for path in (root, *root.rglob("*"))
+            if path.is_dir() and sum((path / folder).is_dir() for folder in FOLDERS) >= 2
+        ],
+    )
+    if base is None:
         raise DataError(
             f"There is no BACH tree in {root}: no Photos folder with {', '.join(FOLDERS)}. Part B (whole slides) and "
             "the unlabelled test images cannot be used here."
         )
-    return trees[0]
+    return base
 
 
-def _scan(base: Path) -> tuple[list[Record], list[Problem]]:
+def _scan(base: Path) -> tuple[list[Record], list[tree.Problem]]:
     """Every image file below the base, as a record or as a problem, sorted by class and number."""
     truth, patients = _truth_of(base), _patients_of(base)
-    records: dict[str, Record] = {}
-    problems: list[Problem] = []
-    files = sorted(
-        path
-        for path in base.rglob("*")
-        # "._n001.tif" are leftovers of archives made on a Mac, not images.
-        if path.suffix.lower() in _IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
-    for path in files:
-        place = path.relative_to(base)
-        try:
-            stem, label = parse_name(path.name)
-        except DataError as error:
-            problems.append(Problem(place.as_posix(), str(error)))
-            continue
-        elsewhere = [part for part in place.parts[:-1] if _FOLDER_LABELS.get(part.lower(), label) != label]
+
+    def record(path: Path) -> Record:
+        stem, label = parse_name(path.name)
+        folders = path.relative_to(base).parts[:-1]
+        elsewhere = [part for part in folders if _FOLDER_LABELS.get(part.lower(), label) != label]
         if elsewhere:
-            reason = f"It lies in folder '{elsewhere[0]}', but the name says {CLASSES[label]}."
-        elif truth.get(stem, label) != label:
-            reason = f"{TRUTH} says {CLASSES[truth[stem]]}, but the name says {CLASSES[label]}."
-        elif stem in records:
-            reason = f"A file of the same name is at {records[stem].path.relative_to(base).as_posix()}."
-        else:
-            records[stem] = Record(path, stem, label, patients.get(stem))
-            continue
-        problems.append(Problem(place.as_posix(), reason))
-    return sorted(records.values(), key=lambda record: (record.label, record.name)), problems
+            raise DataError(f"It lies in folder '{elsewhere[0]}', but the name says {CLASSES[label]}.")
+        if truth.get(stem, label) != label:
+            raise DataError(f"{TRUTH} says {CLASSES[truth[stem]]}, but the name says {CLASSES[label]}.")
+        return Record(path, stem, label, patients.get(stem))
+
+    records, problems = tree.scan(base, record)
+    return sorted(records, key=lambda record: (record.label, record.name)), problems
 
 
 def _truth_of(base: Path) -> dict[str, int]:
@@ -330,37 +278,3 @@ def _rows(path: Path) -> list[list[str]]:
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     delimiter = max(",;\t", key=text.count)
     return [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter)]
-
-
-def _copies(records: Iterable[Record]) -> list[tuple[Record, ...]]:
-    """Sets of records with the same bytes.
-
-    The official images are uncompressed and all of one length, so a piece from the middle is compared first and only
-    where it is equal the whole file.
-    """
-    pieces: dict[tuple[int, bytes], list[Record]] = defaultdict(list)
-    for record in records:
-        size = record.path.stat().st_size
-        with record.path.open("rb") as file:
-            file.seek(max(0, (size - PROBE) // 2))
-            pieces[size, hashlib.sha256(file.read(PROBE)).digest()].append(record)
-    copies: list[tuple[Record, ...]] = []
-    for alike in pieces.values():
-        whole: dict[str, list[Record]] = defaultdict(list)
-        for record in alike if len(alike) > 1 else ():
-            with record.path.open("rb") as file:
-                whole[hashlib.file_digest(file, "sha256").hexdigest()].append(record)
-        copies.extend(tuple(same) for same in whole.values() if len(same) > 1)
-    return copies
-
-
-def _size_or_reason(record: Record) -> tuple[int, int] | str:
-    try:
-        return read_rgb(record.path).size
-    except DataError as error:
-        reason = str(error).removeprefix(f"{record.path} ")
-        return reason[:1].upper() + reason[1:]
-
-
-def _images(count: int, noun: str = "picture") -> str:
-    return f"{count:,} {noun} is" if count == 1 else f"{count:,} {noun}s are"

@@ -11,7 +11,6 @@ one patient and must never stand on both sides of a split, though the official p
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -21,16 +20,16 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dala.data.pixels import Progress, in_order, read_rgb
+from dala.data import tree
+from dala.data.pixels import Progress
 from dala.errors import DataError
+from dala.words import counted
 
-Task = Literal["binary", "subtype"]
+Question = Literal["binary", "subtype"]
 
 MAGNIFICATIONS = (40, 100, 200, 400)
 CLASSES = ("benign", "malignant")
-LISTED = 20  # problems that the readable report lists one by one
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,6 @@ _NAME = re.compile(r"SOB_([BM])_([A-Z]+)-(\d{2})-(\d+)([A-Za-z]*)-(\d+)-(\d+)\.p
 _SLIDE_FOLDER = re.compile(r"SOB_([BM])_([A-Z]+)[-_](\d{2})-(\d+[A-Za-z]*)", re.IGNORECASE)
 _MAGNIFICATION_FOLDER = re.compile(r"(\d+)X", re.IGNORECASE)
 _FOLDER_SUBTYPES = {subtype.folder: code for code, subtype in SUBTYPES.items()}
-_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -113,25 +111,7 @@ class Record:
     sequence: int
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Images in a fixed order, labels (N,) int64 into `classes`, groups (N,) str, and notes on what was left out."""
-
-    root: Path
-    task: Task
-    records: tuple[Record, ...]
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    groups: NDArray[np.str_]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file that is left out, by its path below the root, and why."""
-
-    path: str
-    reason: str
+Dataset = tree.Dataset[Record]
 
 
 def parse_name(name: str) -> Name:
@@ -153,7 +133,7 @@ def parse_name(name: str) -> Name:
     return Name(class_, code, year, digits + letters.upper(), int(magnification), int(sequence))
 
 
-def load(root: Path, magnification: int | None = None, task: Task = "binary") -> Dataset:
+def load(root: Path, magnification: int | None = None, task: Question = "binary") -> Dataset:
     """The images of a tree, sorted by file name, with labels and accession groups; nothing is decoded yet.
 
     root: the folder that holds BreaKHis_v1, BreaKHis_v1 itself, or a folder in it. magnification: 40, 100, 200, 400, or
@@ -170,18 +150,17 @@ def load(root: Path, magnification: int | None = None, task: Task = "binary") ->
     if magnification is not None and magnification not in MAGNIFICATIONS:
         raise DataError(f"BreakHis has no magnification {magnification}X; it has {_magnifications()}.")
     base = _find_base(root)
-    found, problems = _scan(base)
-    notes = [f"{problem.path} is left out: {problem.reason}" for problem in problems]
-    two_diagnoses = _slides_with_two_diagnoses(found)
+    found, problems = tree.scan(base, lambda path: _record(path, base))
+    notes = [problem.note for problem in problems]
     records = [record for record in found if magnification in (None, record.magnification)]
 
-    slides_out = two_diagnoses | FILED_TWICE if task == "subtype" else _slides_with_both_classes(found)
-    uncertain = [record for record in records if record.slide in slides_out]
+    doubtful = _slides_under_two(found, "subtype") | FILED_TWICE if task == "subtype" else _slides_under_two(found)
+    uncertain = sorted({record.slide for record in records if record.slide in doubtful})
     if uncertain:
-        slides = sorted({record.slide for record in uncertain})
-        listed = f"slide {slides[0]} is" if len(slides) == 1 else f"slides {', '.join(slides)} are"
-        notes.append(f"{_images(len(uncertain))} left out: {listed} filed under two diagnoses.")
-        records = [record for record in records if record.slide not in slides_out]
+        listed = f"slide {uncertain[0]} is" if len(uncertain) == 1 else f"slides {', '.join(uncertain)} are"
+        kept = [record for record in records if record.slide not in doubtful]
+        notes.append(f"{_images(len(records) - len(kept))} left out: {listed} filed under two diagnoses.")
+        records = kept
 
     kept_once: list[tuple[Record, ...]] = []
     dropped: set[Path] = set()
@@ -202,59 +181,39 @@ def load(root: Path, magnification: int | None = None, task: Task = "binary") ->
         asked = f"at {magnification}X " if magnification is not None else ""
         raise DataError(f"There is no usable BreakHis image {asked}in {root}.")
     codes = list(SUBTYPES)
-    labels_array = [record.label if task == "binary" else codes.index(record.subtype) for record in records]
+    labels = [record.label if task == "binary" else codes.index(record.subtype) for record in records]
     return Dataset(
         root=base,
-        task=task,
         records=tuple(records),
         classes=CLASSES if task == "binary" else tuple(subtype.name for subtype in SUBTYPES.values()),
-        labels=np.array(labels_array, dtype=np.int64),
+        labels=np.array(labels, dtype=np.int64),
         groups=np.array([record.accession for record in records], dtype=np.str_),
+        laboratories=np.full(len(records), "BreakHis"),
         notes=tuple(notes),
     )
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a tree holds beside what the official data set holds.
+class Report(tree.Report):
+    """What a tree holds beside what the official data set holds; counts by (subtype, magnification).
 
-    counts: readable images by (subtype, magnification). problems: files that cannot be used. copies: names of files
-    that hold the same image. two_diagnoses: slides filed under two subtypes. sizes: images by (width, height).
-    benign_groups, malignant_groups: accession groups that hold the class.
+    two_diagnoses: slides filed under two subtypes. benign_groups, malignant_groups: accession groups that hold the
+    class.
     """
 
-    root: Path
-    counts: Mapping[tuple[str, int], int]
-    problems: tuple[Problem, ...]
-    copies: tuple[tuple[str, ...], ...]
     two_diagnoses: tuple[str, ...]
-    sizes: Mapping[tuple[int, int], int]
     slides: int
     groups: int
     benign_groups: int
     malignant_groups: int
 
-    @property
-    def found(self) -> int:
-        return sum(self.counts.values())
-
-    @property
-    def complete(self) -> bool:
-        """Whether every official image is there and readable: all counts as published, no file with a problem."""
-        return not self.problems and all(
-            self.counts.get((code, magnification), 0) == official for code, magnification, official in _official()
-        )
-
     def text(self) -> str:
         """The report for a person: totals, a table of found/official, what is missing, what is wrong."""
-        official = sum(count for _, _, count in _official())
         lines = [
-            f"BreakHis in {self.root}",
-            f"{self.found:,} of {official:,} official images are there and readable: "
-            + ("the set is complete." if self.complete else "the set is NOT complete."),
-            f"{_number(self.slides, 'slide')}, {_number(self.groups, 'accession group')} "
+            *self.headline("BreakHis"),
+            f"{counted(self.slides, 'slide')}, {counted(self.groups, 'accession group')} "
             f"({self.benign_groups} with benign, {self.malignant_groups} with malignant images).",
-            "Sizes: " + (", ".join(f"{w}x{h} ({n:,})" for (w, h), n in sorted(self.sizes.items())) or "none") + ".",
+            self.size_line(),
             "",
             "found/official".ljust(22) + "".join(f"{magnification}X".rjust(12) for magnification in MAGNIFICATIONS),
         ]
@@ -269,45 +228,31 @@ class Report:
             )
         if self.copies:
             lines.append(
-                f"{_number(len(self.copies), 'picture')} filed more than once, for example "
+                f"{counted(len(self.copies), 'image')} filed more than once, for example "
                 f"{' = '.join(self.copies[0])} (used once, or not at all where the labels differ)."
             )
-        if self.problems:
-            lines.append(f"{_number(len(self.problems), 'file')} left out:")
-            lines.extend(f"  {problem.path}: {problem.reason}" for problem in self.problems[:LISTED])
-            if len(self.problems) > LISTED:
-                lines.append(f"  and {len(self.problems) - LISTED:,} more")
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *self.problem_lines()]) + "\n"
 
     def _row(self, title: str, codes: Iterable[str]) -> str:
-        codes = list(codes)
         cells = []
-        for column, magnification in enumerate(MAGNIFICATIONS):
-            found = sum(self.counts.get((code, magnification), 0) for code in codes)
-            cells.append(f"{found}/{sum(OFFICIAL_COUNTS[code][column] for code in codes)}".rjust(12))
+        for at in MAGNIFICATIONS:
+            found = sum(self.counts.get((code, at), 0) for code in codes)
+            cells.append(f"{found}/{sum(self.official[code, at] for code in codes)}".rjust(12))
         return title.ljust(22) + "".join(cells)
 
     def _differences(self) -> list[str]:
-        missing, surplus = [], []
-        for code, magnification, official in _official():
-            difference = self.counts.get((code, magnification), 0) - official
-            if difference < 0:
-                missing.append((magnification, -difference, f"{SUBTYPES[code].name} {-difference}"))
-            elif difference > 0:
-                surplus.append(f"{SUBTYPES[code].name} {magnification}X {difference}")
+        """What is missing, a sentence a magnification, and what there is too much of."""
         lines = []
-        for magnification in MAGNIFICATIONS:
-            here = [item for item in missing if item[0] == magnification]
-            if here:
-                total = sum(item[1] for item in here)
-                whole = total == sum(count for _, m, count in _official() if m == magnification)
-                lines.append(
-                    f"Missing at {magnification}X: {_number(total, 'picture')}"
-                    + (" (all)." if whole else f" ({', '.join(item[2] for item in here)}).")
-                )
-        if surplus:
-            lines.append(f"More than official: {', '.join(surplus)}.")
-        return lines
+        gaps = {key: official - self.counts.get(key, 0) for key, official in self.official.items()}
+        for at in MAGNIFICATIONS:
+            missing = {code: gap for (code, m), gap in gaps.items() if m == at and gap > 0}
+            if missing:
+                total = sum(missing.values())
+                whole = total == sum(count for (_, m), count in self.official.items() if m == at)
+                listed = ", ".join(f"{SUBTYPES[code].name} {gap}" for code, gap in missing.items())
+                lines.append(f"Missing at {at}X: {counted(total, 'image')} ({'all' if whole else listed}).")
+        surplus = [f"{SUBTYPES[code].name} {at}X {-gap}" for (code, at), gap in gaps.items() if gap < 0]
+        return [*lines, f"More than official: {', '.join(surplus)}."] if surplus else lines
 
 
 def validate(root: Path, progress: Progress | None = None) -> Report:
@@ -317,21 +262,21 @@ def validate(root: Path, progress: Progress | None = None) -> Report:
     everything else that is wrong with it stands in the report.
     """
     base = _find_base(root)
-    found, problems = _scan(base)
-    readable, sizes = [], Counter[tuple[int, int]]()
-    for record, result in zip(found, in_order(_size_or_reason, found, progress), strict=True):
-        if isinstance(result, str):
-            problems.append(Problem(record.path.relative_to(base).as_posix(), result))
-        else:
-            readable.append(record)
-            sizes[result] += 1
+    found, misfiled = tree.scan(base, lambda path: _record(path, base))
+    seen, unreadable, sizes = tree.read_all(base, found, lambda image: None, progress)
+    readable = [found[index] for index in seen]
     return Report(
         root=base,
         counts=MappingProxyType(Counter((record.subtype, record.magnification) for record in readable)),
-        problems=tuple(problems),
+        official={
+            (code, at): count
+            for code, row in OFFICIAL_COUNTS.items()
+            for at, count in zip(MAGNIFICATIONS, row, strict=True)
+        },
+        problems=(*misfiled, *unreadable),
         copies=tuple(tuple(record.name for record in copies) for copies in _copies(readable)),
-        two_diagnoses=tuple(sorted(_slides_with_two_diagnoses(readable))),
         sizes=MappingProxyType(sizes),
+        two_diagnoses=tuple(sorted(_slides_under_two(readable, "subtype"))),
         slides=len({record.slide for record in readable}),
         groups=len({record.accession for record in readable}),
         benign_groups=len({record.accession for record in readable if record.label == 0}),
@@ -340,53 +285,33 @@ def validate(root: Path, progress: Progress | None = None) -> Report:
 
 
 def _find_base(root: Path) -> Path:
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"The BreakHis folder {root} does not exist.")
-    trees = sorted(path for path in root.rglob("breast") if path.parent.name == "histology_slides" and path.is_dir())
-    if len(trees) > 1:
-        listed = ", ".join(str(tree.relative_to(root)) for tree in trees)
-        raise DataError(f"{root} holds {len(trees)} BreakHis trees ({listed}); name one of them.")
-    return trees[0] if trees else root
-
-
-def _scan(base: Path) -> tuple[list[Record], list[Problem]]:
-    """Every image file below the base, as a record or as a problem, sorted by file name."""
-    records: dict[str, Record] = {}
-    problems: list[Problem] = []
-    files = [
-        path
-        for path in base.rglob("*")
-        # "._NAME.png" are leftovers of archives made on a Mac, not images.
-        if path.suffix.lower() in _IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
-    if not files:
+    found = tree.find_tree(
+        root,
+        "BreakHis",
+        lambda root: [p for p in root.rglob("breast") if p.parent.name == "histology_slides" and p.is_dir()],
+    )
+    base = found or Path(root)
+    if not any(path.suffix.lower() in tree.IMAGE_SUFFIXES for path in base.rglob("*")):
         raise DataError(f"There is no BreakHis tree in {base}: no BreaKHis_v1/histology_slides/breast and no image.")
-    for path in sorted(files, key=lambda path: (path.name, path.as_posix())):
-        place = path.relative_to(base)
-        try:
-            name = parse_name(path.name)
-        except DataError as error:
-            problems.append(Problem(place.as_posix(), str(error)))
-            continue
-        contradiction = _contradiction(name, place)
-        if contradiction is not None:
-            problems.append(Problem(place.as_posix(), contradiction))
-        elif path.name in records:
-            first = records[path.name].path.relative_to(base).as_posix()
-            problems.append(Problem(place.as_posix(), f"A file of the same name is at {first}."))
-        else:
-            records[path.name] = Record(
-                path=path,
-                name=path.name,
-                label=SUBTYPES[name.subtype].label,
-                subtype=name.subtype,
-                slide=f"{name.year}-{name.slide}",
-                accession=name.accession,
-                magnification=name.magnification,
-                sequence=name.sequence,
-            )
-    return list(records.values()), problems
+    return base
+
+
+def _record(path: Path, base: Path) -> Record:
+    """The record of an image file; DataError where its name says nothing or its folders contradict it."""
+    name = parse_name(path.name)
+    contradiction = _contradiction(name, path.relative_to(base))
+    if contradiction is not None:
+        raise DataError(contradiction)
+    return Record(
+        path=path,
+        name=path.name,
+        label=SUBTYPES[name.subtype].label,
+        subtype=name.subtype,
+        slide=f"{name.year}-{name.slide}",
+        accession=name.accession,
+        magnification=name.magnification,
+        sequence=name.sequence,
+    )
 
 
 def _contradiction(name: Name, place: Path) -> str | None:
@@ -409,70 +334,35 @@ def _contradiction(name: Name, place: Path) -> str | None:
     return None
 
 
-def _slides_with_two_diagnoses(records: Iterable[Record]) -> set[str]:
-    subtypes: dict[str, set[str]] = defaultdict(set)
+def _slides_under_two(records: Iterable[Record], what: Literal["label", "subtype"] = "label") -> set[str]:
+    """Slides whose images are filed under two labels, or two subtypes."""
+    found: dict[str, set[object]] = defaultdict(set)
     for record in records:
-        subtypes[record.slide].add(record.subtype)
-    return {slide for slide, codes in subtypes.items() if len(codes) > 1}
-
-
-def _slides_with_both_classes(records: Iterable[Record]) -> set[str]:
-    labels: dict[str, set[int]] = defaultdict(set)
-    for record in records:
-        labels[record.slide].add(record.label)
-    return {slide for slide, found in labels.items() if len(found) > 1}
+        found[record.slide].add(getattr(record, what))
+    return {slide for slide, kinds in found.items() if len(kinds) > 1}
 
 
 def _copies(records: Iterable[Record]) -> list[tuple[Record, ...]]:
-    """Sets of records that are one image: the same bytes, or the same slide, magnification and number.
-
-    Only files of equal length are hashed, so a set without copies costs next to nothing.
-    """
+    """Sets of records that are one image: the same bytes, or the same slide, magnification and number."""
     records = list(records)
-    by_length: dict[int, list[int]] = defaultdict(list)
-    by_key: dict[object, list[int]] = defaultdict(list)
-    for index, record in enumerate(records):
-        by_length[record.path.stat().st_size].append(index)
-        by_key[record.slide, record.magnification, record.sequence].append(index)
-    for indices in by_length.values():
-        if len(indices) > 1:
-            for index in indices:
-                by_key[hashlib.sha256(records[index].path.read_bytes()).hexdigest()].append(index)
-
+    numbered: dict[object, list[Record]] = defaultdict(list)
+    for record in records:
+        numbered[record.slide, record.magnification, record.sequence].append(record)
     # An image may share its bytes with one file and its number with another: all three are one image.
-    leader = list(range(len(records)))
-    for indices in by_key.values():
-        joined = {leader[index] for index in indices}
+    leader = {record.path: index for index, record in enumerate(records)}
+    for alike in (*numbered.values(), *tree.same_bytes(records)):
+        joined = {leader[record.path] for record in alike}
         if len(joined) > 1:
-            first = min(joined)
-            leader = [first if current in joined else current for current in leader]
+            leader = {path: min(joined) if first in joined else first for path, first in leader.items()}
     members: dict[int, list[Record]] = defaultdict(list)
-    for index, first in enumerate(leader):
-        members[first].append(records[index])
+    for record in records:
+        members[leader[record.path]].append(record)
     return [tuple(group) for group in members.values() if len(group) > 1]
-
-
-def _size_or_reason(record: Record) -> tuple[int, int] | str:
-    try:
-        return read_rgb(record.path).size
-    except DataError as error:
-        reason = str(error).removeprefix(f"{record.path} ")
-        return reason[:1].upper() + reason[1:]
-
-
-def _official() -> Iterable[tuple[str, int, int]]:
-    for code, counts in OFFICIAL_COUNTS.items():
-        for magnification, count in zip(MAGNIFICATIONS, counts, strict=True):
-            yield code, magnification, count
 
 
 def _magnifications() -> str:
     return ", ".join(f"{magnification}X" for magnification in MAGNIFICATIONS)
 
 
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def _images(count: int) -> str:
-    return f"{_number(count, 'picture')} {'is' if count == 1 else 'are'}"
+    return f"{counted(count, 'image')} {'is' if count == 1 else 'are'}"

@@ -25,30 +25,30 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 
-from dala.data.pixels import Progress, in_order, read_rgb
+from dala.data import tree
+from dala.data.pixels import Progress
 from dala.errors import DataError
+from dala.words import counted
 
-Task = Literal["cancer", "status"]
+Question = Literal["cancer", "status"]
 
 STATUSES = ("Normal", "Benign", "Cancer")
 CLASS_OF: Mapping[str, str] = MappingProxyType({"Normal": "normal", "Benign": "benign", "Cancer": "malignant"})
 LETTERS = ("A", "B", "C", "D")
 # Where benign and cancer can be compared: one scanner. A mixes two, and its classes differ in brightness alone.
 TRAINED_LETTERS = ("B", "C")
-CLASSES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
+CLASSES: Mapping[Question, tuple[str, ...]] = MappingProxyType(
     {"cancer": ("benign", "malignant"), "status": ("normal", "benign", "malignant")}
 )
 # Images of the full set, 9,684 in all, outlines of lesions not counted.
 OFFICIAL_COUNTS: Mapping[str, int] = MappingProxyType({"Normal": 2728, "Benign": 3360, "Cancer": 3596})
 SHEET_COLUMNS = ("fullPath", "Status", "Age", "Density", "Tumour_Contour")
-LISTED = 20  # problems that the readable report lists one by one
 EMPTY_SHARE = 0.05  # share of rows without any image from which on a file is reported as broken off
 
 _NAME = re.compile(r"([A-D])_(\d{4})_(\d)\.(LEFT|RIGHT)_(CC|MLO)\.jpe?g", re.IGNORECASE)
 _OUTLINE = re.compile(r".*_mask\d?\.(jpe?g|png)", re.IGNORECASE)
-_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 _SHEETS = {".xlsx", ".csv"}
 
 
@@ -83,26 +83,7 @@ class Record:
     marked: bool | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Images in a fixed order, labels (N,) int64 into `classes`, groups (N,) case numbers, letters (N,), and notes on
-    what was left out."""
-
-    root: Path
-    records: tuple[Record, ...]
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    groups: NDArray[np.str_]
-    letters: NDArray[np.str_]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file that is left out, by its path below the root, and why."""
-
-    path: str
-    reason: str
+Dataset = tree.Dataset[Record]  # its laboratories are the scanners' letters
 
 
 def parse_name(name: str) -> Name:
@@ -114,7 +95,7 @@ def parse_name(name: str) -> Name:
     return Name(letter.upper(), case, int(exposure), side.upper(), view.upper())
 
 
-def load(root: Path, letters: tuple[str, ...] = TRAINED_LETTERS, task: Task = "cancer") -> Dataset:
+def load(root: Path, letters: tuple[str, ...] = TRAINED_LETTERS, task: Question = "cancer") -> Dataset:
     """The images of the given scanners, sorted by file name, with labels and cases; nothing is decoded yet.
 
     root: the folder that holds Normal, Benign and Cancer, or one above it. task "cancer": a benign case (0) or one with
@@ -128,7 +109,7 @@ def load(root: Path, letters: tuple[str, ...] = TRAINED_LETTERS, task: Task = "c
     if unknown or not letters:
         raise DataError(f"The scanners of Mini-DDSM are {', '.join(LETTERS)}, not {', '.join(unknown) or 'none'}.")
     base = _find_base(root)
-    found, problems = _scan(base)
+    found, problems = _scan(base, _find_sheet(base))
     classes = CLASSES[task]
     records = [record for record in found if record.letter in letters and CLASS_OF[record.status] in classes]
     if not records:
@@ -139,34 +120,26 @@ def load(root: Path, letters: tuple[str, ...] = TRAINED_LETTERS, task: Task = "c
         classes=classes,
         labels=np.array([classes.index(CLASS_OF[record.status]) for record in records], dtype=np.int64),
         groups=np.array([record.case for record in records], dtype=np.str_),
-        letters=np.array([record.letter for record in records], dtype=np.str_),
-        notes=tuple(f"{problem.path} is left out: {problem.reason}" for problem in problems),
+        laboratories=np.array([record.letter for record in records], dtype=np.str_),
+        notes=tuple(problem.note for problem in problems),
     )
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a tree holds beside what the full set holds.
+class Report(tree.Report):
+    """What a tree holds beside what the full set holds; counts by (status, letter), published ones by status.
 
-    counts: readable images by (status, letter); cases: cases by the same. problems: files that cannot be used.
-    broken_off: readable files of which a part is missing. shared_numbers: case numbers under two letters or statuses.
-    sheet: file name of the sheet, None without one; marked: images with an outlined lesion according to it.
+    cases: cases by the same. broken_off: readable files of which a part is missing. shared_numbers: case numbers under
+    two letters or statuses. sheet: file name of the sheet, None without one; marked: images with an outlined lesion
+    according to it.
     """
 
-    root: Path
-    counts: Mapping[tuple[str, str], int]
     cases: Mapping[tuple[str, str], int]
-    problems: tuple[Problem, ...]
     broken_off: tuple[str, ...]
     incomplete_cases: int
     shared_numbers: int
-    sizes: Mapping[tuple[int, int], int]
     sheet: str | None
     marked: int
-
-    @property
-    def found(self) -> int:
-        return sum(self.counts.values())
 
     def of_status(self, status: str) -> int:
         """Readable images of a status, over all scanners."""
@@ -175,43 +148,37 @@ class Report:
     @property
     def complete(self) -> bool:
         """Whether the counts are those of the full set and no file has a problem."""
-        return not self.problems and all(self.of_status(status) == count for status, count in OFFICIAL_COUNTS.items())
+        return not self.problems and all(self.of_status(status) == count for status, count in self.official.items())
 
     def text(self) -> str:
         """The report for a person: totals, a table of images (cases) by status and scanner, what is wrong."""
-        official = sum(OFFICIAL_COUNTS.values())
-        squares = ", ".join(
-            f"{w}x{h} ({n:,})" for (w, h), n in sorted(self.sizes.items(), key=lambda item: -item[1])[:5]
-        )
         lines = [
-            f"Mini-DDSM in {self.root}",
-            f"{self.found:,} of {official:,} published images are there and readable: "
-            + ("the set is complete." if self.complete else "the set is NOT complete."),
-            f"Sizes: {squares or 'none'}" + (f" and {len(self.sizes) - 5:,} more." if len(self.sizes) > 5 else "."),
+            *self.headline("Mini-DDSM", "published"),
+            self.size_line(5),
             "",
             "images (cases)".ljust(18) + "".join(f"scanner {letter}".rjust(14) for letter in LETTERS) + "all".rjust(16),
         ]
         for status in STATUSES:
             cells = [f"{self.counts.get((status, x), 0)} ({self.cases.get((status, x), 0)})" for x in LETTERS]
-            total = f"{self.of_status(status)}/{OFFICIAL_COUNTS[status]}"
+            total = f"{self.of_status(status)}/{self.official[status]}"
             lines.append(status.ljust(18) + "".join(cell.rjust(14) for cell in cells) + total.rjust(16))
-        lines += ["", f"Sheet: {self.sheet}, {self.marked:,} images with an outlined lesion." if self.sheet else
-                  "No sheet (DataWMask.xlsx): age, density and outlines of lesions are not known."]  # fmt: skip
-        trained = {letter for letter in TRAINED_LETTERS}
-        usable = sum(n for (status, letter), n in self.counts.items() if letter in trained and status != "Normal")
-        lines.append(f"Benign against cancer on scanners {' and '.join(TRAINED_LETTERS)}: {usable:,} images.")
+        lines += ["", "No sheet (DataWMask.xlsx): age, density and outlines of lesions are not known."]
+        if self.sheet:
+            lines[-1] = f"Sheet: {self.sheet}, {counted(self.marked, 'image')} with an outlined lesion."
+        usable = sum(n for (status, x), n in self.counts.items() if x in TRAINED_LETTERS and status != "Normal")
+        lines.append(f"Benign against cancer on scanners {' and '.join(TRAINED_LETTERS)}: {counted(usable, 'image')}.")
         if self.incomplete_cases:
-            lines.append(f"{self.incomplete_cases} cases do not have their four views.")
+            lines.append(f"{counted(self.incomplete_cases, 'case')} without all of the four views.")
         if self.shared_numbers:
-            lines.append(f"{self.shared_numbers} case numbers stand under two scanners or statuses; each is one group.")
+            lines.append(
+                f"{counted(self.shared_numbers, 'case number')} under two scanners or statuses; each is one group."
+            )
         if self.broken_off:
-            lines.append(f"{len(self.broken_off)} files lack a part of the image, for example {self.broken_off[0]}.")
-        if self.problems:
-            lines.append(f"{len(self.problems):,} file{'' if len(self.problems) == 1 else 's'} left out:")
-            lines.extend(f"  {problem.path}: {problem.reason}" for problem in self.problems[:LISTED])
-            if len(self.problems) > LISTED:
-                lines.append(f"  and {len(self.problems) - LISTED:,} more")
-        return "\n".join(lines) + "\n"
+            lines.append(
+                f"{counted(len(self.broken_off), 'file')} without a part of the image, for example "
+                f"{self.broken_off[0]}."
+            )
+        return "\n".join([*lines, *self.problem_lines()]) + "\n"
 
 
 def validate(root: Path, progress: Progress | None = None) -> Report:
@@ -221,95 +188,58 @@ def validate(root: Path, progress: Progress | None = None) -> Report:
     its sheet cannot be read; everything else that is wrong stands in the report.
     """
     base = _find_base(root)
-    found, problems = _scan(base)
-    readable, broken, sizes = [], [], Counter[tuple[int, int]]()
-    for record, (size, empty, reason) in zip(found, in_order(_looked_at, found, progress), strict=True):
-        if reason is not None:
-            problems.append(Problem(record.path.relative_to(base).as_posix(), reason))
-            continue
-        readable.append(record)
-        sizes[size] += 1
-        if empty >= EMPTY_SHARE:
-            broken.append(record.name)
+    sheet = _find_sheet(base)
+    found, misfiled = _scan(base, sheet)
+    empty, unreadable, sizes = tree.read_all(base, found, _empty_share, progress)
+    readable = [found[index] for index in empty]
     views, places = Counter((record.status, record.case) for record in readable), defaultdict(set)
     for record in readable:
         places[record.case].add((record.status, record.letter))
-    sheet = _find_sheet(base)
     return Report(
         root=base,
         counts=MappingProxyType(Counter((record.status, record.letter) for record in readable)),
+        official=OFFICIAL_COUNTS,
+        problems=(*misfiled, *unreadable),
+        copies=(),
+        sizes=MappingProxyType(sizes),
         cases=MappingProxyType(Counter((s, x) for s, x, _ in {(r.status, r.letter, r.case) for r in readable})),
-        problems=tuple(problems),
-        broken_off=tuple(broken),
+        broken_off=tuple(found[index].name for index, share in empty.items() if share >= EMPTY_SHARE),
         incomplete_cases=sum(count < 4 for count in views.values()),
         shared_numbers=sum(len(where) > 1 for where in places.values()),
-        sizes=MappingProxyType(sizes),
         sheet=None if sheet is None else sheet.name,
         marked=sum(bool(record.marked) for record in readable),
     )
 
 
 def _find_base(root: Path) -> Path:
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"The Mini-DDSM folder {root} does not exist.")
-    holders = {path.parent for status in STATUSES for path in root.rglob(status) if path.is_dir()}
-    if any((root / status).is_dir() for status in STATUSES):
-        holders = {root}
-    if len(holders) > 1:
-        listed = ", ".join(sorted(str(path.relative_to(root)) for path in holders))
-        raise DataError(f"{root} holds {len(holders)} Mini-DDSM trees ({listed}); name one of them.")
-    if not holders:
+    def holders(root: Path) -> set[Path]:
+        if any((root / status).is_dir() for status in STATUSES):
+            return {root}
+        return {path.parent for status in STATUSES for path in root.rglob(status) if path.is_dir()}
+
+    base = tree.find_tree(root, "Mini-DDSM", holders)
+    if base is None:
         raise DataError(f"There is no Mini-DDSM tree in {root}: no folder Normal, Benign or Cancer.")
-    return holders.pop()
+    return base
 
 
-def _scan(base: Path) -> tuple[list[Record], list[Problem]]:
-    """Every mammogram below the base, as a record or as a problem, sorted by file name; outlines are passed over."""
-    sheet = _find_sheet(base)
+def _scan(base: Path, sheet: Path | None) -> tuple[list[Record], list[tree.Problem]]:
+    """Every mammogram in the three folders, as a record or as a problem; outlines are passed over."""
     rows = {} if sheet is None else _read_sheet(sheet)
-    records: dict[str, Record] = {}
-    problems: list[Problem] = []
-    files = [
-        path
-        for status in STATUSES
-        for path in (base / status).rglob("*")
-        # "._NAME.jpg" are leftovers of archives made on a Mac, not images.
-        if path.suffix.lower() in _IMAGE_SUFFIXES
-        and not path.name.startswith(".")
-        and not _OUTLINE.fullmatch(path.name)
-        and path.is_file()
-    ]
-    for path in sorted(files, key=lambda path: (path.name, path.as_posix())):
-        place = path.relative_to(base)
-        try:
-            name = parse_name(path.name)
-        except DataError as error:
-            problems.append(Problem(place.as_posix(), str(error)))
-            continue
-        status, row = place.parts[0], rows.get(path.name.lower())
-        if len(place.parts) != 3 or place.parts[1] != name.case:
-            reason = f"It should lie in {status}/{name.case}, the case that its name says."
-        elif row is not None and row.status != status:
-            reason = f"It lies in {status}, but {sheet.name if sheet else 'the sheet'} says {row.status}."
-        elif path.name in records:
-            reason = f"A file of the same name is at {records[path.name].path.relative_to(base).as_posix()}."
-        else:
-            records[path.name] = Record(
-                path=path,
-                name=path.name,
-                status=status,
-                letter=name.letter,
-                case=name.case,
-                side=name.side,
-                view=name.view,
-                age=None if row is None else row.age,
-                density=None if row is None else row.density,
-                marked=None if row is None else row.marked,
-            )
-            continue
-        problems.append(Problem(place.as_posix(), reason))
-    return list(records.values()), problems
+
+    def record(path: Path) -> Record | None:
+        status, *places = path.relative_to(base).parts[:-1] or ("",)
+        if status not in STATUSES or _OUTLINE.fullmatch(path.name):
+            return None
+        name, row = parse_name(path.name), rows.get(path.name.lower())
+        if places != [name.case]:
+            raise DataError(f"It should lie in {status}/{name.case}, the case that its name says.")
+        if row is not None and row.status != status:
+            raise DataError(f"It lies in {status}, but {sheet.name if sheet else 'the sheet'} says {row.status}.")
+        told = (None, None, None) if row is None else (row.age, row.density, row.marked)
+        return Record(path, path.name, status, name.letter, name.case, name.side, name.view, *told)
+
+    return tree.scan(base, record)
 
 
 @dataclass(frozen=True)
@@ -390,13 +320,8 @@ def _whole(text: str) -> int | None:
     return number if number > 0 else None
 
 
-def _looked_at(record: Record) -> tuple[tuple[int, int], float, str | None]:
-    """Size, share of rows of one bright grey (the rest of a file that broke off), and why it cannot be read."""
-    try:
-        image = read_rgb(record.path)
-    except DataError as error:
-        reason = str(error).removeprefix(f"{record.path} ")
-        return (0, 0), 0.0, reason[:1].upper() + reason[1:]
+def _empty_share(image: Image.Image) -> float:
+    """Share of rows of one bright grey, the rest of a file that broke off."""
     grey = np.asarray(image.convert("L"))
     empty = (np.ptp(grey, axis=1) <= 2) & (grey.mean(axis=1) > 100)
-    return image.size, float(empty.mean()), None
+    return float(empty.mean())

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from dala.errors import DataError
+from dala.words import counted
 
 ATTEMPTS = 100
 
@@ -35,7 +36,7 @@ def grouped_folds(labels: ArrayLike, groups: ArrayLike, folds: int = 5, seed: in
         if available < folds:
             advice = f"use at most {available} folds" if available > 1 else "more patients are needed"
             raise DataError(
-                f"Class {name} has {available} patient group{'s' if available > 1 else ''}, "
+                f"Class {name} has {counted(available, 'patient group')}, "
                 f"so {folds} folds by patient cannot each test it; {advice}."
             )
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
@@ -50,6 +51,38 @@ def grouped_folds(labels: ArrayLike, groups: ArrayLike, folds: int = 5, seed: in
         split = _dealt_by_class(y, g, folds, np.random.default_rng([seed, attempt]))
         attempt += 1
     return split
+
+
+def tested_groups(labels: ArrayLike, groups: ArrayLike) -> NDArray[np.bool_]:
+    """Which images, (N,), can be tested by models that know every class: those of groups that no class depends on."""
+    y, g = _aligned(labels, groups)
+    alone = [names[0] for names in (np.unique(g[y == name]) for name in np.unique(y)) if names.size == 1]
+    tested: NDArray[np.bool_] = ~np.isin(g, alone)
+    return tested
+
+
+def sparse_folds(labels: ArrayLike, groups: ArrayLike, folds: int = 5, seed: int = 0) -> list[Fold]:
+    """Like `grouped_folds`, for classes with fewer groups than folds: every fold's training set holds every class.
+
+    A group that alone holds a class is in every training set and in no test set (see `tested_groups`); all other groups
+    are in exactly one. A class stands in as many test sets as it can, at most one a group. Raises DataError if fewer
+    groups than folds can be tested, or if no dealing succeeds.
+    """
+    y, g = _aligned(labels, groups)
+    _check_folds(folds)
+    where = np.flatnonzero(tested_groups(y, g))
+    available = np.unique(g[where]).size
+    if available < folds:
+        raise DataError(
+            f"{counted(available, 'patient group')} can be tested by models that know every class, too few for "
+            f"{folds} folds; use fewer folds or more patients."
+        )
+    for attempt in range(ATTEMPTS):
+        dealt = _dealt_by_class(y[where], g[where], folds, np.random.default_rng([seed, attempt]))
+        split = [(np.flatnonzero(~np.isin(g, g[where[test]])), where[test]) for _, test in dealt]
+        if all(test.size and np.isin(y, y[training]).all() for training, test in split):
+            return split
+    raise DataError(f"No division into {folds} folds was found in which every training set holds every class.")
 
 
 def image_folds(labels: ArrayLike, folds: int = 5, seed: int = 0) -> list[Fold]:

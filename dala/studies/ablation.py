@@ -27,7 +27,7 @@ from dala.stats.metrics import with_intervals
 from dala.stats.paired import compare, holm
 from dala.studies.benchmark import folds_of, held_out, network_folder
 from dala.training.evaluate import described, divided, write_json
-from dala.training.fine_tune import trunk_features
+from dala.training.features import trunk_features
 from dala.training.recipe import SIZE, Recipe
 
 By = Literal["teacher", "labels"]

@@ -34,7 +34,8 @@ from dala.nets.staged import StagedNetwork
 from dala.runtime.calibration import softmax
 from dala.stats.metrics import with_intervals
 from dala.training.evaluate import described, divided, write_json
-from dala.training.fine_tune import TrunkFeatures, apply_to_view, fine_tune, trunk_features, views_through
+from dala.training.features import TrunkFeatures, apply_to_view, trunk_features, views_through
+from dala.training.fine_tune import fine_tune
 from dala.training.recipe import SIZE, Recipe
 
 Budget = Literal["full", "check"]

@@ -25,7 +25,8 @@ from dala.runtime.calibration import softmax
 from dala.runtime.colour_only import colour_statistics
 from dala.stats.metrics import binary_scores, with_intervals
 from dala.training.evaluate import frozen_features, linear_probe, write_json
-from dala.training.fine_tune import apply_to_view, fit, trunk_features
+from dala.training.features import apply_to_view, trunk_features
+from dala.training.fine_tune import fit
 from dala.training.recipe import SIZE, Recipe
 
 FOLD_FILES = tuple(f"dsfold{number}.txt" for number in range(1, 6))

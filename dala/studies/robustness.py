@@ -30,7 +30,7 @@ from dala.runtime.calibration import softmax
 from dala.runtime.colour_only import colour_statistics
 from dala.stats.metrics import Interval, binary_scores, with_intervals
 from dala.training.evaluate import described, fitted_probe, frozen_features, kept_networks, last_block, write_json
-from dala.training.fine_tune import device_of, reduced_precision, trunk_features
+from dala.training.features import device_of, reduced_precision, trunk_features
 from dala.training.recipe import SIZE, Recipe
 
 Pixels = NDArray[np.uint8]
@@ -198,7 +198,8 @@ def mean_shift(shift: Floats, groups: NDArray[np.str_], seed: int = 0) -> Interv
 
 
 def _originals(
-    originals: breakhis.Dataset, answers: Callable[[str, Callable[[], Pixels], NDArray[np.str_]], dict[str, Floats]]
+    originals: breakhis.Dataset,
+    answers: Callable[[str, Callable[[], Pixels], NDArray[np.str_]], dict[str, Floats]],
 ) -> list[dict[str, Any]]:
     """A row a magnification of the published images; so few that only counts are given with the AUC."""
     pixels = load_pixels(originals.records, SIZE)

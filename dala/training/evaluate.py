@@ -24,7 +24,8 @@ from dala.runtime.calibration import softmax
 from dala.runtime.colour_only import colour_statistics
 from dala.runtime.predict import Model, predict
 from dala.stats.metrics import with_intervals
-from dala.training.fine_tune import TrunkFeatures, apply_to_view, fit, trunk_features
+from dala.training.features import TrunkFeatures, apply_to_view, trunk_features
+from dala.training.fine_tune import fit
 from dala.training.head import logistic_regression
 from dala.training.recipe import SIZE, Recipe
 
@@ -34,7 +35,12 @@ PROBE_STRENGTH = 1e-3  # C of the linear probes
 
 
 def cross_validate(
-    dataset: breakhis.Dataset, backbone: Backbone, recipe: Recipe, folder: Path, folds: int, repeats: int
+    dataset: breakhis.Dataset,
+    backbone: Backbone,
+    recipe: Recipe,
+    folder: Path,
+    folds: int,
+    repeats: int,
 ) -> dict[str, Any]:
     """Repeated grouped cross-validation of the network beside two baselines on the same folds; ready for JSON.
 
@@ -73,7 +79,7 @@ def cross_validate(
             probe[repeat, test] = linear_probe(frozen, labels, groups, training, test)
             colour[repeat, test] = linear_probe(statistics, labels, groups, training, test)
             if seen_by_teacher is not None:
-                teacher[repeat, test] = linear_probe(seen_by_teacher, labels, groups, training, test, recipe.strength)
+                teacher[repeat, test] = linear_probe(seen_by_teacher, labels, groups, training, test, recipe.logistic_c)
     predictions = {
         "dala_resnet50": network,
         "dala_resnet50_stain_shift": shifted,

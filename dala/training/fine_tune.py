@@ -1,22 +1,17 @@
-"""A training run from top to bottom: trunk features once, a convex start, then layer4, attention and head together.
+"""A training run from top to bottom: a convex start, then the network's last stage, attention and head together.
 
-The trunk (of a ResNet50: stem to layer3) is frozen, so its output for every view of every image is computed once,
-kept on disk in bfloat16, and shared by all folds and repeats of a cross-validation and by every network on the same
-trunk. What is then trained is small enough for two cores.
-Every random choice of a step derives from (seed, step) alone: a run that was killed resumes into the same result.
+What is trained is small enough for two cores, for the trunk is frozen (`dala.training.features`). Every random choice
+of a step derives from (seed, step) alone: a run that was killed resumes into the same result.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,149 +23,41 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from dala.data.augment import random_views
-from dala.data.pixels import Images
 from dala.data.splits import group_weights
+from dala.files import replacing
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.staged import StagedNetwork
-from dala.preprocess.views import network_input, normalised
-from dala.runtime.calibration import softmax
-from dala.training.head import logistic_regression, ridge_regression, write_into_head
-from dala.training.recipe import STAIN_SHIFT, Recipe
-from dala.training.teacher import middle_features
+from dala.training.features import (
+    Floats,
+    Indices,
+    TrunkFeatures,
+    barrier,
+    device_of,
+    imagenet_resnet50,
+    rank,
+    reduced_precision,
+)
+from dala.training.head import start_head
+from dala.training.recipe import Recipe
 
-CHUNK = 16
 CHECKPOINT_STEPS = 20
 
 Network = TypeVar("Network", bound=StagedNetwork)
-
-
-@dataclass(frozen=True, eq=False)
-class TrunkFeatures:
-    """Trunk outputs of N images, one memory-mapped array of bfloat16 bits per view: maps (N, h, w, channels), of a
-    ResNet50 (N, side / 16, side / 16, 1024), or tokens (N, tokens, channels)."""
-
-    views: dict[str, NDArray[np.int16]]
-    training: tuple[str, ...]
-    teacher: NDArray[np.float32] | None = None  # what the teacher sees of each image, (N, features)
-
-    def batch(self, names: list[str], images: NDArray[np.int64], device: torch.device) -> Tensor:
-        """Maps (len(images), channels, h, w), or tokens, in bfloat16; `names[i]` is the view of `images[i]`."""
-        rows = np.stack([self.views[name][i] for name, i in zip(names, images, strict=True)])
-        x = torch.from_numpy(rows).view(torch.bfloat16)
-        return (x.permute(0, 3, 1, 2) if x.ndim == 4 else x).to(device)
-
-
-def device_of() -> torch.device:
-    """The GPU of this process (torchrun sets LOCAL_RANK) or the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
-
-
-def reduced_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 autocast on GPUs and on CPUs that compute in it; float32 elsewhere (the results differ slightly)."""
-    if device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return torch.autocast(device.type, torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-def trunk_features(
-    pixels: NDArray[np.uint8], backbone: Backbone, recipe: Recipe, folder: Path, seed: int = 0
-) -> TrunkFeatures:
-    """Compute, or find in `folder`, ResNet50's trunk's output for every training view and for a strong stain shift,
-    and what the teacher sees.
-
-    pixels: (N, 224, 224, 3) uint8. Takes 0.8 MB of disk an image and view at 320 pixels.
-    """
-    net = DALAResNet50()
-    net.load_imagenet(backbone)
-    found = views_through(net.trunk, pixels, recipe, (*recipe.training_views, "stain_shift"), folder, seed)
-    if not recipe.teacher:
-        return found
-    return with_teacher(found, net.trunk, pixels, recipe, folder)
-
-
-def with_teacher(
-    features: TrunkFeatures, trunk: nn.Module, images: Images, recipe: Recipe, folder: Path
-) -> TrunkFeatures:
-    """The same features with what the teacher sees, computed or found in `folder`."""
-    path = folder / f"teacher-{recipe.teacher}.npy"
-    if _rank() == 0:
-        middle_features(trunk, recipe.teacher_stages, images, recipe.teacher, path, device_of())
-    _barrier()
-    return replace(features, teacher=np.load(path))
-
-
-def views_through(
-    trunk: nn.Module,
-    pixels: Images,
-    recipe: Recipe,
-    names: tuple[str, ...],
-    folder: Path,
-    seed: int = 0,
-) -> TrunkFeatures:
-    """Compute, or find in `folder`, the trunk's output for the named views, the recipe's training views first."""
-    device, training = device_of(), recipe.training_views
-    trunk = trunk.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    views = {name: folder / f"trunk-{name}.npy" for name in names}
-    for number, (name, path) in enumerate(views.items()):
-        if not path.is_file() and _rank() == 0:
-            _write_view(trunk, pixels, name, recipe, path, seed + 10_000 * number, device)
-    _barrier()
-    return TrunkFeatures({name: np.load(path, mmap_mode="r") for name, path in views.items()}, training)
-
-
-def _write_view(
-    trunk: nn.Module,
-    pixels: Images,
-    name: str,
-    recipe: Recipe,
-    path: Path,
-    seed: int,
-    device: torch.device,
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    store: NDArray[np.int16] | None = None
-    with torch.no_grad(), reduced_precision(device):
-        for start in tqdm(range(0, len(pixels), CHUNK), desc=f"features of the {name} view", unit="batch"):
-            x = torch.from_numpy(pixels[start : start + CHUNK])
-            x = _view(x, name, recipe, seed + start).to(device)
-            maps = trunk(x).to(torch.bfloat16)
-            maps = (maps.permute(0, 2, 3, 1) if maps.ndim == 4 else maps).contiguous().cpu()
-            if store is None:
-                shape = (len(pixels), *maps.shape[1:])
-                store = np.lib.format.open_memmap(partial, mode="w+", dtype=np.int16, shape=shape)
-            store[start : start + CHUNK] = maps.view(torch.int16).numpy()
-    del store  # flushes
-    partial.replace(path)
-
-
-def _view(images: Tensor, name: str, recipe: Recipe, seed: int) -> Tensor:
-    if name == "plain":
-        return network_input(images, recipe.enlarged)
-    if name == "mirrored":
-        return network_input(images.flip(2), recipe.enlarged)
-    kinds = {"stain_shift": STAIN_SHIFT, "geometric": recipe.geometric, "stained": recipe.stained}
-    return normalised(random_views(images, recipe.enlarged, kinds[name.rstrip("0123456789")], seed))
 
 
 def fit(
     features: TrunkFeatures,
     labels: NDArray[np.int64],
     groups: NDArray[np.str_],
-    images: NDArray[np.int64],
+    images: Indices,
     backbone: Backbone,
     recipe: Recipe,
     seed: int,
     folder: Path,
 ) -> DALAResNet50:
     """A DALAResNet50 from ImageNet's weights, fine-tuned on `images` (indices); see `fine_tune`."""
-    torch.manual_seed(seed)
-    net = DALAResNet50(classes=int(labels.max()) + 1, dropout=recipe.dropout)
-    net.load_imagenet(backbone)
+    net = imagenet_resnet50(backbone, int(labels.max()) + 1, recipe.dropout, seed)
     return fine_tune(net, features, labels, groups, images, recipe, seed, folder)
 
 
@@ -179,29 +66,31 @@ def fine_tune(
     features: TrunkFeatures,
     labels: NDArray[np.int64],
     groups: NDArray[np.str_],
-    images: NDArray[np.int64],
+    tiles: Indices,
     recipe: Recipe,
     seed: int,
     folder: Path,
 ) -> Network:
-    """Train tail and head of `net` on `images` (indices) and return it averaged, in evaluation mode.
+    """Train tail and head of `net` on `tiles` (indices) and return it averaged, in evaluation mode.
+
+    labels, groups: (T,) of all tiles.
 
     `features` must come from a trunk equal to the network's own. `folder` takes `log.jsonl` (a line a step) and a
     checkpoint, from which a killed run goes on; the checkpoint is deleted at the end. Under torchrun every process
     takes its share of each batch and the gradients are averaged.
     """
-    device, rank, world = device_of(), _rank(), _world()
+    device, here, world = device_of(), rank(), _world()
     net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    chances = group_weights(labels[images], groups[images])
+    chances = group_weights(labels[tiles], groups[tiles])
     chances /= chances.sum()
-    size = min(recipe.batch, len(images))
+    size = min(recipe.batch, len(tiles))
 
     def draw(
-        step: int, views: list[str], of_views: list[float] | None, of_images: NDArray[np.float64] | None
-    ) -> tuple[list[str], NDArray[np.int64]]:
-        """Views and images of a step, with their chances, or evenly; no image twice in a batch."""
+        step: int, views: list[str], of_views: list[float] | None, of_tiles: Floats | None
+    ) -> tuple[list[str], Indices]:
+        """Views and tiles of a step, with their chances, or evenly; no tile twice in a batch."""
         random = np.random.default_rng((seed, step))
-        chosen = random.choice(images, size, replace=False, p=of_images)
+        chosen = random.choice(tiles, size, replace=False, p=of_tiles)
         return [views[k] for k in random.choice(len(views), size, p=of_views)], chosen
 
     # BatchNorm with care: ImageNet's statistics do not fit stained tissue, a small batch's own are noise. So the tail's
@@ -212,12 +101,12 @@ def fine_tune(
     _estimate_norms(net.tail, (features.batch(*drawn, device) for drawn in evenly), device)
 
     # The head begins as a classifier, and is fine-tuned from there.
-    answers = _start_head(net, features, labels, images, chances * len(images), recipe)
+    answers = start_head(net, features, labels, tiles, chances * len(tiles), recipe)
 
     # What is learnt from there on is to give every view of an image that answer, and as far as the recipe trusts it
     # less than wholly, to fit the labels: with a few benign patients, fitting labels learns the slides by heart.
     targets = np.zeros((len(labels), answers.shape[1]), np.float32)
-    targets[images] = recipe.trust * answers + (1 - recipe.trust) * np.eye(answers.shape[1])[labels[images]]
+    targets[tiles] = recipe.distillation * answers + (1 - recipe.distillation) * np.eye(answers.shape[1])[labels[tiles]]
 
     net.trunk.requires_grad_(False)
     fresh = [parameter for part in net.fresh for parameter in part.parameters()]
@@ -225,28 +114,28 @@ def fine_tune(
     fast = [*fresh, *net.head.parameters()]
     tail = nn.ModuleList([net.tail, net.head])
     optimiser = torch.optim.AdamW(
-        [{"params": slow, "lr": recipe.rate}, {"params": fast, "lr": recipe.head_rate}],
-        weight_decay=recipe.decay,
+        [{"params": slow, "lr": recipe.lr}, {"params": fast, "lr": recipe.head_lr}],
+        weight_decay=recipe.weight_decay,
         fused=True,
     )
     rates = [group["lr"] for group in optimiser.param_groups]
     averages = [p.detach().clone() for p in tail.parameters()]
-    steps = math.ceil(recipe.epochs * len(images) / size)
-    warm = max(1, round(recipe.warm_up * steps))
+    steps = math.ceil(recipe.epochs * len(tiles) / size)
+    warm = max(1, round(recipe.warmup * steps))
     checkpoint = folder / "checkpoint.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
     first = _resume(checkpoint, tail, optimiser, averages, recipe, seed) if checkpoint.is_file() else 0
-    log = (folder / "log.jsonl").open("a") if rank == 0 else None
+    log = (folder / "log.jsonl").open("a") if here == 0 else None
 
-    for step in tqdm(range(first, steps), desc=folder.name, unit="step", initial=first, total=steps, disable=rank > 0):
+    for step in tqdm(range(first, steps), desc=folder.name, unit="step", initial=first, total=steps, disable=here > 0):
         began = time.perf_counter()
         factor = min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * factor
         names, chosen = draw(step, list(features.training), None, chances)
-        names, chosen = names[rank::world], chosen[rank::world]
+        names, chosen = names[here::world], chosen[here::world]
         target = torch.from_numpy(targets[chosen]).to(device)
-        torch.manual_seed((seed * 1_000_003 + step) * 64 + rank)  # dropout
+        torch.manual_seed((seed * 1_000_003 + step) * 64 + here)  # dropout
         net.head.train()
         with reduced_precision(device):
             attended = net.tail(features.batch(names, chosen, device))
@@ -259,7 +148,7 @@ def fine_tune(
                     dist.all_reduce(parameter.grad)
                     parameter.grad /= world
         optimiser.step()
-        keep = min(recipe.average, (step + 1) / (step + 10))
+        keep = min(recipe.ema_decay, (step + 1) / (step + 10))
         with torch.no_grad():
             for average, parameter in zip(averages, tail.parameters(), strict=True):
                 average.lerp_(parameter, 1 - keep)
@@ -267,7 +156,7 @@ def fine_tune(
             seconds = round(time.perf_counter() - began, 3)
             line = {"step": step + 1, "steps": steps, "loss": round(loss.item(), 5), "factor": round(factor, 4)}
             print(json.dumps({**line, "seconds": seconds}), file=log, flush=True)
-        if rank == 0 and (step + 1) % CHECKPOINT_STEPS == 0 and step + 1 < steps:
+        if here == 0 and (step + 1) % CHECKPOINT_STEPS == 0 and step + 1 < steps:
             _save(checkpoint, tail, optimiser, averages, recipe, seed, step + 1)
 
     if log is not None:
@@ -275,54 +164,10 @@ def fine_tune(
     with torch.no_grad():
         for average, parameter in zip(averages, tail.parameters(), strict=True):
             parameter.copy_(average)
-    _barrier()
-    if rank == 0:
+    barrier()
+    if here == 0:
         checkpoint.unlink(missing_ok=True)
     return net.eval().requires_grad_(False)
-
-
-def _start_head(
-    net: StagedNetwork,
-    features: TrunkFeatures,
-    labels: NDArray[np.int64],
-    images: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    recipe: Recipe,
-) -> NDArray[np.float64]:
-    """Make the head the teacher's pupil, or a logistic regression of its own features where there is no teacher.
-
-    Returns the probabilities (len(images), classes) of the teacher, or of that regression.
-    """
-    pooled = nn.Sequential(net.tail, net.head.pool, net.head.flatten)
-    chances = recipe.start_views
-    x = np.concatenate([apply_to_view(pooled, features, name, images) for name in chances])
-    of_views = np.concatenate([weights * chance for chance in chances.values()])
-    if not recipe.teacher:
-        y = np.tile(labels[images], len(chances))
-        rows, biases = logistic_regression(x, y, of_views, recipe.strength)
-        write_into_head(net.head, rows, biases)
-        answers: NDArray[np.float64] = softmax((x @ rows.T + biases).reshape(len(chances), len(images), -1))
-        return np.average(answers, axis=0, weights=list(chances.values()))
-    if features.teacher is None:
-        raise ValueError("The recipe has a teacher, but these features come without what it sees.")
-    seen = features.teacher[images].astype(np.float64)
-    rows, biases = logistic_regression(seen, labels[images], weights, recipe.strength)
-    taught = seen @ rows.T + biases
-    write_into_head(net.head, *ridge_regression(x, np.tile(taught, (len(chances), 1)), of_views, recipe.ridge))
-    return softmax(taught)
-
-
-def apply_to_view(
-    module: nn.Module, features: TrunkFeatures, view: str, images: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """What a module (the tail and what follows) makes of one view of the images: (len(images), outputs) float64."""
-    device, parts = device_of(), []
-    module.to(device)
-    with torch.no_grad(), reduced_precision(device):
-        for start in range(0, len(images), 32):
-            chosen = images[start : start + 32]
-            parts.append(module(features.batch([view] * len(chosen), chosen, device)).double().cpu())
-    return torch.cat(parts).numpy()
 
 
 def _estimate_norms(tail: nn.Module, batches: Iterator[Tensor], device: torch.device) -> None:
@@ -359,9 +204,8 @@ def _save(
             "second": state["exp_avg_sq"],
         }
         tensors |= {f"{index}.{key}": value.detach().cpu().contiguous() for key, value in kept.items()}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, {"step": str(step), "recipe": recipe.fingerprint, "seed": str(seed)})
-    partial.replace(path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {"step": str(step), "recipe": recipe.fingerprint, "seed": str(seed)})
 
 
 def _resume(
@@ -387,14 +231,5 @@ def _resume(
     return step
 
 
-def _rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
 def _world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def _barrier() -> None:
-    if dist.is_initialized():
-        dist.barrier()

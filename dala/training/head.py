@@ -2,7 +2,7 @@
 
 Fine-tuning from a random head distorts pretrained features (Kumar et al., ICLR 2022: linear probe, then fine-tune).
 With eight benign patients that costs more than it gives, so the head's layers begin as a group-balanced linear
-function of the pooled features, a logistic regression or a teacher's pupil, written in their own activations.
+function of the pooled features, a logistic regression or a teacher's student, written in their own activations.
 """
 
 from __future__ import annotations
@@ -11,23 +11,56 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
+from torch import nn
 
 from dala.nets.dala_resnet50 import DualActivatedHead
-from dala.nets.staged import Head, LinearHead
+from dala.nets.staged import Head, LinearHead, StagedNetwork
+from dala.runtime.calibration import softmax
+from dala.training.features import Floats, Indices, TrunkFeatures, apply_to_view
+from dala.training.recipe import Recipe
 
 SYMMETRY_BREAKING = 0.01  # share of the random start that stays, so that equal units do not learn the same
 
 
-def logistic_regression(
-    x: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64], strength: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def start_head(
+    net: StagedNetwork,
+    features: TrunkFeatures,
+    labels: NDArray[np.int64],
+    tiles: Indices,
+    weights: Floats,
+    recipe: Recipe,
+) -> Floats:
+    """Make the head the teacher's student, or a logistic regression of its own features where there is no teacher.
+
+    Returns the probabilities (len(tiles), classes) of the teacher, or of that regression.
+    """
+    pooled = nn.Sequential(net.tail, net.head.pool, net.head.flatten)
+    chances = recipe.start_views
+    x = np.concatenate([apply_to_view(pooled, features, name, tiles) for name in chances])
+    of_views = np.concatenate([weights * chance for chance in chances.values()])
+    if not recipe.teacher:
+        y = np.tile(labels[tiles], len(chances))
+        rows, biases = logistic_regression(x, y, of_views, recipe.logistic_c)
+        write_into_head(net.head, rows, biases)
+        answers: Floats = softmax((x @ rows.T + biases).reshape(len(chances), len(tiles), -1))
+        return np.average(answers, axis=0, weights=list(chances.values()))
+    if features.teacher is None:
+        raise ValueError("The recipe has a teacher, but these features come without what it sees.")
+    seen = features.teacher[tiles].astype(np.float64)
+    rows, biases = logistic_regression(seen, labels[tiles], weights, recipe.logistic_c)
+    taught = seen @ rows.T + biases
+    write_into_head(net.head, *ridge_regression(x, np.tile(taught, (len(chances), 1)), of_views, recipe.ridge_alpha))
+    return softmax(taught)
+
+
+def logistic_regression(x: Floats, labels: NDArray[np.int64], weights: Floats, c: float) -> tuple[Floats, Floats]:
     """Weights (classes, features) and biases (classes,) of the centred logits, in units of the raw features.
 
-    x: (N, features), standardised inside; weights: (N,) of the images; strength: scikit-learn's C, small is strong.
+    x: (N, features), standardised inside; weights: (N,) of the images; c: scikit-learn's, small is strong.
     """
     mean, deviation = x.mean(0), x.std(0)
     deviation = np.where(deviation > 0, deviation, 1.0)
-    model = LogisticRegression(C=strength, max_iter=2000).fit((x - mean) / deviation, labels, weights)
+    model = LogisticRegression(C=c, max_iter=2000).fit((x - mean) / deviation, labels, weights)
     rows, biases = model.coef_, model.intercept_
     if len(rows) == 1:  # two classes share one margin
         rows, biases = np.concatenate([-rows, rows]) / 2, np.concatenate([-biases, biases]) / 2
@@ -35,22 +68,19 @@ def logistic_regression(
     return rows, biases - rows @ mean
 
 
-def ridge_regression(
-    x: NDArray[np.float64], logits: NDArray[np.float64], weights: NDArray[np.float64], strength: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def ridge_regression(x: Floats, logits: Floats, weights: Floats, alpha: float) -> tuple[Floats, Floats]:
     """Weights (classes, features) and biases (classes,) that reproduce `logits` (N, classes) from raw features.
 
-    x: (N, features), standardised inside; weights: (N,) of the images; strength: scikit-learn's alpha, large
-    is strong.
+    x: (N, features), standardised inside; weights: (N,) of the images; alpha: scikit-learn's, large is strong.
     """
     mean, deviation = x.mean(0), x.std(0)
     deviation = np.where(deviation > 0, deviation, 1.0)
-    model = Ridge(alpha=strength).fit((x - mean) / deviation, logits, sample_weight=weights)
+    model = Ridge(alpha=alpha).fit((x - mean) / deviation, logits, sample_weight=weights)
     rows = model.coef_ / deviation
     return rows, model.intercept_ - rows @ mean
 
 
-def write_into_head(head: Head, rows: NDArray[np.float64], biases: NDArray[np.float64]) -> None:
+def write_into_head(head: Head, rows: Floats, biases: Floats) -> None:
     """Make the head compute `rows @ pooled + biases`, a linear one exactly, the other up to `SYMMETRY_BREAKING`.
 
     A linear function m survives both activations as a pair: leaky(m) - leaky(-m) = (1 + leak) m, then

@@ -14,7 +14,17 @@ from typing import Any
 from dala.data.augment import Augmentation
 
 SIZE = 224  # side to which every image is squeezed, as the images of the 224 edition were
-
+# What a choice is called in JSON where that is not the field's name: shipped cards and their evidence are compared.
+JSON_KEYS = {
+    "lr": "rate",
+    "head_lr": "head_rate",
+    "logistic_c": "strength",
+    "ridge_alpha": "ridge",
+    "weight_decay": "decay",
+    "distillation": "trust",
+    "ema_decay": "average",
+    "warmup": "warm_up",
+}
 
 GEOMETRIC = Augmentation(crop=0.85, aspect=1.25, stain=0.0, stain_mix=0.0, gain=0.0, gamma=0.0, grey=0.0, blur=0.0)
 STAINED = Augmentation()
@@ -31,17 +41,17 @@ class Recipe:
     enlarged: int = 320  # side at which the network sees the squeezed image
     epochs: float = 1.0
     batch: int = 32
-    rate: float = 1e-6  # layer4
-    head_rate: float = 3e-6  # attention and head; Adam steps by the rate, and on 2048 inputs every step shifts logits
-    strength: float = 1e-4  # C of the teacher's logistic regression, or of the head's own without a teacher
+    lr: float = 1e-6  # layer4
+    head_lr: float = 3e-6  # attention and head; Adam steps by the rate, and on 2048 inputs every step shifts logits
+    logistic_c: float = 1e-4  # C of the teacher's logistic regression, or of the head's own without a teacher
     teacher: int = 448  # side at which the teacher sees the image; 0: no teacher (see dala.training.teacher)
     teacher_stages: tuple[str, ...] = ("layer2",)  # what of the trunk it sees
-    ridge: float = 1e3  # alpha of the ridge regression by which the head begins as the teacher's pupil
-    decay: float = 0.05  # AdamW
+    ridge_alpha: float = 1e3  # of the ridge regression by which the head begins as the teacher's student
+    weight_decay: float = 0.05  # AdamW
     dropout: float = 0.5
-    trust: float = 1.0  # share of the teacher's (or the head start's own) answer in the target; the rest is the label
-    average: float = 0.98  # exponential moving average of the weights; the average is what is kept
-    warm_up: float = 0.1  # share of the steps; then half a cosine down to zero
+    distillation: float = 1.0  # share of the teacher's (or the head start's own) answer in the target; the rest: label
+    ema_decay: float = 0.98  # exponential moving average of the weights; the average is what is kept
+    warmup: float = 0.1  # share of the steps; then half a cosine down to zero
     norm_batches: int = 10  # batches from which layer4's BatchNorm statistics are estimated anew, then frozen
     # Views of each image, drawn equally often in fine-tuning: plain, mirrored, and these.
     geometric_views: int = 2
@@ -73,9 +83,9 @@ class Recipe:
         return replace(
             self,
             teacher=0,
-            trust=0.0,
-            rate=1e-4,
-            head_rate=3e-4,
+            distillation=0.0,
+            lr=1e-4,
+            head_lr=3e-4,
             epochs=4.0,
             geometric_views=0,
             stained_views=0,
@@ -83,9 +93,9 @@ class Recipe:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Every choice, as a JSON file holds it."""
+        """Every choice, as cards and evidence files hold it, whose keys stay what they are (`JSON_KEYS`)."""
         choices: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return choices
+        return {JSON_KEYS.get(name, name): value for name, value in choices.items()}
 
     @property
     def fingerprint(self) -> str:

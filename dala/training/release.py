@@ -21,7 +21,8 @@ from dala.runtime.colour_only import SUFFIX
 from dala.runtime.weights import save_weights
 from dala.studies.calibration import NOT_CALIBRATED, calibrate_weights
 from dala.studies.colour import write_colour_only
-from dala.training.fine_tune import fit, trunk_features
+from dala.training.features import trunk_features
+from dala.training.fine_tune import fit
 from dala.training.recipe import SIZE, Recipe
 
 EVIDENCE_DIR = WEIGHTS_DIR.parent / "evidence"

@@ -85,7 +85,7 @@ def card_fields(
     name: str, dataset: Dataset, recipe: Recipe, seed: int, record: Mapping[str, Any] | None, imagenet: str
 ) -> dict[str, Any]:
     """Everything a card says but size and sha256 of the weights."""
-    letters = " and ".join(sorted({str(letter) for letter in dataset.letters}))
+    letters = " and ".join(sorted({str(letter) for letter in dataset.laboratories}))
     return {
         "schema": 1,
         "name": name,

@@ -73,7 +73,7 @@ def test_benign_against_cancer_of_the_trained_scanners(base: Path) -> None:
         "C_0033"
     ]
     assert dataset.labels.tolist() == [0] * 4 + [1] * 7 + [0]
-    assert "".join(dataset.letters) == "BBBBCCCCCCCC"
+    assert "".join(dataset.laboratories) == "BBBBCCCCCCCC"
     assert dataset.groups.tolist() == ["3001"] * 4 + ["0029"] * 4 + ["0031"] * 3 + ["0033"]
     assert dataset.notes == ()
     assert (dataset.records[4].side, dataset.records[4].view, dataset.records[4].age) == ("LEFT", "CC", None)
@@ -86,7 +86,7 @@ def test_three_statuses_of_all_scanners_keep_a_shared_number_together(base: Path
     assert np.bincount(dataset.labels).tolist() == [8, 9, 7]
     shared = dataset.groups == "0031"
     assert shared.sum() == 7
-    assert set(dataset.letters[shared]) == {"A", "C"}
+    assert set(dataset.laboratories[shared]) == {"A", "C"}
 
 
 def test_outlines_and_leftovers_are_no_mammograms(base: Path) -> None:
@@ -195,7 +195,7 @@ def test_wrong_roots_and_questions_are_sentences(base: Path, tmp_path: Path) -> 
 def test_the_real_images(shared_data: Path) -> None:
     dataset = load(shared_data / "mini_ddsm")
     assert len(dataset.labels) == 2611
-    assert {x: np.bincount(dataset.labels[dataset.letters == x]).tolist() for x in "BC"} == {
+    assert {x: np.bincount(dataset.labels[dataset.laboratories == x]).tolist() for x in "BC"} == {
         "B": [647, 500],
         "C": [736, 728],
     }

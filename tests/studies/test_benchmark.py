@@ -21,7 +21,8 @@ from dala.studies import ablation as ablating
 from dala.studies import benchmark as benchmarking
 from dala.studies.ablation import COMPARISONS, VARIANTS, ablation, comparisons
 from dala.studies.benchmark import CHECK, benchmark
-from dala.training.fine_tune import apply_to_view, fit, trunk_features
+from dala.training.features import apply_to_view, trunk_features
+from dala.training.fine_tune import fit
 from dala.training.recipe import Recipe
 
 
@@ -84,7 +85,7 @@ def test_rows_resume_and_full_ones_stay(
     assert len(calls) == 4  # both folds were found
     assert json.loads(path.read_text())["networks"]["resnet50"]["scores"] == before
 
-    run(("resnet50",), "check", dataclasses.replace(tiny, rate=2e-5))
+    run(("resnet50",), "check", dataclasses.replace(tiny, lr=2e-5))
     assert list(json.loads(path.read_text())["networks"]) == ["resnet50"]  # the other recipe's rows are gone
 
 
@@ -121,7 +122,7 @@ def test_ablation_by_labels_trains_without_the_teacher(
     tree: Path, backbone: Backbone, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ablating, "VARIANTS", tuple(v for v in VARIANTS if v.name == "dala_resnet50"))
-    recipe = dataclasses.replace(tiny, teacher=64, trust=1.0)
+    recipe = dataclasses.replace(tiny, teacher=64, distillation=1.0)
     dataset, path = breakhis.load(tree, 200), tmp_path / "ablation.json"
     record = ablation(dataset, backbone, recipe, tmp_path / "runs", path, 2, 1, by="labels")
     assert record["recipe"] == recipe.record  # what the page compares with the card

@@ -32,7 +32,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> breakhis.Dataset:
 
 @pytest.fixture(scope="module")
 def folder(
-    dataset: breakhis.Dataset, backbone: Backbone, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+    dataset: breakhis.Dataset,
+    backbone: Backbone,
+    recipe: Recipe,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     where = tmp_path_factory.mktemp("robustness")
     record = cross_validate(dataset, backbone, recipe, where, module.FOLDS, 1)

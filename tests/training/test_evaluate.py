@@ -156,7 +156,7 @@ def test_card_takes_metrics_of_its_own_recipe_only(tree: Path, recipe: Recipe, t
     scores = {"auc": {"value": 0.9, "low": 0.8, "high": 1.0}}
     record = {
         "protocol": "p", "command": "c", "imagenet": "npm", "data": {"pictures": 33},
-        "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
+        "recipe": recipe.record,
         "scores": dict.fromkeys(("dala_resnet50", "dala_resnet50_stain_shift", "linear_probe", "colour_only"), scores),
         "by_group": {
             "14-101": {"malignant": 0, "pictures": 3, "called_malignant": 0.6},

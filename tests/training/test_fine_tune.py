@@ -22,8 +22,10 @@ from dala.data.pixels import load_pixels
 from dala.data.splits import group_weights
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
+from dala.preprocess.views import network_input
 from dala.training import fine_tune as training
-from dala.training.fine_tune import TrunkFeatures, apply_to_view, fit, trunk_features
+from dala.training.features import TrunkFeatures, apply_to_view, trunk_features
+from dala.training.fine_tune import fit
 from dala.training.recipe import Recipe
 
 
@@ -34,13 +36,20 @@ def dataset(tree: Path) -> breakhis.Dataset:
 
 @pytest.fixture(scope="module")
 def features(
-    dataset: breakhis.Dataset, backbone: Backbone, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+    dataset: breakhis.Dataset,
+    backbone: Backbone,
+    recipe: Recipe,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> TrunkFeatures:
     return trunk_features(load_pixels(dataset.records), backbone, recipe, tmp_path_factory.mktemp("features"))
 
 
 def run(
-    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe, folder: Path
+    dataset: breakhis.Dataset,
+    features: TrunkFeatures,
+    backbone: Backbone,
+    recipe: Recipe,
+    folder: Path,
 ) -> DALAResNet50:
     everything = np.arange(len(dataset.labels))
     return fit(features, dataset.labels, dataset.groups, everything, backbone, recipe, 7, folder)
@@ -57,22 +66,26 @@ def test_trunk_features_are_the_trunks(
     net.load_imagenet(backbone)
     pixels = load_pixels(dataset.records)
     with torch.no_grad():
-        expected = net.eval().trunk(training.network_input(pixels[4:5], recipe.enlarged))
+        expected = net.eval().trunk(network_input(pixels[4:5], recipe.enlarged))
     found = features.batch(["plain"], np.array([4]), torch.device("cpu")).float()
     assert found.shape == (1, 1024, 2, 2)
     assert (found - expected).norm() / expected.norm() < 0.02  # bfloat16
     mirrored = features.batch(["mirrored"], np.array([4]), torch.device("cpu")).float()
     with torch.no_grad():
-        flipped = net.trunk(training.network_input(pixels[4:5, :, ::-1].copy(), recipe.enlarged))
+        flipped = net.trunk(network_input(pixels[4:5, :, ::-1].copy(), recipe.enlarged))
     assert (mirrored - flipped).norm() / flipped.norm() < 0.02
 
 
 def test_it_learns_logs_and_freezes_the_trunk(
-    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, tmp_path: Path, recipe: Recipe
+    dataset: breakhis.Dataset,
+    features: TrunkFeatures,
+    backbone: Backbone,
+    tmp_path: Path,
+    recipe: Recipe,
 ) -> None:
     # On labels alone and from a start that knows next to nothing the loss falls; else it has little to fall.
-    blank = dataclasses.replace(recipe, teacher=0, strength=1e-7)
-    eager = dataclasses.replace(blank, trust=0.0, rate=1e-4, head_rate=3e-4, dropout=0.0)
+    blank = dataclasses.replace(recipe, teacher=0, logistic_c=1e-7)
+    eager = dataclasses.replace(blank, distillation=0.0, lr=1e-4, head_lr=3e-4, dropout=0.0)
     net = run(dataset, features, backbone, eager, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 14))  # 33 images in batches of 8, 3 epochs
@@ -122,7 +135,7 @@ def test_the_teacher_sees_layer2_at_its_own_scale(
 ) -> None:
     net = torchvision.models.resnet50().eval()
     net.load_state_dict(backbone.state, strict=False)
-    x = training.network_input(torch.from_numpy(load_pixels(dataset.records)[4:5]), recipe.teacher)
+    x = network_input(torch.from_numpy(load_pixels(dataset.records)[4:5]), recipe.teacher)
     with torch.no_grad():
         stem = net.maxpool(net.relu(net.bn1(net.conv1(x))))
         expected = net.layer2(net.layer1(stem)).mean((2, 3))[0]
@@ -132,38 +145,52 @@ def test_the_teacher_sees_layer2_at_its_own_scale(
 
 
 def test_the_head_begins_with_the_teachers_answers(
-    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe, tmp_path: Path
+    dataset: breakhis.Dataset,
+    features: TrunkFeatures,
+    backbone: Backbone,
+    recipe: Recipe,
+    tmp_path: Path,
 ) -> None:
     # Hardly any ridge, more features than images and no step worth the name: the pupil repeats the teacher, whose
     # answers scikit-learn gives.
-    net = run(dataset, features, backbone, dataclasses.replace(recipe, ridge=1e-3, rate=0, head_rate=0), tmp_path)
+    net = run(dataset, features, backbone, dataclasses.replace(recipe, ridge_alpha=1e-3, lr=0, head_lr=0), tmp_path)
     pupil = apply_to_view(torch.nn.Sequential(net.layer4, net.head), features, "plain", np.arange(33))
     weights = group_weights(dataset.labels, dataset.groups)
     assert features.teacher is not None
     z = StandardScaler().fit_transform(features.teacher.astype(np.float64))
-    teacher = LogisticRegression(C=recipe.strength, max_iter=2000).fit(z, dataset.labels, weights * 33 / weights.sum())
+    teacher = LogisticRegression(C=recipe.logistic_c, max_iter=2000).fit(
+        z, dataset.labels, weights * 33 / weights.sum()
+    )
     expected = teacher.decision_function(z)
     assert np.abs(pupil[:, 1] - pupil[:, 0] - expected).max() < 0.1 * expected.std()
 
 
 def test_a_teacher_needs_its_features(
-    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe, tmp_path: Path
+    dataset: breakhis.Dataset,
+    features: TrunkFeatures,
+    backbone: Backbone,
+    recipe: Recipe,
+    tmp_path: Path,
 ) -> None:
     with pytest.raises(ValueError, match="without what it sees"):
         run(dataset, dataclasses.replace(features, teacher=None), backbone, recipe, tmp_path)
 
 
 def test_without_a_teacher_the_head_begins_as_its_own_regression(
-    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe, tmp_path: Path
+    dataset: breakhis.Dataset,
+    features: TrunkFeatures,
+    backbone: Backbone,
+    recipe: Recipe,
+    tmp_path: Path,
 ) -> None:
-    alone = dataclasses.replace(recipe, teacher=0, stained_views=0, rate=0, head_rate=0)
+    alone = dataclasses.replace(recipe, teacher=0, stained_views=0, lr=0, head_lr=0)
     views = dataclasses.replace(features, teacher=None, training=alone.training_views)
     net = run(dataset, views, backbone, alone, tmp_path)
     pooled = torch.nn.Sequential(net.layer4, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     x = np.concatenate([apply_to_view(pooled, features, name, np.arange(33)) for name in ("plain", "mirrored")])
     weights = np.tile(group_weights(dataset.labels, dataset.groups), 2)
     scaler = StandardScaler().fit(x)
-    model = LogisticRegression(C=alone.strength, max_iter=2000).fit(
+    model = LogisticRegression(C=alone.logistic_c, max_iter=2000).fit(
         scaler.transform(x), np.tile(dataset.labels, 2), weights * 33 / weights.sum()
     )
     expected = model.decision_function(scaler.transform(x[:33]))
@@ -188,7 +215,8 @@ from dala.data import breakhis
 from dala.data.pixels import load_pixels
 from dala.data.splits import group_weights
 from dala.nets.imagenet import load_backbone
-from dala.training.fit import fit, trunk_features
+from dala.training.features import trunk_features
+from dala.training.fine_tune import fit
 from dala.training.recipe import Recipe
 tree, backbone, features, out = map(Path, sys.argv[1:5])
 torch.set_num_threads(1)

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from dala.data.bach import CLASSES, MICRONS_PER_PIXEL, Dataset, Record
+from dala.data.bach import CLASSES, MICRONS_PER_PIXEL, Dataset, Record, grouping
 from dala.data.pixels import Progress, in_order, read_rgb
 from dala.data.splits import grouped_folds
 from dala.errors import DataError, IntakeError
@@ -51,7 +51,8 @@ from dala.runtime.weights import save_weights
 from dala.stats.metrics import multiclass_intervals
 from dala.studies.calibration import NOT_CALIBRATED
 from dala.training.evaluate import PROBE_STRENGTH, divided, fitted_probe, frozen_features, known_groups
-from dala.training.fine_tune import TrunkFeatures, apply_to_view, fit, trunk_features
+from dala.training.features import TrunkFeatures, apply_to_view, trunk_features
+from dala.training.fine_tune import fit
 from dala.training.recipe import SIZE, Recipe
 from dala.training.release import IMAGENET_SOURCES
 
@@ -198,7 +199,7 @@ def cross_validate(
         },
     }
     return {
-        "protocol": f"cross-validation, {dataset.grouping}; {divided(folds, repeats)}, all tiles of an image "
+        "protocol": f"cross-validation, {grouping(dataset.records)}; {divided(folds, repeats)}, all tiles of an image "
         "on one side, predictions pooled within a repeat and scores averaged over the repeats; 95 % intervals: "
         "bootstrap over the groups; the recipe is the one chosen on BreakHis",
         "command": COMMAND,
@@ -368,7 +369,7 @@ def card_fields(
         },
         "recipe": {"seed": seed, **recipe.record},
         "split": f"the weights are trained on all groups; metrics are of the same recipe in cross-validation, "
-        f"{dataset.grouping}",
+        f"{grouping(dataset.records)}",
         "metrics": metrics,
         "assumptions": [
             "Attention, head and threshold rules are this project's definition: the published abstract fixes little.",
@@ -426,7 +427,7 @@ def protocol_of(dataset: Dataset, model: Model) -> str:
     return (
         "every image scored once, by the vote of its tiles, with weights trained on "
         f"{model.card.fields['training_data']['name']}; 95 % intervals by bootstrap over {len(set(dataset.groups))} "
-        f"groups, {dataset.grouping}; {known_groups(dataset.groups, model)}"
+        f"groups, {grouping(dataset.records)}; {known_groups(dataset.groups, model)}"
     )
 
 

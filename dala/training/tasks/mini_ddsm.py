@@ -47,16 +47,16 @@ from dala.training.evaluate import (
     known_groups,
     served_probabilities,
 )
-from dala.training.fine_tune import (
+from dala.training.features import (
     CHUNK,
     TrunkFeatures,
     apply_to_view,
     device_of,
-    fit,
     reduced_precision,
     views_through,
     with_teacher,
 )
+from dala.training.fine_tune import fit
 from dala.training.recipe import Recipe
 
 COMMAND = "python -m dala crossvalidate mini_ddsm --data ROOT"
@@ -69,7 +69,7 @@ RECIPE = Recipe(
     epochs=1.0,
     teacher=320,
     teacher_stages=("layer2", "layer3"),
-    strength=1e-2,
+    logistic_c=1e-2,
     geometric_views=2,
     stained_views=0,
     geometric=FRAMED,
@@ -208,7 +208,7 @@ def cross_validate(
     }
     strengths = dict.fromkeys(frozen, PROBE_STRENGTH)
     if features.teacher is not None:
-        frozen["teacher"], strengths["teacher"] = features.teacher.astype(np.float64), recipe.strength
+        frozen["teacher"], strengths["teacher"] = features.teacher.astype(np.float64), recipe.logistic_c
     background = measured(dataset.records, background_levels)
     probabilities = {name: np.zeros((repeats, len(labels))) for name in (NETWORK, *frozen, "background_trees")}
     probabilities[WHOLE_FILM] = np.zeros((1, len(labels)))
@@ -243,11 +243,11 @@ def cross_validate(
     scores = scores_of(probabilities, labels, groups)
     by_letter = {
         letter: scores_of(
-            {name: p[:, dataset.letters == letter] for name, p in probabilities.items()},
-            labels[dataset.letters == letter],
-            groups[dataset.letters == letter],
+            {name: p[:, dataset.laboratories == letter] for name, p in probabilities.items()},
+            labels[dataset.laboratories == letter],
+            groups[dataset.laboratories == letter],
         )
-        for letter in sorted(set(dataset.letters))
+        for letter in sorted(set(dataset.laboratories))
     }
     return {
         "protocol": f"grouped cross-validation by case, {divided(folds, repeats)} (1 of the network on the "
@@ -329,15 +329,15 @@ def described(dataset: Dataset) -> dict[str, Any]:
     labels, groups = dataset.labels, dataset.groups
     return {
         "name": "Mini-DDSM",
-        "letters": sorted({str(letter) for letter in dataset.letters}),
+        "letters": sorted({str(letter) for letter in dataset.laboratories}),
         "pictures": len(labels),
         "benign": int((labels == 0).sum()),
         "malignant": int((labels == 1).sum()),
         "groups": len(set(groups)),
         "benign_groups": len(set(groups[labels == 0])),
         "by_letter": {
-            str(letter): np.bincount(labels[dataset.letters == letter], minlength=2).tolist()
-            for letter in sorted(set(dataset.letters))
+            str(letter): np.bincount(labels[dataset.laboratories == letter], minlength=2).tolist()
+            for letter in sorted(set(dataset.laboratories))
         },
     }
 
@@ -381,7 +381,7 @@ def naive_table(everything: Dataset, pooled: Mapping[str, Floats], folds: int) -
     """
     x = {**pooled, "three grey levels": measured(everything.records, grey_levels)}
     all_letters = np.ones(len(everything.labels), dtype=bool)
-    only_b = everything.letters == "B"
+    only_b = everything.laboratories == "B"
     rows = []
     for input_, letters, chosen, by_case in (
         ("whole film", "all", all_letters, False),
@@ -445,7 +445,7 @@ def evaluate(dataset: Dataset, model: Model, progress: Progress | None = None) -
         raise DataError(f"The weights {model.name} judge {model.card.modality}, not mammograms.")
     p = served_probabilities(dataset, model, progress)
     subsets = {"all": np.ones(len(p), dtype=bool)}
-    subsets |= {str(letter): dataset.letters == letter for letter in sorted(set(dataset.letters))}
+    subsets |= {str(letter): dataset.laboratories == letter for letter in sorted(set(dataset.laboratories))}
     return {
         "protocol": f"every image scored once, 95 % intervals by bootstrap over {len(set(dataset.groups))} cases; "
         + known_groups(dataset.groups, model),

@@ -205,7 +205,7 @@ def test_the_card_takes_metrics_of_its_own_data_only(tree: Path, tmp_path: Path)
     scores = {name: {"auc": {"value": 0.9, "low": 0.8, "high": 1.0}} for name in training.EXPLAINED}
     record = {
         "protocol": "p", "command": "c", "imagenet": "npm", "data": {"pictures": 16, "groups": 12}, "scores": scores,
-        "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
+        "recipe": recipe.record,
     }  # fmt: skip
     path = tmp_path / "bach.json"
     path.write_text(json.dumps(record))
