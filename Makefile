@@ -1,40 +1,26 @@
-<<<<<<< ours
-# make run    make the environment, install the pinned requirements, serve the app on localhost
-# make test   the same with the development tools, then lint, types, unit, page and browser tests
-# make quick  the same lint and types, and the tests that are neither slow nor in a browser: see tests/README.md
-=======
 # `make help` lists the targets; a target is described behind its ##.
->>>>>>> theirs
 PYTHON = python3
 PORT = 8501
 VENV = .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check
 
-<<<<<<< ours
 # Two processes, each with whole files of tests, in the order of tests/conftest.py; WORKERS=0 runs all in this one.
 WORKERS = 2
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: run test quick lint
-=======
-.PHONY: run test help
->>>>>>> theirs
+.PHONY: run test quick lint help
 
 run: $(VENV)/.runtime ## create the environment, install the pinned packages, serve the app on localhost
 	MALLOC_ARENA_MAX=2 $(BIN)/streamlit run app.py --server.port $(PORT)
 
-<<<<<<< ours
-test: lint
+test: lint ## the same environment with the development tools; lint, types, unit, page and browser tests
 	$(PYTEST)
 
-quick: lint
+quick: lint ## lint, types, and the tests that are neither slow nor in a browser (tests/README.md)
 	$(PYTEST) -m "not slow and not browser" --hypothesis-profile quick
 
-lint: $(VENV)/.development
-=======
-test: $(VENV)/.development ## lint, types, unit, page and browser tests, with the development tools installed
->>>>>>> theirs
+lint: $(VENV)/.development ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
