@@ -20,7 +20,8 @@ import numpy as np
 from dala.errors import IntakeError
 from dala.export.records import Record, prediction_record, refusal_record
 from dala.intake.archive import Item
-from dala.intake.image import Patch, read_image
+from dala.intake.image import read_image
+from dala.intake.patch import Patch
 from dala.opinion import opinion_of
 from dala.runtime.predict import Model
 

@@ -44,10 +44,7 @@ class BackboneError(DalaError):
 
 
 class EngineError(WeightsError):
-    """The engine that was asked for does not exist or cannot run on this machine: one sentence for the user.
-
-    To whoever loads a model it is the same as weights that cannot be loaded.
-    """
+    """The engine that was asked for does not exist or cannot run here: to a caller, weights that cannot be loaded."""
 
 
 class RuleError(DalaError, ValueError):

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place and moved into it."""
+"""Files that are whole or absent, written beside their place and moved into it; and where those that we ship lie."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+def shipped(folder: str) -> Path:
+    """The folder `weights` or `evidence` that comes with the code: the installed package's own, else the checkout's."""
+    package = Path(__file__).resolve().parent
+    inside = package / "shipped" / folder
+    return inside if inside.is_dir() else package.parent / folder
 
 
 @contextmanager

@@ -1,26 +1,27 @@
 """The main job: the bytes of an image become a second opinion. A reader who opens one file opens this one.
 
-read_image -> predict -> judge -> signed map -> threshold -> panels. Everything up to the signed map needs the network
-once; everything after it is arithmetic on one small map and may be repeated as often as a slider moves.
+second_opinion: read_image -> preprocess, network, calibration (predict) -> assess -> signed maps. explain: threshold ->
+panels, arithmetic on one small map that may be repeated as often as a slider moves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
+from dala.errors import DataError
 from dala.explanation.gradcam import SignedMap, margins, signed_maps, stitch
 from dala.explanation.render import Panels, panels
-from dala.explanation.threshold import RULES, Regions, threshold
+from dala.explanation.threshold import Regions, threshold
 from dala.gate import Gate, assess
 from dala.gate.modality import recognise
-from dala.intake.image import Patch, read_image
+from dala.intake.image import PixelSize, Source, read_image
+from dala.intake.patch import Patch
 from dala.runtime.card import SERVED
-from dala.runtime.predict import Model, Prediction, predict
+from dala.runtime.predict import Model, Prediction, predict, served_model
 
 DISPLAY_SIDE = 768
 NOTICE = "For research and teaching only, not for diagnosis."
@@ -57,12 +58,17 @@ class Explanation:
     panels: Panels
 
 
-def second_opinion(source: bytes | str | Path, model: Model, name: str | None = None) -> Opinion:
-    """Read an image, run the network once, judge whether it may be judged, and map its evidence towards every class.
+def second_opinion(
+    source: Source, model: Model | None = None, *, pixel_size_um: PixelSize | None = None, name: str | None = None
+) -> Opinion:
+    """Read an image, run the network once, assess whether it may be judged, and map its evidence towards every class.
 
+    `source`: bytes, a path, an array (height, width, 3) uint8 RGB or a PIL image. `model` None: the served weights for
+    what the image is, an H&E patch or a mammogram. `pixel_size_um` and `name` as in `dala.intake.image.read_image`.
     Raises `dala.errors.IntakeError` (one sentence) for anything that is not an image this tool can read.
     """
-    return opinion_of(read_image(source, name), model)
+    patch = read_image(source, name, pixel_size_um)
+    return opinion_of(patch, model_for(patch) if model is None else model)
 
 
 def opinion_of(patch: Patch, model: Model) -> Opinion:
@@ -73,7 +79,7 @@ def opinion_of(patch: Patch, model: Model) -> Opinion:
     return Opinion(patch, display_image(patch), gate, prediction, evidence_maps(prediction), model)
 
 
-def model_for(patch: Patch, load: Callable[[str], Model]) -> Model:
+def model_for(patch: Patch, load: Callable[[str], Model] = served_model) -> Model:
     """The model for what the image is recognised as; `load` gives the one of a name, and loads it once."""
     return load(SERVED[recognise(patch).modality])
 
@@ -105,7 +111,7 @@ def display_image(patch: Patch) -> np.ndarray:
 
 def explain(
     opinion: Opinion,
-    target: str,
+    target: str | None = None,
     rule: str = "mean_std",
     parameter: float | None = None,
     *,
@@ -113,17 +119,19 @@ def explain(
     opacity: float = 0.5,
     limit: float | None = None,
 ) -> Explanation:
-    """Threshold and draw the map towards `target` at display size; never runs the network.
+    """Threshold and draw the map towards `target` (None: the prediction) at display size; never runs the network.
 
     `parameter` None takes the rule's default; `limit` is the raw value of the last colour (None: the map's maximum).
-    Raises `dala.explanation.threshold.RuleError` for an unknown rule or a parameter outside its range.
+    Raises `RuleError` for an unknown rule or a parameter outside its range, `DataError` for an unknown class.
     """
+    target = opinion.prediction.label if target is None else target
+    if target not in opinion.maps:
+        raise DataError(f"There is no class named {target!r}; choose one of {', '.join(opinion.maps)}.")
     image = opinion.image
     height, width = image.shape[:2]
     field = opinion.maps[target].upsampled(height, width)
     scale = (opinion.patch.height / height, opinion.patch.width / width)
-    value = RULES[rule].default if parameter is None and rule in RULES else parameter
-    regions = threshold(field, rule, float("nan") if value is None else value, scale=scale)
+    regions = threshold(field, rule, parameter, scale=scale)
     drawn = panels(image, field, regions, limit, colour_map, opacity, f"towards {target}")
     return Explanation(target, field, regions, drawn)
 

@@ -17,7 +17,8 @@ from dala.export.records import Record
 from dala.export.table import nameless, to_csv, to_json
 from dala.gate.modality import WORDS
 from dala.intake.archive import Item, Upload, members
-from dala.intake.image import ACCEPTED, Patch
+from dala.intake.image import ACCEPTED
+from dala.intake.patch import Patch
 from dala.opinion import model_for
 from dala.runtime.card import SERVED
 from dala.runtime.predict import Model

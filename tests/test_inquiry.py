@@ -22,13 +22,13 @@ def model() -> Model:
 
 @pytest.fixture(scope="module")
 def opinion(model: Model) -> Opinion:
-    return second_opinion(encode_png(draw("nest_beside_ducts").pixels), model, "drawn.png")
+    return second_opinion(encode_png(draw("nest_beside_ducts").pixels), model, name="drawn.png")
 
 
 @pytest.fixture(scope="module")
 def long_opinion(model: Model) -> Opinion:
     """Two views side by side."""
-    return second_opinion(encode_png(draw("nest_beside_ducts").pixels[90:370]), model, "long.png")
+    return second_opinion(encode_png(draw("nest_beside_ducts").pixels[90:370]), model, name="long.png")
 
 
 def test_probabilities_of_views_are_those_of_the_opinion(opinion: Opinion, long_opinion: Opinion) -> None:

@@ -206,7 +206,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 def threshold(
     field: FloatField,
     rule: str,
-    parameter: float,
+    parameter: float | None = None,
     minimum_area: float = 0.002,
     scale: tuple[float, float] = (1.0, 1.0),
 ) -> Regions:
@@ -215,6 +215,7 @@ def threshold(
     The threshold is the rule's value, raised to 0 if negative and rounded to float32, the field's own precision.
     `evidence`: pixels equal to the weakest kept one are all kept, since no threshold can tell them apart.
     `percentile`: of all values of the field (linear interpolation); the other rules look at the positive values only.
+    parameter: None takes the rule's default.
     minimum_area: regions below this fraction of the image are dropped and counted.
     scale: patch pixels per field pixel (y, x), for the boxes.
     Raises RuleError for an unknown rule or a parameter outside its range, ValueError for a field that is not finite
@@ -223,6 +224,7 @@ def threshold(
     if rule not in RULES:
         raise RuleError(f"There is no rule named {rule!r}; choose one of {', '.join(RULES)}.")
     limits = RULES[rule]
+    parameter = limits.default if parameter is None else float(parameter)
     if not (math.isfinite(parameter) and limits.minimum <= parameter <= limits.maximum):
         raise RuleError(
             f"{limits.label}: {limits.parameter} must lie between {limits.minimum:g} and {limits.maximum:g}, "
@@ -236,7 +238,6 @@ def threshold(
     if not np.isfinite(field).all():
         raise ValueError("The map holds values that are not finite numbers, so no threshold can be set.")
 
-    parameter = float(parameter)
     if not has_evidence(field):
         return Regions(
             rule,

@@ -14,7 +14,8 @@ from dala.explanation.render import encode_png
 from dala.export.records import Record
 from dala.export.table import harmless
 from dala.intake.archive import Item
-from dala.intake.image import Patch, read_image
+from dala.intake.image import read_image
+from dala.intake.patch import Patch
 from dala.opinion import NOTICE, explain, opinion_of
 from dala.runtime.predict import Model
 

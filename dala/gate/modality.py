@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from dala.gate.checks import HISTOLOGY, MAMMOGRAM, Reason, measure_film
-from dala.intake.image import Patch
+from dala.intake.patch import Patch
 
 SIDE = 224  # pixels, the scale at which the gate measures
 GREY = 5.0  # mean difference of the largest and the smallest channel, in grey levels: as the gate's checks have it

@@ -16,10 +16,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dala.errors import IntakeError, TooLarge, TooSmall, UnreadableImage, UnsupportedFormat
+
 WORKER = Path(__file__).with_name("dicom_worker.py")
 PREAMBLE, MAGIC = 128, b"DICM"
 MEGABYTES = 1280  # of address space; 48 megapixels in JPEG 2000, grey or three colours, were decoded with 1024
 SECONDS = 90
+REFUSALS: dict[str, type[IntakeError]] = {
+    "large": TooLarge,
+    "small": TooSmall,
+    "unsupported": UnsupportedFormat,
+    "damaged": UnreadableImage,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,22 +46,16 @@ class Frame:
     stated: str | None
 
 
-class Refused(Exception):
-    """Why a file is not taken: `kind` is "large", "small", "unsupported" or "damaged"; `why` ends a sentence starting
-    with the file's name."""
-
-    def __init__(self, kind: str, why: str) -> None:
-        super().__init__(why)
-        self.kind, self.why = kind, why
-
-
 def is_dicom(data: bytes) -> bool:
     """By content: the four letters behind the preamble (PS3.10, 7.1)."""
     return data[PREAMBLE : PREAMBLE + len(MAGIC)] == MAGIC
 
 
-def read_frame(data: bytes, most: int, least: int) -> Frame:
-    """Decode the first frame; at most `most` pixels, at least `least` on each side. Raises Refused."""
+def read_frame(data: bytes, who: str, most: int, least: int) -> Frame:
+    """Decode the first frame; at most `most` pixels, at least `least` on each side.
+
+    Raises IntakeError, one of its kinds, with a sentence on `who` the file is.
+    """
     # -I: nothing of the surroundings decides what is imported. One thread: each would claim address space.
     command = [sys.executable, "-I", str(WORKER), str(MEGABYTES), str(most), str(least)]
     try:
@@ -67,14 +69,16 @@ def read_frame(data: bytes, most: int, least: int) -> Frame:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Refused("damaged", "is a DICOM file that takes too long to decode.") from None
+        raise UnreadableImage(f"{who} is a DICOM file that takes too long to decode.") from None
+    except (MemoryError, OSError) as failure:
+        raise TooLarge(f"{who} needs more memory or processes than there are.") from failure
     head, _, pixels = run.stdout.partition(b"\n")
     try:
         told = json.loads(head)
     except ValueError:  # its process has ended without an answer
-        raise Refused("damaged", "is a DICOM file that is damaged: the decoder could not go on.") from None
+        raise UnreadableImage(f"{who} is a DICOM file that is damaged: the decoder could not go on.") from None
     if "refused" in told:
-        raise Refused(told["refused"], told["why"])
+        raise REFUSALS[told["refused"]](f"{who} {told['why']}")
     shape = (told["rows"], told["columns"], 3)[: 3 if told["samples"] == 3 else 2]
     values = np.frombuffer(bytearray(pixels), np.uint8).reshape(shape)
     size = told["pixel_size_um"]

@@ -10,11 +10,12 @@ from typing import Any
 import jsonschema
 
 from dala.errors import WeightsError
+from dala.files import shipped, write_json
 from dala.gate.checks import HISTOLOGY, MAMMOGRAM
 from dala.preprocess.views import Input
 from dala.runtime.calibration import Calibration
 
-WEIGHTS_DIR = Path(__file__).resolve().parents[2] / "weights"
+WEIGHTS_DIR = shipped("weights")
 # The weights that judge an image of each modality where nobody names others.
 SERVED = {HISTOLOGY: "breakhis", MAMMOGRAM: "mini_ddsm"}
 SCHEMA: dict[str, Any] = json.loads((Path(__file__).parent / "card.schema.json").read_text(encoding="utf-8"))
@@ -97,5 +98,5 @@ def read_card(name: str | Path, folder: Path = WEIGHTS_DIR) -> tuple[Card, Path]
 def write_card(path: Path, fields: dict[str, Any]) -> Card:
     """Write the card of the weights at `path` if it satisfies the schema; jsonschema.ValidationError otherwise."""
     jsonschema.validate(fields, SCHEMA)
-    path.with_suffix(".json").write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path.with_suffix(".json"), fields)
     return Card(fields)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dala.gate.familiarity import Familiarity, load_familiarity
-from dala.intake.image import Patch
+from dala.intake.patch import Patch
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.preprocess.views import Views, network_input, preprocess
 from dala.runtime.calibration import Calibration, PredictionSet, softmax
@@ -83,13 +85,27 @@ class Prediction:
 
 
 def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR, engine: str | None = None) -> Model:
-    """Load weights once for all users, and the engine that `choose_engine` chooses for them.
+    """Load weights and the engine that `choose_engine` chooses for them; `name` as in `dala.runtime.card.read_card`.
 
     Raises `dala.errors.WeightsError`, also (`EngineError`) if `engine` or `DALA_ENGINE` names none.
     """
     net, card = load_weights(name, folder)
     familiarity = load_familiarity(read_card(name, folder)[1], net.trunk, card.input.upsampled)
     return Model(net, card, familiarity, choose_engine(net, str(card.fields["sha256"]), engine, card.name))
+
+
+_LOADING = threading.Lock()
+
+
+def served_model(name: str) -> Model:
+    """The served weights of that name, loaded when they are first asked for and then shared by all threads."""
+    with _LOADING:
+        return _served(name)
+
+
+@cache
+def _served(name: str) -> Model:
+    return load_model(name)
 
 
 def probabilities_of(images: np.ndarray, model: Model) -> np.ndarray:

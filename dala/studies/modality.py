@@ -12,7 +12,8 @@ import numpy as np
 from dala.errors import DataError
 from dala.gate.checks import HISTOLOGY, MAMMOGRAM
 from dala.gate.modality import GREY, SMOOTH, recognise
-from dala.intake.image import IMAGE_SUFFIXES, Patch, read_image
+from dala.intake.image import IMAGE_SUFFIXES, read_image
+from dala.intake.patch import Patch
 
 PROTOCOL = (
     "every image of each folder, read as an upload is and recognised by its pixels alone; the rule's two limits were "

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dala.data.perturb import blur, hue, jpeg, magnified, restain, rotated, scaled
-from dala.intake.image import Patch
+from dala.intake.patch import Patch
 
 Pixels = NDArray[np.uint8]
 

@@ -17,7 +17,7 @@ from dala.data.pixels import Images, Progress
 from dala.data.splits import group_weights, grouped_folds
 from dala.data.tree import Dataset, R
 from dala.errors import DataError
-from dala.intake.image import Patch
+from dala.intake.patch import Patch
 from dala.nets.imagenet import Backbone
 from dala.runtime.calibration import softmax
 from dala.runtime.colour_only import colour_statistics

@@ -41,7 +41,7 @@ NAME = "Erika Mustermann 1961"
 
 @pytest.fixture(scope="module")
 def opinion() -> Opinion:
-    found = second_opinion(encode_png(draw("nest_beside_ducts").pixels), load_model(), f"{NAME}.png")
+    found = second_opinion(encode_png(draw("nest_beside_ducts").pixels), load_model(), name=f"{NAME}.png")
     return replace(found, gate=Gate(None, 1.5, 0.42))
 
 

@@ -12,7 +12,8 @@ from PIL import Image
 from dala.errors import DataError
 from dala.gate.checks import HISTOLOGY, MAMMOGRAM
 from dala.gate.modality import WORDS, corrected, recognise, stated_reason
-from dala.intake.image import Patch, read_image
+from dala.intake.image import read_image
+from dala.intake.patch import Patch
 from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.studies.modality import KINDS, measure

@@ -37,7 +37,8 @@ from dala.gate.checks import film_reason
 from dala.intake import dicom as intake
 from dala.intake import dicom_worker
 from dala.intake.dicom import WORKER
-from dala.intake.image import MAXIMUM_PIXELS, Patch, read_image
+from dala.intake.image import MAXIMUM_PIXELS, read_image
+from dala.intake.patch import Patch
 from dala.phantoms.film import draw_film
 from tests.helpers.dicoms import PATIENT, dataset_of, dicom, film_dicom, written
 from tests.helpers.generated import examples

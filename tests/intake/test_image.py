@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, features
 
 from dala.errors import EmptyFile, IntakeError, TooLarge, TooSmall, UnreadableImage, UnsupportedFormat
-from dala.intake.image import MAXIMUM_BYTES, Patch, read_image
+from dala.intake.image import MAXIMUM_BYTES, read_image
+from dala.intake.patch import Patch
 from tests.helpers.generated import examples
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dala.intake.image import Patch, read_image
+from dala.intake.image import read_image
+from dala.intake.patch import Patch
 from dala.opinion import evidence_maps
 from dala.preprocess.mammogram import crop_breast
 from dala.preprocess.views import cut, network_input, plan_grid, preprocess

@@ -97,7 +97,7 @@ def said(page: AppTest) -> str:
 
 def drawn(number: int, model: runtime.Model) -> Opinion:
     name = PHANTOMS[number]
-    return opinion.second_opinion(encode_png(draw(name).pixels), model, f"{name}.png")
+    return opinion.second_opinion(encode_png(draw(name).pixels), model, name=f"{name}.png")
 
 
 def test_what_the_browser_sets_is_what_the_server_explains(

@@ -46,7 +46,7 @@ def thumbnail_png(name: str) -> bytes:
 # 48 megapixels that intake lets through.
 @st.cache_resource(show_spinner="The model looks at the image …", max_entries=8)
 def opinion_of(data: bytes, name: str, _model: Model) -> Opinion:
-    return second_opinion(data, _model, name)
+    return second_opinion(data, _model, name=name)
 
 
 def samples() -> dict[str, Path]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from dala.gate.modality import WORDS, corrected, recognise
-from dala.intake.image import Patch, read_image
+from dala.intake.image import read_image
+from dala.intake.patch import Patch
 from dala.opinion import Opinion, opinion_of
 from dala.runtime.calibration import DEFAULT_ALPHA
 from dala.runtime.card import SERVED
