@@ -11,7 +11,7 @@ PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: run test quick lint help
 
-run: $(VENV)/.runtime ## create the environment, install the pinned packages, serve the app on localhost
+run: $(VENV)/.runtime ## create the environment, install this package into it, serve the app on localhost
 	MALLOC_ARENA_MAX=2 $(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: lint ## the same environment with the development tools; lint, types, unit, page and browser tests
@@ -28,11 +28,12 @@ lint: $(VENV)/.development ## ruff and mypy
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-# The two stamps are younger than the requirements they were installed from, and absent after a failed install.
-$(VENV)/.runtime: requirements.txt
+# The two stamps are younger than the requirements they were installed from, and absent after a failed install. What is
+# installed is this checkout (--editable): a change of the code, the pages or the weights needs no new install.
+$(VENV)/.runtime: requirements.txt pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "This needs Python 3.11 or newer: make run PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -r requirements.txt
+	$(PIP) --editable .
 	touch $@
 
 $(VENV)/.development: $(VENV)/.runtime requirements-dev.txt

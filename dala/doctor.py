@@ -19,7 +19,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-ROOT = Path(__file__).resolve().parents[1]
+from dala.files import shipped
+
+ROOT = shipped("weights").parent  # the checkout, or what was installed with the package
 OLDEST_PYTHON = (3, 11)
 TESTED_PYTHON = (3, 11)
 # The served app with a warm model stays under 1.5 GB; the rest is for the browser beside it.
@@ -44,7 +46,7 @@ def run_checks(root: Path = ROOT) -> list[Check]:
         *check_packages(root / "requirements.txt"),
         *check_weights(root / "weights"),
         _check_cache_folder(),
-        check_writable("runs folder", root / "runs"),
+        check_writable("runs folder", Path.cwd() / "runs"),
         check_threads(),
         check_bf16(),
         check_engine(root / "weights"),
@@ -67,12 +69,14 @@ def check_python(version: tuple[int, ...]) -> Check:
 def check_packages(requirements: Path, installed: Callable[[str], str] = metadata.version) -> list[Check]:
     """One check for each `name==version` line: FAIL if it is not installed, WARN if in another version.
 
-    `installed` tells the version of a package or raises `PackageNotFoundError`. A local label ("2.14.1+cpu") counts as
-    the version before it.
+    Where there is no such file, as in an installed package, the package's own list counts. `installed` tells the
+    version of a package or raises `PackageNotFoundError`. A local label ("2.14.1+cpu") counts as the version before it.
     """
     try:
         text = requirements.read_text(encoding="utf-8")
     except OSError:
+        text = "\n".join(_declared())
+    if not text:
         return [Check("packages", "WARN", f"{requirements.name} is missing, so that nothing can be compared with it.")]
     checks = []
     for name, pinned in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", text, re.MULTILINE):
@@ -86,6 +90,14 @@ def check_packages(requirements: Path, installed: Callable[[str], str] = metadat
         else:
             checks.append(Check(name, "WARN", f"{found} is installed; {requirements.name} asks for {pinned}."))
     return checks
+
+
+def _declared() -> list[str]:
+    """What the installed package requires, which is what requirements.txt said when it was built."""
+    try:
+        return metadata.requires("dala") or []
+    except metadata.PackageNotFoundError:
+        return []
 
 
 def check_weights(folder: Path) -> list[Check]:

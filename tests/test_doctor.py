@@ -92,8 +92,15 @@ def test_missing_package_fails_and_another_version_warns(tmp_path: Path) -> None
     assert found == [("numpy", "WARN"), ("torch", "PASS"), ("streamlit", "FAIL")]
 
 
-def test_absent_requirements_are_said(tmp_path: Path) -> None:
+def test_absent_requirements_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: None)
     assert [check.status for check in doctor.check_packages(tmp_path / "requirements.txt")] == ["WARN"]
+
+
+def test_an_installed_package_names_its_own_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["numpy==2.4.6", "torch==2.14.1"])
+    found = doctor.check_packages(tmp_path / "requirements.txt", lambda name: "2.14.1")
+    assert [(check.name, check.status) for check in found] == [("numpy", "WARN"), ("torch", "PASS")]
 
 
 def test_the_pins_are_what_these_tests_run_on() -> None:

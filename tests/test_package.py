@@ -1,0 +1,80 @@
+"""The package as users meet it: what `import dala` costs and offers, and an installed wheel far from any checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+import dala
+from dala.explanation.render import encode_png
+from dala.phantoms.tissue import draw
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def python(program: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_importing_it_costs_nothing() -> None:
+    program = "import time; t = time.perf_counter(); import dala; print(time.perf_counter() - t)"
+    assert min(float(python(program)) for _ in range(3)) < 0.1
+
+
+def test_every_public_name_is_found_and_no_other() -> None:
+    assert {name for name in dala.__all__ if getattr(dala, name, None) is None} == set()
+    assert set(dala.__all__) <= set(dir(dala))
+    with pytest.raises(AttributeError, match="second_opinions"):
+        dala.second_opinions  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_function_stays_a_function_whatever_is_imported_before() -> None:
+    program = "import dala.opinion, dala.explanation.render; from dala import explain; print(callable(explain))"
+    assert python(program) == "True\n"
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_answers_far_from_the_checkout(tmp_path: Path) -> None:
+    """`pip install .` into a bare environment, but for the packages it requires: those of this one are lent to it."""
+    source = tmp_path / "source"  # a build leaves its traces where it is made
+    for name in ("dala", "weights", "evidence"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "requirements.txt", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", tmp_path / "wheel", source], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    places = {"base": str(tmp_path / "bare"), "platbase": str(tmp_path / "bare")}
+    site = Path(sysconfig.get_path("purelib", vars=places))
+    (site / "lent.pth").write_text(sysconfig.get_path("purelib"))
+    (wheel,) = (tmp_path / "wheel").iterdir()
+    bare = tmp_path / "bare" / "bin"
+    subprocess.run([*pip, "--python", bare / "python", "install", "--no-deps", wheel], check=True)
+    (tmp_path / "drawn.png").write_bytes(encode_png(draw("solid_sheets").pixels))
+
+    def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        lean = {"PATH": "", "HOME": str(tmp_path), "DALA_ENGINE": "torch"}
+        return subprocess.run(words, cwd=tmp_path, env=lean, capture_output=True, text=True)
+
+    examined = run(bare / "dala", "doctor")
+    assert examined.returncode == 0 and "weights breakhis" in examined.stdout, examined.stdout + examined.stderr
+    record = json.loads(run(bare / "dala", "predict", "drawn.png", "--json", "--anyway").stdout)
+    here = dala.second_opinion(tmp_path / "drawn.png")
+    assert (record["sha256"], record["prediction"]) == (here.patch.sha256, here.prediction.label)
+    program = "import dala; print(dala.__file__); print(dala.second_opinion('drawn.png').prediction.label)"
+    where, label = run(bare / "python", "-c", program).stdout.split("\n")[:2]
+    assert Path(where).is_relative_to(site) and label == record["prediction"]
