@@ -13,9 +13,18 @@ from typing import Any
 import pytest
 
 from dala.cli.main import _parser
+from dala.explanation.render import encode_png
+from dala.phantoms.tissue import PHANTOMS, draw
 from tests.helpers.documents import BLOCK, DIALECT, DOCUMENTS, ROOT, alternatives, commands, terms
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
+
+
+def python_of(document: Path) -> list[str]:
+    return [block for kind, block in BLOCK.findall(document.read_text(encoding="utf-8")) if kind == "python"]
+
+
+EXAMPLES = [document for document in DOCUMENTS if python_of(document)]
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 
 
@@ -73,23 +82,29 @@ def test_every_document_and_every_image_is_linked() -> None:
         assert path in linked or path.name == "README.md", f"{path.name} is linked from nowhere"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.slow
+@pytest.mark.parametrize("document", EXAMPLES, ids=lambda path: path.name)
 def test_examples_run_as_they_stand(document: Path, tmp_path: Path) -> None:
-    blocks = [block for kind, block in BLOCK.findall(document.read_text(encoding="utf-8")) if kind == "python"]
-    if not blocks:
-        pytest.skip(f"{document.name} has no examples")
-    program = tmp_path / "example.py"
-    program.write_text("\n".join(blocks), encoding="utf-8")
+    """In a folder with the drawn image that they speak of; what a `# ->` says is printed, in this order."""
+    program = "\n".join(python_of(document))
+    (tmp_path / "example.py").write_text(program, encoding="utf-8")
+    (tmp_path / "patch.png").write_bytes(encode_png(draw(PHANTOMS[0]).pixels))
     ran = subprocess.run(
-        [sys.executable, str(program)],
-        cwd=ROOT,
+        [sys.executable, "example.py"],
+        cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert ran.returncode == 0, ran.stderr
-    assert "torch.Size([1, 1, 2, 2])" in ran.stdout or "maps" not in "".join(blocks)
+    promised = re.findall(r"  # -> (.+)$", program, re.MULTILINE)
+    printed = ran.stdout.splitlines()
+    assert [line for line in printed if line in promised] == promised
+
+
+def test_every_document_of_code_has_examples() -> None:
+    assert {"README.md", "api.md", "adding-a-model.md"} <= {document.name for document in EXAMPLES}
 
 
 def test_the_glossary_is_sorted_and_long_enough() -> None:
