@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -102,3 +103,19 @@ def recipe() -> Recipe:
     from dala.training.recipe import Recipe
 
     return Recipe(enlarged=32, epochs=3, batch=8, norm_batches=2, teacher=48, geometric_views=1, stained_views=1)
+
+
+@pytest.fixture
+def weights_stay_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are read once a session, however often a test empties the app's own cache of models."""
+    from dala.runtime import predict, weights
+
+    monkeypatch.setattr(predict, "load_weights", lambda *given: _loaded(weights.read_card, *given))
+
+
+@cache
+def _loaded(_: Callable[..., Any], *given: Any) -> Any:
+    """The reader of cards is part of the key: where a test bends it, nothing comes from here."""
+    from dala.runtime import weights
+
+    return weights.load_weights(*given)

@@ -22,3 +22,8 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Files:
 
     monkeypatch.setattr(st.delta_generator.DeltaGenerator, "download_button", keep)
     return offered
+
+
+@pytest.fixture(autouse=True)
+def _weights(weights_stay_loaded: None) -> None:
+    """Of the pages' tests only those of missing weights need them read anew."""

@@ -69,7 +69,7 @@ def model() -> runtime.Model:
 
 
 @pytest.fixture
-def browser(monkeypatch: pytest.MonkeyPatch, model: runtime.Model) -> Iterator[Browser]:
+def browser(monkeypatch: pytest.MonkeyPatch, model: runtime.Model, weights_stay_loaded: None) -> Iterator[Browser]:
     browser = Browser()
     monkeypatch.delenv("DALA_SAMPLES", raising=False)
     monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, model.card))
