@@ -7,28 +7,22 @@ import sys
 from typing import Any
 
 from dala.cli import (
-    bach,
     benchmark,
-    breakhis,
     calibrate,
-    colour,
     engines,
     gate,
-    mini_ddsm,
     modality,
     protocols,
     robustness,
     serve,
+    train,
 )
 from dala.errors import DalaError
 
 TOPICS = (
     serve,
-    breakhis,
-    bach,
-    mini_ddsm,
+    train,
     calibrate,
-    colour,
     benchmark,
     gate,
     modality,

