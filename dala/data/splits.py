@@ -53,7 +53,7 @@ def grouped_folds(labels: ArrayLike, groups: ArrayLike, folds: int = 5, seed: in
     return split
 
 
-def tested_groups(labels: ArrayLike, groups: ArrayLike) -> NDArray[np.bool_]:
+def can_be_tested(labels: ArrayLike, groups: ArrayLike) -> NDArray[np.bool_]:
     """Which images, (N,), can be tested by models that know every class: those of groups that no class depends on."""
     y, g = _aligned(labels, groups)
     alone = [names[0] for names in (np.unique(g[y == name]) for name in np.unique(y)) if names.size == 1]
@@ -64,13 +64,13 @@ def tested_groups(labels: ArrayLike, groups: ArrayLike) -> NDArray[np.bool_]:
 def sparse_folds(labels: ArrayLike, groups: ArrayLike, folds: int = 5, seed: int = 0) -> list[Fold]:
     """Like `grouped_folds`, for classes with fewer groups than folds: every fold's training set holds every class.
 
-    A group that alone holds a class is in every training set and in no test set (see `tested_groups`); all other groups
+    A group that alone holds a class is in every training set and in no test set (see `can_be_tested`); all other groups
     are in exactly one. A class stands in as many test sets as it can, at most one a group. Raises DataError if fewer
     groups than folds can be tested, or if no dealing succeeds.
     """
     y, g = _aligned(labels, groups)
     _check_folds(folds)
-    where = np.flatnonzero(tested_groups(y, g))
+    where = np.flatnonzero(can_be_tested(y, g))
     available = np.unique(g[where]).size
     if available < folds:
         raise DataError(

@@ -14,16 +14,17 @@ import torch
 import torch.distributed as dist
 
 from dala.data.pixels import Progress
+from dala.files import shipped
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, Backbone
-from dala.runtime.card import WEIGHTS_DIR, Card
+from dala.runtime.card import Card
 from dala.runtime.weights import save_weights
 from dala.training.cross_validation import dala_resnet50
 from dala.training.features import rank
 from dala.training.fine_tune import fine_tune
 from dala.training.task import Task
 
-EVIDENCE_DIR = WEIGHTS_DIR.parent / "evidence"
+EVIDENCE_DIR = shipped("evidence")
 NOT_CALIBRATED = "Probabilities are not calibrated."
 IMAGENET_SOURCES = {
     "torchvision": "torchvision ResNet50_Weights.IMAGENET1K_V2",

@@ -9,7 +9,7 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from dala.data import breakhis
-from dala.data.splits import group_weights, grouped_folds, image_folds, sparse_folds, tested_groups
+from dala.data.splits import can_be_tested, group_weights, grouped_folds, image_folds, sparse_folds
 from dala.errors import DataError
 
 
@@ -150,7 +150,7 @@ def test_classes_of_few_groups_are_spread_and_never_lost_in_training() -> None:
     # Class 0 has one group, class 1 two, class 2 seven; one group holds classes 1 and 2.
     labels = np.array([0, 0, 1, 1, 2, 2, 2, 2, 2, 2, 2, 1])
     groups = np.array(["a", "a", "b", "b", "c", "d", "e", "f", "g", "h", "i", "i"])
-    assert tested_groups(labels, groups).tolist() == [False] * 2 + [True] * 10
+    assert can_be_tested(labels, groups).tolist() == [False] * 2 + [True] * 10
     for seed in range(5):
         folds = sparse_folds(labels, groups, 4, seed)
         tested = np.concatenate([test for _, test in folds])
@@ -168,7 +168,7 @@ def test_classes_of_few_groups_are_spread_and_never_lost_in_training() -> None:
 
 def test_a_group_that_alone_holds_a_class_takes_its_other_classes_out_of_the_test_too() -> None:
     labels, groups = np.array([0, 1, 1, 1]), np.array(["a", "a", "b", "c"])
-    assert tested_groups(labels, groups).tolist() == [False, False, True, True]
+    assert can_be_tested(labels, groups).tolist() == [False, False, True, True]
     for training, test in sparse_folds(labels, groups, 2):
         assert set(groups[test]) < {"b", "c"}
         assert "a" in groups[training]

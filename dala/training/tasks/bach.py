@@ -32,7 +32,7 @@ from dala.data import bach
 from dala.data.bach import MICRONS_PER_PIXEL, Record
 from dala.data.pixels import Progress, in_order, read_rgb
 from dala.gate.checks import HISTOLOGY
-from dala.intake.image import Patch
+from dala.intake.patch import Patch
 from dala.nets.imagenet import Backbone
 from dala.preprocess.fields import adjacent_boxes, crossing_boxes, field_grid
 from dala.preprocess.views import network_input

@@ -15,7 +15,7 @@ import numpy as np
 
 from dala.data import breakhis
 from dala.data.breakhis import Question, Record
-from dala.data.splits import sparse_folds, tested_groups
+from dala.data.splits import can_be_tested, sparse_folds
 from dala.gate.checks import HISTOLOGY
 from dala.nets.imagenet import Backbone
 from dala.runtime.colour_only import SUFFIX, ColourOnly, save_colour_only
@@ -207,7 +207,7 @@ class Subtypes(BreakHis):
     @property
     def not_testable(self) -> list[str]:
         """Subtypes without an image whose group can be held out."""
-        tested = set(self.labels[tested_groups(self.labels, self.groups)].tolist())
+        tested = set(self.labels[can_be_tested(self.labels, self.groups)].tolist())
         return [name for label, name in enumerate(self.classes) if label not in tested]
 
     def divide(self, folds: int, seed: int) -> list[tuple[Indices, Indices]]:
