@@ -6,8 +6,6 @@ import argparse
 import importlib
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,47 +20,30 @@ DISK = "and 21 GB under --runs; resumes."
 NO_WEIGHTS = "No weights for BACH are shipped, for the project's copy of the data has no part A: train them first."
 
 
-@dataclass(frozen=True)
-class DataSet:
-    """A data set on the command line: what its root holds, and what each verb does with it."""
-
-    name: str
-    root: str | None
-    validate: str
-    crossvalidate: str
-    train: str
-    evaluate: str
-    weights: str | None = None
-
-
-DATA_SETS = (
-    DataSet(
-        "breakhis",
-        None,
-        "compare a data set on disk with its official counts",
-        "score the recipe by grouped cross-validation and write evidence/*.json",
-        "train the weights on every group and write them with their card",
-        "score weights on a tree in the official layout",
-    ),
-    DataSet(
-        "bach",
-        "the folder that holds ICIAR2018_BACH_Challenge (part A, Photos)",
-        "compare BACH's microscopy images on disk with their official counts, 100 a class",
-        f"score the recipe by patient, tiles vote; writes evidence/bach.json. {EXTRAPOLATED} 2 hours {DISK}",
-        f"train on every image and write four-class weights with their card. {EXTRAPOLATED} 40 minutes {DISK}",
-        f"score four-class weights on a tree, by three votes of its tiles. {NO_WEIGHTS}",
-        NO_WEIGHTS,
-    ),
-    DataSet(
-        "mini_ddsm",
-        None,
-        "compare Mini-DDSM on disk with its published counts (10 seconds)",
-        "score the mammography recipe by grouped cross-validation and write evidence/mini_ddsm.json (some hours on two "
-        "cores; resumable)",
-        "train the mammography weights on every case and write them with their card (some minutes after that)",
-        "score weights on a Mini-DDSM tree, over all and per scanner (8 minutes)",
-    ),
-)
+# What each verb does with a data set.
+HELP = {
+    "breakhis": {
+        "validate": "compare a data set on disk with its official counts",
+        "crossvalidate": "score the recipe by grouped cross-validation and write evidence/*.json",
+        "train": "train the weights on every group and write them with their card",
+        "evaluate": "score weights on a tree in the official layout",
+    },
+    "bach": {
+        "validate": "compare BACH's microscopy images on disk with their official counts, 100 a class",
+        "crossvalidate": "score the recipe by patient, tiles vote; writes evidence/bach.json. "
+        f"{EXTRAPOLATED} 2 hours {DISK}",
+        "train": f"train on every image and write four-class weights with their card. {EXTRAPOLATED} 40 minutes {DISK}",
+        "evaluate": f"score four-class weights on a tree, by three votes of its tiles. {NO_WEIGHTS}",
+    },
+    "mini_ddsm": {
+        "validate": "compare Mini-DDSM on disk with its published counts (10 seconds)",
+        "crossvalidate": "score the mammography recipe by grouped cross-validation and write evidence/mini_ddsm.json "
+        "(some hours on two cores; resumable)",
+        "train": "train the mammography weights on every case and write them with their card (some minutes after that)",
+        "evaluate": "score weights on a Mini-DDSM tree, over all and per scanner (8 minutes)",
+    },
+}
+ROOTS = {"bach": "the folder that holds ICIAR2018_BACH_Challenge (part A, Photos)"}
 
 
 def add(command: Command) -> None:
@@ -86,23 +67,18 @@ def add(command: Command) -> None:
     )
     sub.set_defaults(dataset="breakhis", task="binary")
 
-    verbs: dict[str, Callable[[argparse.Namespace], int]] = {
-        "validate": _validate,
-        "crossvalidate": _crossvalidate,
-        "train": _train,
-        "evaluate": _evaluate,
-    }
-    for data_set in DATA_SETS:
+    verbs = {"validate": _validate, "crossvalidate": _crossvalidate, "train": _train, "evaluate": _evaluate}
+    for data_set, told in HELP.items():
         for verb, run in verbs.items():
-            sub = command(verb, run, getattr(data_set, verb), data_set.name)
-            sub.set_defaults(dataset=data_set.name)
-            sub.add_argument("--data", type=Path, required=True, metavar="ROOT", help=data_set.root)
+            sub = command(verb, run, told[verb], data_set)
+            sub.set_defaults(dataset=data_set)
+            sub.add_argument("--data", type=Path, required=True, metavar="ROOT", help=ROOTS.get(data_set))
             _options(sub, verb, data_set)
 
 
-def _options(sub: argparse.ArgumentParser, verb: str, data_set: DataSet) -> None:
+def _options(sub: argparse.ArgumentParser, verb: str, data_set: str) -> None:
     """What a verb takes beside the root."""
-    if data_set.name == "breakhis" and verb != "validate":
+    if data_set == "breakhis" and verb != "validate":
         # Weights are trained at one magnification; whatever a tree holds can be scored.
         default = None if verb == "evaluate" else 200
         sub.add_argument("--magnification", type=int, choices=[40, 100, 200, 400], default=default)
@@ -118,7 +94,8 @@ def _options(sub: argparse.ArgumentParser, verb: str, data_set: DataSet) -> None
         sub.add_argument("--seed", type=int, default=0)
         sub.add_argument("--out", type=Path, default=None, metavar="FILE.safetensors")
     if verb == "evaluate":
-        sub.add_argument("--weights", default=None, metavar="NAME|FILE.safetensors", help=data_set.weights)
+        told = NO_WEIGHTS if data_set == "bach" else None
+        sub.add_argument("--weights", default=None, metavar="NAME|FILE.safetensors", help=told)
         sub.add_argument("--json", action="store_true", help="one JSON object instead of a readable table")
 
 

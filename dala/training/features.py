@@ -78,18 +78,13 @@ def trunk_features(
     """
     net = imagenet_resnet50(backbone)
     found = views_through(net.trunk, images, recipe, (*recipe.training_views, *beside), folder, of)
-    return with_teacher(found, net.trunk, images, recipe, folder) if recipe.teacher else found
-
-
-def with_teacher(
-    features: TrunkFeatures, trunk: nn.Module, images: Images, recipe: Recipe, folder: Path
-) -> TrunkFeatures:
-    """The same features with what the teacher sees, computed or found in `folder`."""
+    if not recipe.teacher:
+        return found
     path = folder / f"teacher-{recipe.teacher}.npy"
     if rank() == 0 and not path.is_file():
-        write_array(path, stage_means(trunk, recipe.teacher_stages, images, recipe.teacher))
+        write_array(path, stage_means(net.trunk, recipe.teacher_stages, images, recipe.teacher))
     barrier()
-    return replace(features, teacher=np.load(path))
+    return replace(found, teacher=np.load(path))
 
 
 def views_through(
