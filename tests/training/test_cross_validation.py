@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import roc_auc_score
 
 from dala.cli.main import main
@@ -19,11 +18,11 @@ from dala.runtime.card import read_card
 from dala.training import cross_validation as engine
 from dala.training.cross_validation import cross_validate, kept_networks, write_evidence
 from dala.training.recipe import Recipe
-from dala.training.task import Task, folds_of, probe
-from dala.training.tasks import bach, breakhis, mini_ddsm
-from tests.helpers.trees import draw_bach, draw_mini_ddsm, draw_tree
+from dala.training.task import folds_of, probe
+from dala.training.tasks import breakhis
+from tests.helpers.held_out import assert_as_stored
+from tests.helpers.trees import draw_tree
 
-STORED = json.loads((Path(__file__).parent / "held_out.json").read_text(encoding="utf-8"))
 # Accessions by subtype: two subtypes of one group, one of two groups, the rest of three.
 FEW = {
     "A": ("101",), "F": ("111AB", "112"), "PT": ("121",), "TA": ("131", "132", "133"),
@@ -45,43 +44,6 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     return seen
 
 
-def task_of(name: str, folder: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> tuple[Task[Any], int]:
-    """A miniature of each data set with a recipe for it, and how often it is divided in two."""
-    if name == "bach":
-        monkeypatch.setattr(bach, "FIELD", (66, 43))
-        small = dataclasses.replace(recipe, geometric_views=0, stained_views=0, epochs=0.5)
-        return dataclasses.replace(bach.load(draw_bach(folder)), recipe=small), 1
-    if name == "mini_ddsm":
-        small = dataclasses.replace(mini_ddsm.RECIPE, enlarged=32, batch=8, norm_batches=2, geometric_views=1)
-        return dataclasses.replace(mini_ddsm.load(draw_mini_ddsm(folder)), recipe=small), 2
-    slides = {"A": ("101AB", "102", "103", "104CD"), "DC": tuple(str(n) for n in range(201, 208))}
-    small = dataclasses.replace(recipe, epochs=1)
-    return dataclasses.replace(breakhis.load(draw_tree(folder, slides)), recipe=small), 2
-
-
-@pytest.mark.parametrize("name", ["breakhis", "bach", "mini_ddsm"])
-def test_the_same_seed_gives_the_same_figures_as_ever(
-    name: str, backbone: Backbone, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Held-out predictions stored before the engines of the three data sets became one."""
-    task, repeats = task_of(name, tmp_path / "tree", recipe, monkeypatch)
-    monkeypatch.setattr(type(task), "decimals", 6)
-    record = cross_validate(task, backbone, tmp_path / "runs", folds=2, repeats=repeats)
-    stored = STORED[name]
-    # Another kind of CPU rounds bfloat16 at other places.
-    near = 2e-6 if torch.backends.cpu.get_cpu_capability() == STORED["cpu"] else 0.02
-    assert list(record["predictions"]["probabilities"]) == list(stored["probabilities"])
-    for model, p in record["predictions"]["probabilities"].items():
-        np.testing.assert_allclose(p, stored["probabilities"][model], rtol=0, atol=near, err_msg=model)
-        if near < 1e-3:
-            values = [metric["value"] for metric in record["scores"][model].values()]
-            np.testing.assert_allclose(
-                np.array(values, float), np.array(stored["values"][model], float), rtol=0, atol=2e-6, err_msg=model
-            )
-    assert set(record["explained"]) == set(record["scores"])
-    json.dumps(record, allow_nan=False)
-
-
 def test_cross_validation_is_grouped_and_resumes(
     tree: Path, backbone: Backbone, recipe: Recipe, tmp_path: Path, fitted: list[np.ndarray]
 ) -> None:
@@ -101,6 +63,7 @@ def test_cross_validation_is_grouped_and_resumes(
         "teacher",
     }
     assert record["scores"]["colour_only"]["auc"]["value"] == 1.0  # the drawn classes differ in brightness
+    assert_as_stored("breakhis", record)
     assert record["data"] == {
         "name": "BreakHis", "magnifications": [200], "pictures": 33, "benign": 12, "malignant": 21, "groups": 11,
         "benign_groups": 4,

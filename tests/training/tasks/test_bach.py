@@ -31,6 +31,7 @@ from dala.training.scoring import evaluate, known_groups
 from dala.training.task import Tiles, mean_vote
 from dala.training.tasks import bach as training
 from dala.training.tasks.bach import Bach, majority_vote, tiles_of
+from tests.helpers.held_out import assert_as_stored
 from tests.helpers.trees import draw_bach
 
 FIELD = (66, 43)  # the field of view, as small as the drawn images
@@ -131,6 +132,7 @@ def test_the_commands_end_to_end(tree: Path, tmp_path: Path, capsys: pytest.Capt
     kept = json.loads((made / "bach_predictions.json").read_text())
     p = np.array(kept["probabilities"]["dala_resnet50"])
     assert p.shape == (1, 16, 4)
+    assert_as_stored("bach", {**record, "predictions": kept})
     assert np.mean(p[0].argmax(1) == kept["labels"]) == pytest.approx(
         record["scores"]["dala_resnet50"]["accuracy"]["value"]
     )
