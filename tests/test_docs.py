@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dala.cli.main import _parser
+from dala.cli.main import parser
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
 from tests.helpers.documents import BLOCK, DIALECT, DOCUMENTS, ROOT, alternatives, commands, terms
@@ -36,7 +36,7 @@ def test_every_command_is_one_that_the_program_takes(document: str, line: str) -
     if words[0] == "dala":
         if "--help" not in words:
             # Parsed by the program's own parser, never run.
-            assert _parser().parse_args(words[1:]).run
+            assert parser().parse_args(words[1:]).run
         return
     assert words[1].endswith(".py"), line
     tree = ast.parse((ROOT / words[1]).read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dala.cli import Command, table
+from dala.cli import Command, WrongCall, table
 
 
 def add(command: Command) -> None:
@@ -63,8 +63,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     names = tuple(NETWORKS) if options.networks == "all" else tuple(options.networks.split(","))
     unknown = [name for name in names if name not in NETWORKS]
     if unknown:
-        print(f"dala: --networks knows {', '.join(NETWORKS)}, not {unknown[0]}.", file=sys.stderr)
-        return 2
+        raise WrongCall(f"--networks knows {', '.join(NETWORKS)}, not {unknown[0]}.")
     recipe, data = Recipe(), f"breakhis_{options.magnification}x"
     path = options.evidence or Path("evidence") / f"benchmark_{data}.json"
     refused = benchmark(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dala.cli import Command
+from dala.words import figure
 
 
 def add(command: Command) -> None:
@@ -51,8 +52,8 @@ def _summary(record: dict[str, Any]) -> str:
     for name, candidate in record["candidates"].items():
         held_out = candidate["held_out"]
         figures = ", ".join(
-            f"{label} {_cell(held_out[weighting][figure])}"
-            for label, weighting, figure in (
+            f"{label} {figure(held_out[weighting][key])}"
+            for label, weighting, key in (
                 ("balanced log loss", "balanced", "log_loss"),
                 ("Brier", "by_picture", "brier"),
                 ("ECE", "by_picture", "ece_equal_width"),
@@ -61,8 +62,8 @@ def _summary(record: dict[str, Any]) -> str:
         lines.append(f"  {name}: {figures}")
     for alpha, sets in record["sets"].items():
         figures = ", ".join(
-            f"{label} {_cell(sets[figure]['by_picture'])}"
-            for label, figure in (
+            f"{label} {figure(sets[key]['by_picture'])}"
+            for label, key in (
                 ("coverage", "coverage"),
                 ("not sure", "not_sure"),
                 ("right when sure", "right_when_sure"),
@@ -70,10 +71,3 @@ def _summary(record: dict[str, Any]) -> str:
         )
         lines.append(f"  sets at alpha {alpha}: {figures}")
     return "\n".join(lines)
-
-
-def _cell(interval: dict[str, float | None]) -> str:
-    value, low, high = (interval[key] for key in ("value", "low", "high"))
-    if value is None:
-        return "undefined"
-    return f"{value:.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]")

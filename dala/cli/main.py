@@ -1,12 +1,14 @@
-"""python -m dala COMMAND: the same core as the page, for the shell. Never a traceback for a user's mistake."""
+"""`dala COMMAND`: the same core as the pages, for the shell. Never a traceback for a user's mistake."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
+from dala import __version__
 from dala.cli import (
+    Command,
+    WrongCall,
     benchmark,
     calibrate,
     engines,
@@ -34,7 +36,7 @@ TOPICS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, 1 (a file was refused, a check failed) or 2 (wrong call)."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     # Imports wait for their command: `doctor` must run where torch does not.
     try:
         return int(options.run(options))
@@ -43,30 +45,26 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
-    except Exception as error:
-        if isinstance(error, DalaError | OSError):
-            print(f"dala: {error}", file=sys.stderr)
-            return 1
-        raise
+    except (DalaError, OSError) as error:
+        print(f"dala: {_sentence(error)}", file=sys.stderr)
+        return 2 if isinstance(error, WrongCall) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m dala", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    verbs: dict[str, Any] = {}
-
-    def command(name: str, run: Any, help_: str, dataset: str | None = None) -> argparse.ArgumentParser:
-        if dataset is None:
-            sub = commands.add_parser(name, help=help_, description=help_)
-        else:
-            if name not in verbs:
-                verb = commands.add_parser(name, help=f"{help_} (choose a data set)")
-                verbs[name] = verb.add_subparsers(required=True, metavar="DATASET")
-            sub = verbs[name].add_parser(dataset, help=help_, description=help_)
-        sub.set_defaults(run=run)
-        return sub
-
+def parser() -> argparse.ArgumentParser:
+    """The parser of every command; `run` of what it parses is the function to call."""
+    found = argparse.ArgumentParser(
+        prog="dala", description="A second opinion on breast pathology patches. For research and teaching only."
+    )
+    found.add_argument("--version", action="version", version=f"dala {__version__}")
+    command = Command(found)
     for topic in TOPICS:
         topic.add(command)
-    return parser
+    return found
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, for a person; the system's own errors come as a number and a name."""
+    if isinstance(error, OSError) and error.strerror:
+        file = f"'{error.filename}' cannot be used: " if error.filename else ""
+        return f"{file}{error.strerror.lower() if file else error.strerror}."
+    return str(error)

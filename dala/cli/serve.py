@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dala.cli import DEFAULT_WEIGHTS, Command, progress
+from dala.cli import DEFAULT_WEIGHTS, Command, WrongCall, progress
+from dala.errors import DalaError
+from dala.words import counted
 
 if TYPE_CHECKING:
-    from dala.batch import Result
+    from dala.export.records import Record
     from dala.intake.archive import Item
     from dala.opinion import Opinion
     from dala.runtime.predict import Model
@@ -24,7 +26,7 @@ OUTSIDE = "outside the model's competence"
 ANYWAY = "also show what the model says of an image outside its competence, marked so"
 ENGINE = "what runs the network, such as torch or openvino-f32 (default: DALA_ENGINE, or the best of this machine)"
 
-WEIGHTS = "the weights that judge everything (default: those for what an image is, an H&E patch or a mammogram)"
+WEIGHTS = "the weights for every image (default: those for what an image is, an H&E patch or a mammogram)"
 
 
 def add(command: Command) -> None:
@@ -71,15 +73,17 @@ def _models(options: argparse.Namespace) -> Callable[[str], Model]:
     return cache(lambda name: load_model(name, engine=options.engine))
 
 
-def _judged(options: argparse.Namespace, items: Iterable[Item]) -> Iterator[Result]:
-    """A result for every item, by the weights that were named or by those for what it is."""
+def _analysed(options: argparse.Namespace, items: Iterable[Item]) -> Iterator[Record]:
+    """A record for every item, by the weights that were named or by those for what it is."""
     from dala.batch import analyse
     from dala.opinion import model_for
 
     load = _models(options)
     if options.weights is not None:
-        return analyse(items, load(options.weights), options.anyway)
-    return analyse(items, load(DEFAULT_WEIGHTS), options.anyway, lambda patch: model_for(patch, load))
+        results = analyse(items, load(options.weights), options.anyway)
+    else:
+        results = analyse(items, load(DEFAULT_WEIGHTS), options.anyway, lambda patch: model_for(patch, load))
+    return (result.record for result in results)
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -87,33 +91,35 @@ def _predict(options: argparse.Namespace) -> int:
 
     if options.csv is not None:
         return _predict_table(options)
-    refused = False
-    for result in _judged(options, members(options.paths)):
-        record = result.record
-        refused |= record["prediction"] is None
+    verdicts = []
+    for record in _analysed(options, members(options.paths)):
+        verdicts.append(record["prediction"] is not None)
         _print(record, options.json)
-    return 1 if refused else 0
+    if all(verdicts):
+        return 0
+    print(f"dala: No verdict on {verdicts.count(False)} of {counted(len(verdicts), 'image')}.", file=sys.stderr)
+    return 1
 
 
 def _predict_table(options: argparse.Namespace) -> int:
     """The rows go into OUT.partial as they come, which becomes OUT when it is complete."""
-    from dala.export.records import Record
     from dala.export.table import write_csv
     from dala.intake.archive import members
     from dala.runtime.card import read_card
 
     items = list(members(options.paths))
-    judged = _judged(options, items)
-    # Whatever judges, the classes are benign and malignant.
+    analysed = _analysed(options, items)
+    # Whichever weights are chosen, the classes are benign and malignant.
     classes = read_card(options.weights or DEFAULT_WEIGHTS)[0].classes
     update = progress("predict")
     answers: Counter[str] = Counter()
+    without = 0
 
     def records() -> Iterator[Record]:
-        for done, result in enumerate(judged, start=1):
-            record = result.record
+        nonlocal without
+        for done, record in enumerate(analysed, start=1):
             answers[_answer(record)] += 1
-            answers["without a verdict"] += record["prediction"] is None
+            without += record["prediction"] is None
             if options.json:
                 _print(record, True)
             yield record
@@ -124,25 +130,24 @@ def _predict_table(options: argparse.Namespace) -> int:
     with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         write_csv(records(), classes, file)
     partial.replace(options.csv)
-    unjudged = answers.pop("without a verdict")
-    counted = ", ".join(f"{number} {answer}" for answer, number in sorted(answers.items()))
-    print(f"{len(items)} images: {counted}. Written to {options.csv}.", file=sys.stderr)
-    return 1 if unjudged else 0
+    summary = ", ".join(f"{number} {answer}" for answer, number in sorted(answers.items()))
+    print(f"{counted(len(items), 'image')}: {summary}. Written to {options.csv}.", file=sys.stderr)
+    return 1 if without else 0
 
 
-def _print(record: dict[str, Any], as_json: bool) -> None:
+def _print(record: Record, as_json: bool) -> None:
     line = json.dumps(record, ensure_ascii=False) if as_json else f"{record['file']}: {_in_words(record)}"
     print(line, flush=True)
 
 
-def _answer(record: dict[str, Any]) -> str:
+def _answer(record: Record) -> str:
     """The one word under which a summary counts it."""
     if record["status"] != "ok":
         return "outside" if record["status"] == "outside" else "refused"
     return "not sure" if record["not_sure"] else str(record["prediction"])
 
 
-def _in_words(record: dict[str, Any]) -> str:
+def _in_words(record: Record) -> str:
     outside = record["status"] == "outside"
     if (shares := record["probabilities"]) is None:
         return f"{OUTSIDE if outside else 'refused'}. {record['reason']}"
@@ -152,27 +157,20 @@ def _in_words(record: dict[str, Any]) -> str:
     return f"{OUTSIDE}. {record['reason']} Asked anyway: {verdict}" if outside else verdict
 
 
-def _opinion_of(options: argparse.Namespace) -> Opinion | int:
-    """The opinion of the one image, or the exit status after the sentence why there is none."""
-    from dala.errors import IntakeError
+def _opinion_of(options: argparse.Namespace) -> Opinion:
+    """The opinion of the one image; raises DalaError with the sentence why there is none."""
     from dala.intake.image import read_image
     from dala.opinion import model_for, opinion_of
 
     load = _models(options)
-    try:
-        patch = read_image(Path(options.file))
-    except IntakeError as error:
-        print(f"dala: {error}", file=sys.stderr)
-        return 1
+    patch = read_image(Path(options.file))
     model = model_for(patch, load) if options.weights is None else load(options.weights)
     if options.target is not None and options.target not in model.card.classes:
-        print(f"dala: --target is one of {', '.join(model.card.classes)}, not {options.target}.", file=sys.stderr)
-        return 2
+        raise WrongCall(f"--target is one of {', '.join(model.card.classes)}, not {options.target}.")
     opinion = opinion_of(patch, model)
     reason = opinion.gate.reason
     if reason is not None and not options.anyway:
-        print(f"dala: {options.file} is {OUTSIDE}. {reason.sentence} --anyway shows it marked so.", file=sys.stderr)
-        return 1
+        raise DalaError(f"{options.file} is {OUTSIDE}. {reason.sentence} --anyway shows it marked so.")
     return opinion
 
 
@@ -180,8 +178,6 @@ def _explain(options: argparse.Namespace) -> int:
     from dala.export.records import export_explanation
 
     opinion = _opinion_of(options)
-    if isinstance(opinion, int):
-        return opinion
     record = export_explanation(
         opinion, options.target or opinion.prediction.label, options.rule, options.parameter, options.out
     )
@@ -196,8 +192,6 @@ def _report(options: argparse.Namespace) -> int:
     from dala.opinion import explain
 
     opinion = _opinion_of(options)
-    if isinstance(opinion, int):
-        return opinion
     target = options.target or opinion.prediction.label
     explanation = explain(opinion, target, options.rule, options.parameter)
     effect = None
