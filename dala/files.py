@@ -39,6 +39,17 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
 def write_json(path: Path, record: Any) -> None:
-    """Write JSON, readable and stable under version control; ValueError for NaN and infinity, which are no JSON."""
-    write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write JSON, whole or not at all; ValueError as `json_text` raises."""
+    write_text(path, json_text(record))
+
+
+def json_text(record: Any) -> str:
+    """JSON, readable and stable under version control; ValueError for NaN and infinity, which are no JSON."""
+    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -175,7 +175,7 @@ def _opinion_of(options: argparse.Namespace) -> Opinion:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from dala.export.records import export_explanation
+    from dala.export.bundle import export_explanation
 
     opinion = _opinion_of(options)
     record = export_explanation(
@@ -188,7 +188,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from dala import inquiry
-    from dala.export.bundle import Words, export
+    from dala.export.bundle import export
+    from dala.export.report import Remarks
     from dala.opinion import explain
 
     opinion = _opinion_of(options)
@@ -197,8 +198,8 @@ def _report(options: argparse.Namespace) -> int:
     effect = None
     if options.effect is not None and opinion.maps[target].has_evidence:
         effect = inquiry.effect(opinion, target, options.effect, progress("effect"))
-    words = Words(options.comment, options.own_read, options.agree, options.with_name)
-    written = export(opinion, explanation, words, options.date or date.today(), options.out, effect)
+    remarks = Remarks(options.comment, options.own_read, options.agree, options.with_name)
+    written = export(opinion, explanation, remarks, options.date or date.today(), options.out, effect)
     print("\n".join(str(path) for path in written))
     return 0
 

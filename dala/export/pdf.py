@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import date
-from functools import lru_cache
 from io import BytesIO
-from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from reportlab import rl_config
-from reportlab.lib.colors import Color, HexColor
+from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
-from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.utils import ImageReader
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Flowable, HRFlowable, Paragraph, Spacer, Table, TableStyle
+from reportlab.platypus import Flowable, Spacer, Table
 
 from dala.explanation.effect import EffectCurve
 from dala.explanation.render import Panels
 from dala.explanation.threshold import RULES
-from dala.export.report import Words, evidence_line, report
+from dala.export.report import Remarks, evidence_line, report
+from dala.export.typeset import (
+    FAINT,
+    LINE,
+    MARGIN,
+    PAGE_HEIGHT,
+    PAGE_WIDTH,
+    PLAIN,
+    REGULAR,
+    STRONG,
+    WARNING,
+    WIDTH,
+    divider,
+    drawable,
+    height_of,
+    labelled,
+    letters,
+    text,
+    write,
+)
 from dala.opinion import NOTICE, Explanation, Opinion
+from dala.words import share
 
 Pixels = NDArray[np.uint8]
 
 # In points: 1/72 inch.
-PAGE_WIDTH, PAGE_HEIGHT = A4
-MARGIN, FOOT, GAP = 42.0, 46.0, 12.0
-WIDTH = PAGE_WIDTH - 2 * MARGIN
+FOOT, GAP = 46.0, 12.0
 HALF = (WIDTH - 2 * GAP) / 2
-LABELS = 62.0  # the column of labels
 LINE_OF_CAPTION = 13.0
 NUMBERS = 122.0  # the height of the numbers beside the colour bar
 BAR_WIDTH, BAR_HEIGHT = 66.0, 190.0  # what the colour bar fits into
@@ -50,45 +60,24 @@ LARGE_ENOUGH = 0.8  # of what they would be with the smallest comment
 CLEARLY_LARGER = 1.15
 TITLE = "DALA second opinion"
 OUTSIDE = "Outside the model's competence"
-REGULAR, STRONG = "SourceSansPro-Regular", "SourceSansPro-Semibold"
-INK, FAINT, LINE, WARNING = (HexColor(value) for value in ("#1f2328", "#5c6168", "#d0d4d9", "#9a3412"))
 SHOWN, REMOVED = HexColor("#0072B2"), HexColor("#D55E00")  # the page's own colours of the two curves
 REPLACEMENTS = {"blurred": "the image, blurred", "glass": "white glass"}
 LACKING = "? stands for a character that this page's font does not have; the JSON holds it."
 
 rl_config.useA85 = 0  # images as bytes: written as text they take nine tenths of the time and a quarter more space
-_REGISTERING = Lock()  # a font that is registered twice would change under a page that another thread is writing
-
-
-def drawable(text: str) -> str:
-    """Text as the page shows it: what its font (Latin, Greek, Cyrillic) lacks becomes a question mark.
-
-    Accents are joined to their letters; signs that are not seen (joiners, directions, control characters) are left out.
-    """
-    letters = _letters()
-    shown = []
-    for one in unicodedata.normalize("NFC", text):
-        kind = unicodedata.category(one)
-        if one == "\n" or (ord(one) in letters and kind[0] != "C"):
-            shown.append(one)
-        elif kind[0] == "Z" or one in "\t\r":
-            shown.append(" ")
-        elif kind not in ("Cc", "Cf", "Mn"):
-            shown.append("?")
-    return "".join(shown)
 
 
 def pdf(
-    opinion: Opinion, explanation: Explanation, words: Words, day: date, effect: EffectCurve | None = None
+    opinion: Opinion, explanation: Explanation, remarks: Remarks, day: date, effect: EffectCurve | None = None
 ) -> bytes:
     """One A4 page; raises as `report` does.
 
     The images are embedded without loss, pixel by pixel those of the page. Any number of threads may write at once.
     """
-    content = report(opinion, explanation, words, day, effect).content
+    content = report(opinion, explanation, remarks, day, effect).content
     record = content["opinion"]
     outside = record["status"] != "ok"
-    _letters()
+    letters()
     file = BytesIO()
     canvas = Canvas(file, pagesize=A4, invariant=1)
     canvas.setTitle(TITLE)
@@ -97,18 +86,18 @@ def pdf(
     above = [*_heading(content), *(_refusal(record) if outside else _verdict(record))]
     end = _provenance(opinion, content)
     # From both ends of the page; what is left between them is for the images.
-    top = _write(canvas, above, PAGE_HEIGHT - MARGIN)
-    floor = FOOT + _height(canvas, end)
-    _write(canvas, end, floor)
+    top = write(canvas, above, PAGE_HEIGHT - MARGIN)
+    floor = FOOT + height_of(canvas, end)
+    write(canvas, end, floor)
     images = _Images(canvas, explanation.panels, record)
     choices = [[*_findings(content), *_said(content["person"], size)] for size in COMMENT_SIZES]
-    rooms = [top - floor - _height(canvas, choice) for choice in choices]
+    rooms = [top - floor - height_of(canvas, choice) for choice in choices]
     least = LARGE_ENOUGH * images.plan(rooms[-1])[1]
     fits = (room >= LEAST_ROOM and images.plan(room)[1] >= least for room in rooms)
     chosen = next((number for number, fit in enumerate(fits) if fit), len(rooms) - 1)
     below = choices[chosen]
     used = images.draw(top, rooms[chosen])
-    _write(canvas, below, top - used)
+    write(canvas, below, top - used)
     if outside:
         _mark(canvas)
     canvas.setFont(REGULAR, 8)
@@ -122,7 +111,7 @@ def pdf(
 def _heading(content: dict[str, Any]) -> list[Flowable]:
     name = content["opinion"]["file"]
     told = f"{NOTICE} {content['date']}." + (f" File: {name}" if name else "")
-    return [_text(TITLE, 15, strong=True), _text(told, 8.5, FAINT), *_rule(5)]
+    return [text(TITLE, 15, strong=True), text(told, 8.5, FAINT), *divider(5)]
 
 
 def _verdict(record: dict[str, Any]) -> list[Flowable]:
@@ -138,14 +127,14 @@ def _verdict(record: dict[str, Any]) -> list[Flowable]:
         title, first = "Not sure", f"The model leans to {label}: {shown}."
     else:
         title, first = label.capitalize(), f"{shown[0].upper()}{shown[1:]}."
-    return [_text(title, 18, strong=True), _text(" ".join([first, *sure]), 10), Spacer(0, 8)]
+    return [text(title, 18, strong=True), text(" ".join([first, *sure]), 10), Spacer(0, 8)]
 
 
 def _refusal(record: dict[str, Any]) -> list[Flowable]:
     told = f"{record['reason']} The model gives no verdict on it. What follows was asked for all the same; none of the "
     return [
-        _text(OUTSIDE, 16, WARNING, strong=True),
-        _text(f"{told}model's figures hold for images like this one.", 10),
+        text(OUTSIDE, 16, WARNING, strong=True),
+        text(f"{told}model's figures hold for images like this one.", 10),
         Spacer(0, 8),
     ]
 
@@ -158,28 +147,28 @@ def _findings(content: dict[str, Any]) -> list[Flowable]:
     more = f"{hidden} more in the JSON and the GeoJSON." if hidden else ""
     parts: list[list[Flowable]]
     if effect is not None:
-        parts = [[*_regions(rows, HALF), _text(more, 8, FAINT)], _effect(effect, record, HALF)]
+        parts = [[*_regions(rows, HALF), text(more, 8, FAINT)], _effect(effect, record, HALF)]
     elif rows:
         cut = (len(rows) + 1) // 2
         parts = [[*_regions(part, HALF)] for part in (rows[:cut], rows[cut:])]
         if more:
-            parts[1].append(_text(more, 8, FAINT))
+            parts[1].append(text(more, 8, FAINT))
     else:
         return []
-    columns = Table([parts], colWidths=[HALF + 2 * GAP, HALF], style=_STYLE)
-    return [*_rule(4), columns]
+    columns = Table([parts], colWidths=[HALF + 2 * GAP, HALF], style=PLAIN)
+    return [*divider(4), columns]
 
 
 def _regions(rows: list[dict[str, Any]], width: float) -> list[Flowable]:
     if not rows:
         return []
     head = ("Region", "Area", "Evidence", "Box: left, top, right, bottom (px)")
-    table = [[_text(one, 8, FAINT) for one in head]]
+    table = [[text(one, 8, FAINT) for one in head]]
     for row in rows:
         box = ", ".join(str(edge) for edge in row["box"])
-        cells = (f"{row['number']}", f"{100 * row['area']:.1f} %", f"{100 * row['evidence']:.0f} %", box)
-        table.append([_text(one, 8.5) for one in cells])
-    return [Table(table, colWidths=[38, 38, 46, width - 122], style=_STYLE)]
+        cells = (f"{row['number']}", share(row["area"]), f"{100 * row['evidence']:.0f} %", box)
+        table.append([text(one, 8.5) for one in cells])
+    return [Table(table, colWidths=[38, 38, 46, width - 122], style=PLAIN)]
 
 
 def _effect(effect: dict[str, Any], record: dict[str, Any], width: float) -> list[Flowable]:
@@ -193,9 +182,9 @@ def _effect(effect: dict[str, Any], record: dict[str, Any], width: float) -> lis
         )
     title = f"Probability of {record['target']}, replacement: "
     return [
-        _text(title + REPLACEMENTS[effect["baseline"]], 8, FAINT),
+        text(title + REPLACEMENTS[effect["baseline"]], 8, FAINT),
         _Curve(effect, record["kept_area"], width),
-        _text(told, 8),
+        text(told, 8),
     ]
 
 
@@ -216,10 +205,10 @@ def _said(person: dict[str, Any], size: float) -> list[Flowable]:
             comment = " / ".join(line.strip() for line in lines if line.strip())
         if drawable(comment).count("?") > comment.count("?"):
             comment += f"\n{LACKING}"
-    said: list[Flowable] = [_labelled(rows, COMMENT_SIZES[0])] if rows else []
+    said: list[Flowable] = [labelled(rows, COMMENT_SIZES[0])] if rows else []
     if comment:
-        said.append(_labelled([("Comment", comment)], size))
-    return [*_rule(4), *said] if said else []
+        said.append(labelled([("Comment", comment)], size))
+    return [*divider(4), *said] if said else []
 
 
 def _provenance(opinion: Opinion, content: dict[str, Any]) -> list[Flowable]:
@@ -227,8 +216,8 @@ def _provenance(opinion: Opinion, content: dict[str, Any]) -> list[Flowable]:
     record, model, gate = content["opinion"], content["model"], content["opinion"]["gate"]
     passed = "Passed." if gate["reason"] is None else f"Not passed ({gate['reason']})."
     if gate["rarer"] is not None:
-        share = "Less than 1" if gate["rarer"] < 0.01 else f"{100 * gate['rarer']:.0f}"
-        passed += f" {share} % of the true patches of new patients are at least so far from the training images."
+        rarer = "Less than 1" if gate["rarer"] < 0.01 else f"{100 * gate['rarer']:.0f}"
+        passed += f" {rarer} % of the true patches of new patients are at least as far from the training images."
     views = "the mean of eight symmetries and four shifts" if opinion.augmented else "of the image as it is"
     cells = f"{record['map']['height']} x {record['map']['width']} cells"
     rows = [
@@ -246,7 +235,7 @@ def _provenance(opinion: Opinion, content: dict[str, Any]) -> list[Flowable]:
             f"{record['picture']['width']} x {record['picture']['height']} px, sha256 {record['sha256']}",
         ),
     ]
-    return [*_rule(4), _labelled(rows, 8)]
+    return [*divider(4), labelled(rows, 8)]
 
 
 def _mark(canvas: Canvas) -> None:
@@ -298,7 +287,7 @@ class _Images:
             left = MARGIN + column * pitch
             upper = bottoms[-columns] if row else top
             self.canvas.drawImage(_embedded(pixels), left, upper - tall, wide, tall)
-            bottoms.append(_write(self.canvas, [_text(caption, 8.5, FAINT)], upper - tall - 2, left, cell) - 4)
+            bottoms.append(write(self.canvas, [text(caption, 8.5, FAINT)], upper - tall - 2, left, cell) - 4)
         if columns == 2:
             readings = self._readings(MARGIN + pitch, bottoms[1], room - (top - bottoms[1]), under=False)
         else:
@@ -334,10 +323,10 @@ class _Images:
         x, y = (left, top - tall - 4) if under else (left + wide + GAP, top)
         written: list[Flowable] = []
         for label, value in self._numbers():
-            written += [_text(label, 8, FAINT), _text(value, 9.5), Spacer(0, 1)]
+            written += [text(label, 8, FAINT), text(value, 9.5), Spacer(0, 1)]
         if self.record["no_evidence"]:
-            written.append(_text(self.record["no_evidence"], 8.5))
-        return min(top - tall, _write(self.canvas, written, y, x, MARGIN + WIDTH - x))
+            written.append(text(self.record["no_evidence"], 8.5))
+        return min(top - tall, write(self.canvas, written, y, x, MARGIN + WIDTH - x))
 
     def _numbers(self) -> list[tuple[str, str]]:
         record = self.record
@@ -345,7 +334,7 @@ class _Images:
         return [
             ("Threshold", "none" if limit is None else f"{limit:.3g} (raw map units)"),
             ("Rule", f"{rule.label}, {rule.parameter} = {record['parameter']:g}"),
-            ("Kept area", f"{100 * record['kept_area']:.1f} % of the image"),
+            ("Kept area", f"{share(record['kept_area'])} of the image"),
             ("Share of the evidence", f"{100 * record['kept_evidence']:.0f} %"),
             ("Regions", f"{len(record['regions'])}" + (f" ({dropped} tiny dropped)" if dropped else "")),
         ]
@@ -378,8 +367,8 @@ class _Curve(Flowable):
             canvas.line(*at(0, p), *at(most, p))
             canvas.setFillColor(FAINT)
             canvas.drawRightString(left - 4, at(0, p)[1] - 2.5, f"{p:g}")
-        for share in (0, 0.5, 1):
-            canvas.drawCentredString(at(share * most, 0)[0], bottom - 9, f"{100 * share * most:.0f} %")
+        for area in (0, most / 2, most):
+            canvas.drawCentredString(at(area, 0)[0], bottom - 9, f"{100 * area:.0f} %")
         canvas.drawCentredString((left + right) / 2, bottom - 18, "marked area")
         if self.area > 0:
             canvas.setStrokeColor(FAINT)
@@ -406,67 +395,10 @@ class _Curve(Flowable):
             canvas.drawString(right + 28, y - 2.5, name)
 
 
-_STYLE = TableStyle(
-    [
-        ("VALIGN", (0, 0), (-1, -1), "TOP"),
-        ("LEFTPADDING", (0, 0), (-1, -1), 0),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 0),
-        ("TOPPADDING", (0, 0), (-1, -1), 0),
-        ("BOTTOMPADDING", (0, 0), (-1, -1), 1.5),
-    ]
-)
-
-
-def _embedded(pixels: Pixels) -> ImageReader:
-    return ImageReader(Image.fromarray(pixels))
-
-
-def _text(words: str, size: float, colour: Color = INK, strong: bool = False) -> Paragraph:
-    """A paragraph of plain text: no markup in it is read."""
-    shown = drawable(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", "<br/>")
-    font = STRONG if strong else REGULAR
-    return Paragraph(shown, ParagraphStyle("", fontName=font, fontSize=size, leading=1.28 * size, textColor=colour))
-
-
-def _labelled(rows: list[tuple[str, str]], size: float) -> Table:
-    cells = [[_text(label, size, FAINT), _text(value, size)] for label, value in rows]
-    return Table(cells, colWidths=[LABELS, WIDTH - LABELS], style=_STYLE)
-
-
-def _rule(space: float) -> list[Flowable]:
-    return [Spacer(0, space), HRFlowable(WIDTH, 0.6, color=LINE, spaceBefore=0, spaceAfter=0), Spacer(0, space + 1)]
-
-
-def _height(canvas: Canvas, flowables: list[Flowable]) -> float:
-    return sum(one.wrapOn(canvas, WIDTH, PAGE_HEIGHT)[1] for one in flowables)
-
-
-def _write(canvas: Canvas, flowables: list[Flowable], top: float, left: float = MARGIN, width: float = WIDTH) -> float:
-    """Write one below the other from `top` on; returns where the last one ends."""
-    for one in flowables:
-        _, tall = one.wrapOn(canvas, width, PAGE_HEIGHT)
-        top -= tall
-        one.drawOn(canvas, left, top)
-    return top
-
-
 def _percent(p: float) -> str:
     """Never 100 %: rounding must not make a model certain."""
     return "over 99 %" if p > 0.99 else f"{100 * p:.0f} %"
 
 
-def _letters() -> frozenset[int]:
-    """The code points that the fonts can draw; registers them first."""
-    with _REGISTERING:
-        return _registered()
-
-
-@lru_cache(maxsize=1)
-def _registered() -> frozenset[int]:
-    import font_source_sans_pro
-
-    folder = Path(font_source_sans_pro.__file__).parent / "files"
-    for name in (REGULAR, STRONG):
-        pdfmetrics.registerFont(TTFont(name, folder / f"{name}.ttf"))
-    font: Any = pdfmetrics.getFont(REGULAR)
-    return frozenset(font.face.charToGlyph)
+def _embedded(pixels: Pixels) -> ImageReader:
+    return ImageReader(Image.fromarray(pixels))

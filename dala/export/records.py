@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from dala.errors import IntakeError
-from dala.explanation.render import encode_png
 from dala.gate import Gate
-from dala.opinion import NOTICE, Explanation, Opinion, explain
+from dala.opinion import NOTICE, Explanation, Opinion
 from dala.runtime.predict import Model, Prediction
 
 Record = dict[str, Any]
@@ -107,28 +105,6 @@ def no_verdict(model: Model) -> dict[str, object]:
         "engine": None,
         "ms": None,
     }
-
-
-def export_explanation(
-    opinion: Opinion, target: str, rule: str, parameter: float | None, folder: Path
-) -> dict[str, object]:
-    """Write map.npy, overlay.png, dt_overlay.png and, last, explanation.json; returns what the JSON holds.
-
-    `map.npy` is the raw signed map (h, w) float32 at layer resolution; the images are the page's own, byte for byte.
-    The JSON is written last: where it lies, the export is complete. Raises OSError if the folder cannot be written.
-    """
-    explanation = explain(opinion, target, rule, parameter)
-    record = explanation_record(opinion, explanation)
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = folder / "explanation.json"
-    manifest.unlink(missing_ok=True)
-    np.save(folder / "map.npy", opinion.maps[target].values)
-    (folder / "overlay.png").write_bytes(encode_png(explanation.panels.gradcam))
-    (folder / "dt_overlay.png").write_bytes(encode_png(explanation.panels.dt))
-    partial = folder / "explanation.json.partial"
-    partial.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(manifest)
-    return record
 
 
 def explanation_record(opinion: Opinion, explanation: Explanation) -> dict[str, object]:

@@ -13,7 +13,9 @@ from jsonschema import Draft202012Validator
 from dala.errors import ReportError
 from dala.explanation.effect import EffectCurve
 from dala.export.records import explanation_record
+from dala.files import json_text
 from dala.opinion import Explanation, Opinion
+from dala.words import figure
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
 VERSION = 1
@@ -33,9 +35,9 @@ class FirstRead:
 
 
 @dataclass(frozen=True)
-class Words:
-    """What the person adds: their own call, whether they agree with the model's (None: not said), a comment, and what
-    they had recorded first, if anything."""
+class Remarks:
+    """What the reader adds: a comment, their own call, whether they agree with the model's (None: not said), whether
+    the file's name may be written, and what they had recorded first, if anything."""
 
     comment: str = ""
     own_read: OwnRead | None = None
@@ -51,25 +53,25 @@ class Report:
     content: dict[str, Any]
 
     def json(self) -> str:
-        return json.dumps(self.content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return json_text(self.content)
 
 
 def report(
-    opinion: Opinion, explanation: Explanation, words: Words, day: date, effect: EffectCurve | None = None
+    opinion: Opinion, explanation: Explanation, remarks: Remarks, day: date, effect: EffectCurve | None = None
 ) -> Report:
     """The content of a report.
 
     effect: the effect curve of the explanation's own target, where one was measured. Raises ReportError for a comment
     of more than `LONGEST_COMMENT` characters, ValueError for the curve of another target.
     """
-    if len(words.comment) > LONGEST_COMMENT:
-        raise ReportError(f"The comment may hold at most {LONGEST_COMMENT} characters, not {len(words.comment)}.")
+    if len(remarks.comment) > LONGEST_COMMENT:
+        raise ReportError(f"The comment may hold at most {LONGEST_COMMENT} characters, not {len(remarks.comment)}.")
     if effect is not None and effect.target != explanation.target:
         raise ValueError(f"The effect curve is of {effect.target}, the explanation of {explanation.target}.")
     card = opinion.model.card
     record: dict[str, Any] = explanation_record(opinion, explanation)
     record.pop("ms")  # another run of the same opinion takes another time
-    if not words.with_name:
+    if not remarks.with_name:
         record["file"] = None
     record["map"] = {**record["map"], "values": opinion.maps[explanation.target].values.tolist()}
     metrics = card.fields["metrics"]
@@ -86,10 +88,10 @@ def report(
                 "measured": {key: metrics["values"][key] for key in MEASURED if key in metrics["values"]},
             },
             "person": {
-                "comment": words.comment,
-                "read_first": None if words.first is None else asdict(words.first),
-                "own_read": words.own_read,
-                "agree": words.agree,
+                "comment": remarks.comment,
+                "read_first": None if remarks.first is None else asdict(remarks.first),
+                "own_read": remarks.own_read,
+                "agree": remarks.agree,
             },
         }
     )
@@ -127,11 +129,8 @@ def read_report(text: str) -> Report:
 def evidence_line(model: dict[str, Any]) -> str:
     """How often the model was right and how that was measured, from the report's `model`, which is of its card."""
     names = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
-    told = []
-    for key, figure in model["measured"].items():
-        if figure["value"] is not None:
-            interval = "" if figure["low"] is None else f" ({figure['low']:.3f} to {figure['high']:.3f})"
-            told.append(f"{names[key]} {figure['value']:.3f}{interval}")
+    measured = model["measured"]
+    told = [f"{names[key]} {figure(one)}" for key, one in measured.items() if one["value"] is not None]
     if not told:
         return f"How often the model is right has not been measured for these weights. {model['protocol']}"
     return f"{', '.join(told)} on {model['trained_on']}. Protocol: {model['protocol']}."

@@ -26,7 +26,10 @@ from dala.explanation.effect import EffectCurve
 from dala.explanation.render import encode_png
 from dala.explanation.threshold import threshold
 from dala.export import bundle as reports
-from dala.export.bundle import LONGEST_COMMENT, Words, drawable, geojson, pdf, polygons, read_report, report, ring_area
+from dala.export.geojson import geojson, polygons, ring_area
+from dala.export.pdf import pdf
+from dala.export.report import LONGEST_COMMENT, OWN_READS, SCHEMA, Remarks, read_report, report
+from dala.export.typeset import drawable
 from dala.gate import Gate
 from dala.gate.checks import Reason
 from dala.opinion import NOTICE, Explanation, Opinion, explain, opinion_of, second_opinion
@@ -193,9 +196,9 @@ def test_annotations_of_a_strange_image_say_so(opinion: Opinion, explanation: Ex
 
 
 def test_json_reads_back_and_keeps_the_schema(opinion: Opinion, explanation: Explanation) -> None:
-    written = report(opinion, explanation, Words("ein Kern 中", "malignant", False), DAY)
+    written = report(opinion, explanation, Remarks("ein Kern 中", "malignant", False), DAY)
     assert read_report(written.json()) == written
-    schema = json.loads(reports.SCHEMA.read_text())
+    schema = json.loads(SCHEMA.read_text())
     Draft202012Validator.check_schema(schema)
     said = written.content["opinion"]
     # The map in it is the opinion's own: the same rule on it gives the same regions.
@@ -215,18 +218,18 @@ def test_json_reads_back_and_keeps_the_schema(opinion: Opinion, explanation: Exp
 
 def test_an_effect_curve_is_in_the_report_whole(opinion: Opinion, explanation: Explanation) -> None:
     curve = curve_of()
-    written = report(opinion, explanation, Words(), DAY, curve)
+    written = report(opinion, explanation, Remarks(), DAY, curve)
     assert read_report(written.json()) == written
     said = written.content["effect"]
     for key in ("thresholds", "kept_area", "shown", "removed"):
         np.testing.assert_array_equal(said[key], getattr(curve, key))
     assert (said["baseline"], said["whole"], said["nothing"], said["suggested"]) == ("glass", 0.95, 0.1, 1)
     with pytest.raises(ValueError, match="of benign, the explanation of malignant"):
-        report(opinion, explanation, Words(), DAY, curve_of("benign"))
+        report(opinion, explanation, Remarks(), DAY, curve_of("benign"))
 
 
 def test_what_is_no_report_is_refused(opinion: Opinion, explanation: Explanation) -> None:
-    written = report(opinion, explanation, Words(), DAY)
+    written = report(opinion, explanation, Remarks(), DAY)
     with pytest.raises(ReportError, match="not JSON"):
         read_report("{")
     with pytest.raises(ReportError, match="opinion/rule is not as the schema wants it"):
@@ -234,14 +237,14 @@ def test_what_is_no_report_is_refused(opinion: Opinion, explanation: Explanation
     with pytest.raises(ReportError, match="the whole"):
         read_report(json.dumps({**written.content, "patient": "x"}))
     with pytest.raises(ReportError, match=f"at most {LONGEST_COMMENT} characters"):
-        report(opinion, explanation, Words("x" * (LONGEST_COMMENT + 1)), DAY)
+        report(opinion, explanation, Remarks("x" * (LONGEST_COMMENT + 1)), DAY)
 
 
 # PDF
 
 
 def test_pdf_is_one_page_with_the_pixels_of_the_screen(opinion: Opinion, explanation: Explanation) -> None:
-    content = pdf(opinion, explanation, Words("Kerne", "benign", True), DAY)
+    content = pdf(opinion, explanation, Remarks("Kerne", "benign", True), DAY)
     reader = PdfReader(BytesIO(content))
     assert len(reader.pages) == 1
     found = [np.asarray(image.image.convert("RGB")) for image in reader.pages[0].images]
@@ -257,7 +260,7 @@ def test_pdf_is_one_page_with_the_pixels_of_the_screen(opinion: Opinion, explana
         "Mean + k standard deviations, k = 0.5",
         f"{100 * regions.kept_area:.1f} % of the image",
         "Own read Benign The model I agree Comment Kerne",
-        "Passed. 42 % of the true patches of new patients are at least so far",
+        "Passed. 42 % of the true patches of new patients are at least as far",
         "Protocol: grouped cross-validation by accession number",
         f"AUC {opinion.model.card.fields['metrics']['values']['auc']['value']:.3f}",
         str(opinion.model.card.fields["sha256"]),
@@ -271,7 +274,7 @@ def test_pdf_is_one_page_with_the_pixels_of_the_screen(opinion: Opinion, explana
 def test_pdf_tells_the_verdict_of_the_page(opinion: Opinion, explanation: Explanation) -> None:
     calibration = opinion.prediction.calibration
     assert calibration is not None
-    words, day = Words(), DAY
+    words, day = Remarks(), DAY
     for p, said in (
         (0.995, "Benign Calibrated probability of benign over 99 %. With 90 and 95 % confidence: benign."),
         (0.79, "Benign Calibrated probability of benign 79 %. With 90 % confidence: benign. With 95 % confidence: "
@@ -292,19 +295,19 @@ def test_pdf_tells_the_verdict_of_the_page(opinion: Opinion, explanation: Explan
 
 
 def test_pdf_draws_the_effect_curve(opinion: Opinion, explanation: Explanation) -> None:
-    text = page_text(pdf(opinion, explanation, Words(), DAY, curve_of()))
+    text = page_text(pdf(opinion, explanation, Remarks(), DAY, curve_of()))
     assert "Probability of malignant, replacement: white glass" in text and "replacement alone" in text
     assert "The smallest marked part that alone keeps the verdict is 25 % of the image" in text
     assert "without it the probability is 40 %" in text
-    text = page_text(pdf(opinion, explanation, Words(), DAY, curve_of(suggested=None)))
+    text = page_text(pdf(opinion, explanation, Remarks(), DAY, curve_of(suggested=None)))
     assert "No threshold is suggested. The baseline alone already gives this verdict." in text
 
 
 def test_threads_write_the_same_bytes(opinion: Opinion, explanation: Explanation) -> None:
     comments = ["κύτταρο", "клетка", "Zelle", "cellule"]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda comment: pdf(opinion, explanation, Words(comment), DAY), comments))
-    assert found == [pdf(opinion, explanation, Words(comment), DAY) for comment in comments]
+        found = list(pool.map(lambda comment: pdf(opinion, explanation, Remarks(comment), DAY), comments))
+    assert found == [pdf(opinion, explanation, Remarks(comment), DAY) for comment in comments]
 
 
 def test_what_the_font_lacks() -> None:
@@ -355,7 +358,7 @@ def test_nothing_is_cut_off_or_covered(opinion: Opinion, shape: str) -> None:
     many = explain(other, "malignant", "percentile", 60.0)
     for name, comment in COMMENTS.items():
         for one, curve in ((other, None), (strange, curve_of())):
-            words = Words(comment, "not sure", False, with_name=True)
+            words = Remarks(comment, "not sure", False, with_name=True)
             content = pdf(one, many, words, DAY, curve)
             assert len(PdfReader(BytesIO(content)).pages) == 1
             images, lines = placed(content)
@@ -383,7 +386,7 @@ def test_nothing_is_cut_off_or_covered(opinion: Opinion, shape: str) -> None:
 
 
 def test_same_opinion_same_bytes(opinion: Opinion, explanation: Explanation) -> None:
-    words = Words("once more", None, None)
+    words = Remarks("once more", None, None)
     assert pdf(opinion, explanation, words, DAY) == pdf(opinion, explanation, words, DAY)
     other = pdf(opinion, explanation, words, date(2027, 1, 1))
     assert page_text(other) == page_text(pdf(opinion, explanation, words, DAY)).replace("2026-03-14", "2027-01-01")
@@ -393,7 +396,7 @@ def test_same_opinion_same_bytes(opinion: Opinion, explanation: Explanation) -> 
 
 def test_no_name_unless_asked_for(opinion: Opinion, explanation: Explanation) -> None:
     for with_name in (False, True):
-        found = dict(reports.files(opinion, explanation, Words(with_name=with_name), DAY))
+        found = dict(reports.files(opinion, explanation, Remarks(with_name=with_name), DAY))
         assert len(found) == 8
         said = [*found, *(page_text(c) for n, c in found.items() if n.endswith(".pdf"))]
         said += [content.decode() for name, content in found.items() if name.endswith("json")]
@@ -405,16 +408,16 @@ def test_no_name_unless_asked_for(opinion: Opinion, explanation: Explanation) ->
 
 def test_outside_the_competence_there_is_no_verdict(opinion: Opinion, explanation: Explanation) -> None:
     strange = replace(opinion, gate=Gate(Reason("unfamiliar", "This image is strange."), 9.0, 0.0))
-    text = page_text(pdf(strange, explanation, Words(), DAY))
+    text = page_text(pdf(strange, explanation, Remarks(), DAY))
     assert "gives no verdict" in text and "This image is strange." in text and "robability of" not in text
     assert text.count("Outside the model's competence") == 2  # the heading, and across the page
     assert "Not passed (unfamiliar). Less than 1 %" in text
 
 
 def test_what_a_person_writes_is_text(opinion: Opinion, explanation: Explanation) -> None:
-    text = page_text(pdf(opinion, explanation, Words("<b>fett</b> & größer < кл. κύτ 中文\nzweite Zeile"), DAY))
+    text = page_text(pdf(opinion, explanation, Remarks("<b>fett</b> & größer < кл. κύτ 中文\nzweite Zeile"), DAY))
     assert "<b>fett</b> & größer < кл. κύτ ?? zweite Zeile ? stands for a character that this page's font" in text
-    assert "stands for a character" not in page_text(pdf(opinion, explanation, Words("sure?"), DAY))
+    assert "stands for a character" not in page_text(pdf(opinion, explanation, Remarks("sure?"), DAY))
 
 
 def test_panels_are_the_screens(explanation: Explanation) -> None:
@@ -444,7 +447,7 @@ def test_the_command_writes_what_the_page_does(image: Path, tmp_path: Path) -> N
     assert main([*call, "--comment", "Kerne", "--own-read", "not sure", "--no-agree"]) == 0
     found = second_opinion(image, runtime.load_model())
     explained = explain(found, "malignant", "mean_std", 0.5)
-    wanted = dict(reports.files(found, explained, Words("Kerne", "not sure", False), DAY))
+    wanted = dict(reports.files(found, explained, Remarks("Kerne", "not sure", False), DAY))
     assert {path.name: path.read_bytes() for path in out.iterdir()} == wanted
     assert all(name.startswith(f"{found.patch.sha256[:12]}-malignant") for name in wanted)
     assert list(wanted)[-1].endswith(".json")  # the mark of a complete report
@@ -483,4 +486,4 @@ def test_the_command_refuses_in_one_sentence(image: Path, tmp_path: Path, capsys
 def test_the_command_offers_every_own_read(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["report", "--help"])
-    assert "{" + ",".join(reports.OWN_READS) + "}" in capsys.readouterr().out
+    assert "{" + ",".join(OWN_READS) + "}" in capsys.readouterr().out

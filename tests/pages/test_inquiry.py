@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from dala import inquiry
 from dala.explanation.effect import EffectCurve
-from dala.export.bundle import LONGEST_COMMENT
+from dala.export.report import LONGEST_COMMENT
 from dala.inquiry import AugmentedMap
 from dala.opinion import Opinion
 from dala.phantoms.tissue import PHANTOMS

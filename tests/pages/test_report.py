@@ -14,7 +14,9 @@ from streamlit.testing.v1 import AppTest
 
 from dala.explanation.effect import EffectCurve
 from dala.explanation.render import encode_png
-from dala.export.bundle import Words, geojson, pdf, read_report, report
+from dala.export.geojson import geojson
+from dala.export.pdf import pdf
+from dala.export.report import Remarks, read_report, report
 from dala.gate import Gate
 from dala.opinion import Explanation, Opinion, explain, second_opinion
 from dala.phantoms.tissue import draw
@@ -74,7 +76,7 @@ def test_the_files_are_what_is_on_the_screen(opinion: Opinion, explanation: Expl
     panels, day = explanation.panels, date.today()
     image = f"{opinion.patch.sha256[:12]}-malignant"
     wanted = {
-        "Numbers (JSON)": (f"{image}.json", report(opinion, explanation, Words(), day).json()),
+        "Numbers (JSON)": (f"{image}.json", report(opinion, explanation, Remarks(), day).json()),
         "Regions (GeoJSON)": (f"{image}.geojson", geojson(opinion, explanation)),
         "DT Grad-CAM (PNG)": (f"{image}-dt.png", encode_png(panels.dt)),
         "Grad-CAM (PNG)": (f"{image}-gradcam.png", encode_png(panels.gradcam)),
@@ -82,7 +84,7 @@ def test_the_files_are_what_is_on_the_screen(opinion: Opinion, explanation: Expl
     }
     assert offered == wanted
     ask_for_pdf(app)
-    assert offered == wanted | {"Report (PDF)": (f"{image}.pdf", pdf(opinion, explanation, Words(), day))}
+    assert offered == wanted | {"Report (PDF)": (f"{image}.pdf", pdf(opinion, explanation, Remarks(), day))}
 
 
 def test_a_pdf_of_other_colours_is_another_pdf(opinion: Opinion, explanation: Explanation, offered: Files) -> None:
@@ -98,7 +100,7 @@ def test_a_pdf_of_other_colours_is_another_pdf(opinion: Opinion, explanation: Ex
     assert not app.exception
     assert "Report (PDF)" not in offered and offered["Grad-CAM (PNG)"][1] == encode_png(paler.panels.gradcam)
     ask_for_pdf(app)
-    assert offered["Report (PDF)"][1] == pdf(opinion, paler, Words(), date.today())
+    assert offered["Report (PDF)"][1] == pdf(opinion, paler, Remarks(), date.today())
 
 
 def test_what_the_person_adds_is_in_the_files(opinion: Opinion, explanation: Explanation, offered: Files) -> None:
@@ -120,7 +122,7 @@ def test_what_the_person_adds_is_in_the_files(opinion: Opinion, explanation: Exp
     assert found["effect"]["kept_area"] == [0.2]
     assert (found["opinion"]["rule"], found["opinion"]["parameter"]) == ("otsu", 1.1)
     assert found["opinion"]["file"] is None and NAME not in json.dumps(found) and NAME not in name
-    words = Words("Größe der Kerne", "not sure", False)
+    words = Remarks("Größe der Kerne", "not sure", False)
     ask_for_pdf(app)
     assert offered["Report (PDF)"][1] == pdf(opinion, explanation, words, date.today(), curve)
     # Only when told to is the name written.

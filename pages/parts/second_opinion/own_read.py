@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dala.explanation.render import encode_png
-from dala.export.bundle import OWN_READS, FirstRead, OwnRead
+from dala.export.report import OWN_READS, FirstRead, OwnRead
 from dala.opinion import Opinion
 from pages.parts.shared import SHAPES
 

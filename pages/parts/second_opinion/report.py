@@ -9,14 +9,17 @@ import streamlit as st
 
 from dala.explanation.effect import EffectCurve
 from dala.explanation.render import encode_png
-from dala.export.bundle import LONGEST_COMMENT, OWN_READS, Words, geojson, pdf, report, stem
+from dala.export.bundle import stem
+from dala.export.geojson import geojson
+from dala.export.pdf import pdf
+from dala.export.report import LONGEST_COMMENT, OWN_READS, Remarks, report
 from dala.opinion import Explanation, Opinion
 from pages.parts.second_opinion.own_read import first_read
 
 AGREE = {"agree": True, "disagree": False}
 
 
-def words_of_person(opinion: Opinion) -> Words:
+def words_of_person(opinion: Opinion) -> Remarks:
     """What is added to a report, kept for each image: nothing of it is needed, and no patient data is asked for."""
     image = opinion.patch.sha256[:12]
     with st.expander("Add your own read and a comment to the report"):
@@ -35,7 +38,7 @@ def words_of_person(opinion: Opinion) -> Words:
             key=f"comment-{image}",
             placeholder="What you see. No names, no numbers of patients.",
         )
-    return Words(comment, own_read, None if agree is None else AGREE[agree], with_name, first_read(opinion))
+    return Remarks(comment, own_read, None if agree is None else AGREE[agree], with_name, first_read(opinion))
 
 
 def show_report(opinion: Opinion, explanation: Explanation, effect: EffectCurve | None = None) -> None:
@@ -71,7 +74,7 @@ def show_report(opinion: Opinion, explanation: Explanation, effect: EffectCurve 
 
 @st.cache_data(show_spinner="Writing the report …", max_entries=8)
 def made_pdf(
-    setting: str, _opinion: Opinion, _explanation: Explanation, _words: Words, _day: date, _effect: EffectCurve | None
+    setting: str, _opinion: Opinion, _explanation: Explanation, _words: Remarks, _day: date, _effect: EffectCurve | None
 ) -> bytes:
     """The setting is the key: a digest of everything that the page says and shows."""
     return pdf(_opinion, _explanation, _words, _day, _effect)

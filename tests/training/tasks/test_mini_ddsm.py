@@ -14,7 +14,7 @@ from PIL import Image
 from dala.cli.train import _transposed
 from dala.data import mini_ddsm
 from dala.errors import DataError
-from dala.export.records import export_explanation
+from dala.export.bundle import export_explanation
 from dala.intake.image import read_image
 from dala.nets.imagenet import Backbone
 from dala.opinion import second_opinion
