@@ -1,4 +1,4 @@
-"""PASS, WARN or FAIL for every part of an installation: `python -m dala doctor`.
+"""PASS, WARN or FAIL for every part of an installation: `dala doctor`.
 
 A doctor is called when something is broken, so this module imports nothing but the standard library at the top; torch
 and the rest of dala are asked inside the check that needs them.
@@ -45,15 +45,23 @@ def run_checks(root: Path = ROOT) -> list[Check]:
         check_python(sys.version_info[:3]),
         *check_packages(root / "requirements.txt"),
         *check_weights(root / "weights"),
-        _check_cache_folder(),
+        _attempt("cache folder", "WARN", _check_cache_folder),
         check_writable("runs folder", Path.cwd() / "runs"),
-        check_threads(),
-        check_bf16(),
-        check_engine(root / "weights"),
-        check_gpu(),
+        _attempt("threads", "FAIL", check_threads),
+        _attempt("bfloat16", "FAIL", check_bf16),
+        _attempt("engine", "FAIL", lambda: check_engine(root / "weights")),
+        _attempt("GPU", "WARN", check_gpu),
         check_memory(),
         check_chromium(),
     ]
+
+
+def _attempt(name: str, otherwise: Status, check: Callable[[], Check]) -> Check:
+    """What the check says; `otherwise` where something that it needs cannot be imported."""
+    try:
+        return check()
+    except Exception as error:  # A broken package may raise anything.
+        return Check(name, otherwise, f"Cannot be checked: {_reason(error)}.")
 
 
 def check_python(version: tuple[int, ...]) -> Check:
@@ -77,7 +85,7 @@ def check_packages(requirements: Path, installed: Callable[[str], str] = metadat
     except OSError:
         text = "\n".join(_declared())
     if not text:
-        return [Check("packages", "WARN", f"{requirements.name} is missing, so that nothing can be compared with it.")]
+        return [Check("packages", "WARN", f"{requirements.name} is missing: there is nothing to compare with.")]
     checks = []
     for name, pinned in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", text, re.MULTILINE):
         try:
@@ -160,10 +168,8 @@ def _check_gate(card: Path) -> list[Check]:
     except WeightsError as error:
         return [Check(name, "FAIL", str(error))] if ".gate." in str(error) else []
     if model.familiarity is None:
-        return [
-            Check(name, "WARN", "No statistics of these weights: run `python -m dala gate`, or strange images pass.")
-        ]
-    return [Check(name, "PASS", f"statistics of these weights, limit {model.familiarity.limit:.2f}")]
+        return [Check(name, "WARN", "No statistics for these weights: run `dala gate`, or strange images pass.")]
+    return [Check(name, "PASS", f"statistics for these weights, limit {model.familiarity.limit:.2f}")]
 
 
 def check_writable(name: str, folder: Path) -> Check:
@@ -174,30 +180,24 @@ def check_writable(name: str, folder: Path) -> Check:
             pass
     except OSError:
         return Check(name, "WARN", f"{folder} cannot be written to; the app works, training does not.")
-    return Check(name, "PASS", f"{folder}" if nearest == folder else f"{folder} (will be made when needed)")
+    return Check(name, "PASS", f"{folder}" if nearest == folder else f"{folder} (will be created when needed)")
 
 
 def _check_cache_folder() -> Check:
-    try:
-        from dala.nets.imagenet import cache_dir
-    except Exception as error:
-        return Check("cache folder", "WARN", f"Not known: dala.nets.imagenet cannot be imported ({_reason(error)}).")
+    from dala.nets.imagenet import cache_dir
+
     return check_writable("cache folder", cache_dir())
 
 
 def check_threads() -> Check:
     """WARN if torch starts more threads than this process may use cores."""
-    cores = available_cores()
-    try:
-        import torch
+    import torch
 
-        threads = torch.get_num_threads()
-    except Exception as error:
-        return Check("threads", "FAIL", f"torch cannot be imported ({_reason(error)}).")
+    cores, threads = available_cores(), torch.get_num_threads()
     detail = f"torch uses {threads} of {cores:g} available cores ({os.cpu_count()} in the machine)"
     usable = max(1, int(cores))
     if threads > usable:
-        return Check("threads", "WARN", f"{detail}: they wait for each other; set OMP_NUM_THREADS={usable}.")
+        return Check("threads", "WARN", f"{detail}: they compete for the cores; set OMP_NUM_THREADS={usable}.")
     return Check("threads", "PASS", detail)
 
 
@@ -228,16 +228,14 @@ def _quota_v1(cgroup: Path) -> float:
 
 def check_bf16() -> Check:
     """Says whether training can use bfloat16 on this processor; without it training is slower, nothing else."""
-    try:
-        import torch
-    except Exception as error:
-        return Check("bfloat16", "FAIL", f"torch cannot be imported ({_reason(error)}).")
+    import torch
+
     # Names without a promise of stability: absent counts as not supported.
     units = {"AVX512-BF16": "_is_avx512_bf16_supported", "AMX": "_is_amx_tile_supported"}
     found = [unit for unit, query in units.items() if getattr(torch.cpu, query, lambda: False)()]
     if found:
-        return Check("bfloat16", "PASS", f"{' and '.join(found)}: training on the processor uses it")
-    return Check("bfloat16", "PASS", "not in this processor: training on it uses float32, which is slower")
+        return Check("bfloat16", "PASS", f"{' and '.join(found)}: training on the CPU uses it")
+    return Check("bfloat16", "PASS", "not supported by this CPU: training on it uses float32, which is slower")
 
 
 def check_engine(weights: Path) -> Check:
@@ -245,13 +243,11 @@ def check_engine(weights: Path) -> Check:
 
     FAIL if `DALA_ENGINE` names one that cannot run here.
     """
-    try:
-        from dala.errors import EngineError, WeightsError
-        from dala.runtime.card import available
-        from dala.runtime.engines import AUTO, TORCH, preferred
-        from dala.runtime.predict import load_model
-    except Exception as error:
-        return Check("engine", "FAIL", f"Not known: dala.runtime.engines cannot be imported ({_reason(error)}).")
+    from dala.errors import EngineError, WeightsError
+    from dala.runtime.card import available
+    from dala.runtime.engines import AUTO, TORCH, preferred
+    from dala.runtime.predict import load_model
+
     named = os.environ.get("DALA_ENGINE") or AUTO
     try:
         cards = available(weights)[:1]  # breakhis, in the repository
@@ -269,13 +265,10 @@ def check_engine(weights: Path) -> Check:
 
 def check_gpu() -> Check:
     """Names the CUDA devices; to have none is no fault."""
-    try:
-        import torch
+    import torch
 
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    except Exception as error:
-        return Check("GPU", "WARN", f"CUDA cannot be asked ({_reason(error)}).")
-    return Check("GPU", "PASS", ", ".join(names) or "none, and none is needed: a verdict is made on the processor")
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return Check("GPU", "PASS", ", ".join(names) or "none, and none is needed: verdicts are computed on the CPU")
 
 
 def check_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> Check:
@@ -283,14 +276,14 @@ def check_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sy
     try:
         available = int(re.findall(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)[0]) * 1024
     except (OSError, IndexError):
-        return Check("memory", "PASS", "this system does not tell how much is free")
+        return Check("memory", "PASS", "this system does not say how much is free")
     try:
         limit, used = ((cgroup / name).read_text() for name in ("memory.max", "memory.current"))
         available = min(available, int(limit) - int(used))
     except (OSError, ValueError):
         pass  # No container limit, or "max".
     if available < COMFORTABLE_MEMORY:
-        return Check("memory", "WARN", f"{_size(available)} are free; the app wants {_size(COMFORTABLE_MEMORY)}.")
+        return Check("memory", "WARN", f"{_size(available)} are free; the app needs {_size(COMFORTABLE_MEMORY)}.")
     return Check("memory", "PASS", f"{_size(available)} free")
 
 

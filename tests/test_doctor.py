@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -267,3 +269,22 @@ def test_a_whole_installation(weights: Path) -> None:
     assert " ".join(found) == (
         "Python pillow weights tiny cache folder runs folder threads bfloat16 engine GPU memory Chromium"
     )
+
+
+def test_it_runs_where_nothing_is_installed() -> None:
+    """With the standard library alone: what needs a package fails, and nothing ends in a traceback."""
+    code = (
+        "import sys\n"
+        "class Bare:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] not in sys.stdlib_module_names | {'dala'}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name}')\n"
+        "sys.meta_path.insert(0, Bare())\n"
+        "from dala.cli.main import main\n"
+        "raise SystemExit(main(['doctor']))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (1, "")
+    for line in ("WARN  weights breakhis ", "FAIL  threads ", "FAIL  engine "):
+        assert line in done.stdout
