@@ -94,7 +94,7 @@ def augmented_maps(opinion: Opinion, progress: Progress | None = None) -> dict[s
     """
     model, prediction = opinion.model, opinion.prediction
     if model.card.input.preprocess == "mammogram":
-        raise ValueError("A mammogram has an up and a down, so its map cannot be averaged over turned images.")
+        raise ValueError("A mammogram has a top and a bottom, so its map cannot be averaged over rotated images.")
     views, targets = prediction.views.for_network, margins(len(prediction.classes))
     found = []
     for number, view in enumerate(views):

@@ -81,7 +81,7 @@ def test_records_are_those_of_the_main_job(tmp_path: Path, model: Model) -> None
     ]
     assert records[1]["sha256"] is None, "it was not even read"
     assert records[2]["sha256"] == hashlib.sha256(broken).hexdigest()
-    assert records[2]["reason"].startswith("'1.png' is a PNG file that is damaged")
+    assert records[2]["reason"].startswith("'1.png' is a damaged")
     assert records[3]["gate"]["reason"] == "grey"
     assert [bool(result.thumbnail) for result in results] == [True, False, False, True]
     small = cv2.imdecode(np.frombuffer(results[0].thumbnail, np.uint8), 1)

@@ -190,7 +190,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             Rule(
                 "fixed",
                 "Fraction of the maximum",
-                "Keeps what reaches a fixed fraction of the maximum: plain Grad-CAM's habit, for comparison.",
+                "Keeps what reaches a fixed fraction of the maximum, as plain Grad-CAM does; for comparison.",
                 "fraction",
                 0.0,
                 1.0,

@@ -122,7 +122,7 @@ def read_report(text: str) -> Report:
     problem = next(iter(Draft202012Validator(schema).iter_errors(content)), None)
     if problem is not None:
         place = "/".join(str(part) for part in problem.absolute_path) or "the whole"
-        raise ReportError(f"This is not a report of version {VERSION}: {place} is not as the schema wants it.")
+        raise ReportError(f"This is not a report of version {VERSION}: {place} does not fit the schema.")
     return Report(content)
 
 

@@ -49,7 +49,7 @@ def assess(
         p_value = familiarity.p_value(score)
         strange = Reason(
             "unfamiliar",
-            f"This image is unlike those that the model learnt from: something other than {modality.split(',')[0]}, "
+            f"This image is unlike those the model learnt from: something other than {modality.split(',')[0]}, "
             "another magnification, or an unusual preparation.",
         )
         reasons = [

@@ -97,19 +97,19 @@ def measure_histology(view: NDArray[np.uint8]) -> Histology:
 # In this order: what makes the next measurements meaningless comes first.
 HISTOLOGY_CHECKS: tuple[tuple[str, Callable[[Histology], bool], str], ...] = (
     ("too_dark", lambda m: m.bright < 140, "The image is too dark."),
-    ("blank", lambda m: m.structure < 0.03, "This is blank glass or a plain area: there is nothing in it to judge."),
+    ("blank", lambda m: m.structure < 0.03, "This is blank glass or a plain area: there is nothing to assess."),
     ("little_tissue", lambda m: m.structure < 0.12, "There is too little tissue in the image."),
     (
         "too_bright",
         lambda m: m.clipped > 0.45 or m.mean > 240,
-        "Most of the image is white: it is overexposed, washed out, or no photograph of tissue.",
+        "Most of the image is white: it is overexposed, washed out, or not a photograph of tissue.",
     ),
     ("grey", lambda m: m.chroma < 5, "The image is grey: the model needs the pink and purple of an H&E patch."),
     ("ink", lambda m: m.ink > 0.08, "Much of the image has colours that H&E tissue does not have, such as ink."),
     (
         "stain",
         lambda m: m.magenta < 0.15,
-        "The colours are not those of H&E: this is another stain, has swapped colour channels, or is no histology.",
+        "The colours are not those of H&E: this is another stain, has swapped colour channels, or is not histology.",
     ),
     ("noise", lambda m: m.grain > 1.85, "The image is too noisy: its finest details are noise and not tissue."),
     (

@@ -133,5 +133,5 @@ def load_familiarity(weights: Path, trunk: nn.Module, enlarged: int) -> Familiar
         return Familiarity(gaussian, float(notes["limit"]), values["others"])
     except (SafetensorError, KeyError, ValueError) as error:
         raise WeightsError(
-            f"{path.name} is damaged or no statistics of a gate; `python -m dala gate` writes it."
+            f"{path.name} is damaged or does not hold a gate's statistics; `dala gate breakhis` writes it."
         ) from error

@@ -43,7 +43,7 @@ def recognise(patch: Patch) -> Recognised:
     if measured.chroma > GREY:
         return Recognised(HISTOLOGY, "it has colours")
     if measured.texture > SMOOTH:
-        return Recognised(HISTOLOGY, "it is grey, but has not the smooth shades of a film")
+        return Recognised(HISTOLOGY, "it is grey, but does not have the smooth shades of a film")
     return Recognised(MAMMOGRAM, "it is grey with smooth shades")
 
 

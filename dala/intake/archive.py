@@ -120,7 +120,7 @@ def _folder(root: Path) -> Iterator[Item]:
                 found = True
                 yield Item(_printable(str(path.relative_to(root))), partial(_itself, path))
     if not found:
-        yield _refused(str(root), "holds no images of a kind that is accepted.")
+        yield _refused(str(root), "holds no images of an accepted kind.")
 
 
 def _archive(name: str, file: IO[bytes], close: Callable[[], None] | None = None) -> Iterator[Item]:
@@ -132,7 +132,7 @@ def _archive(name: str, file: IO[bytes], close: Callable[[], None] | None = None
     except Exception:
         if close is not None:
             close()
-        yield _refused(name, "is no ZIP archive, or a damaged one.")
+        yield _refused(name, "is not a ZIP archive, or is damaged.")
         return
     if close is not None:
         weakref.finalize(archive, close)
@@ -144,9 +144,9 @@ def _archive(name: str, file: IO[bytes], close: Callable[[], None] | None = None
     if len(entries) > MAXIMUM_ENTRIES:
         yield _refused(name, f"holds {len(entries)} files; at most {MAXIMUM_ENTRIES} are accepted.")
     elif sum(entry.file_size for entry in chosen) > MAXIMUM_TOTAL:
-        yield _refused(name, f"holds more than {MAXIMUM_TOTAL // 2**30} GB of images, the most that is accepted.")
+        yield _refused(name, f"holds more than {MAXIMUM_TOTAL // 2**30} GB of images, more than is accepted.")
     elif not chosen:
-        yield _refused(name, "holds no images of a kind that is accepted.")
+        yield _refused(name, "holds no images of an accepted kind.")
     else:
         for entry in sorted(chosen, key=lambda one: one.filename):
             shown = f"{name}/{_printable(entry.filename)}"
@@ -168,7 +168,7 @@ def _points_out(name: str) -> bool:
 def _danger(entry: zipfile.ZipInfo) -> str | None:
     """Why this entry must not be read, or None."""
     if _points_out(entry.filename):
-        return "has a name that points out of its archive."
+        return "has a name that points outside its archive."
     if _is_nested(entry.filename):
         return "is an archive inside an archive, which is not opened."
     if entry.flag_bits & ENCRYPTED:
@@ -176,9 +176,9 @@ def _danger(entry: zipfile.ZipInfo) -> str | None:
     if entry.compress_type not in METHODS:
         return "is compressed by a method that is not accepted (deflate and stored are)."
     if entry.file_size > MAXIMUM_BYTES:
-        return f"is larger than {MAXIMUM_BYTES // 2**20} MB, the most that is accepted."
+        return f"is larger than {MAXIMUM_BYTES // 2**20} MB, the largest file that is accepted."
     if entry.file_size > max(RATIO_COUNTS_FROM, MAXIMUM_RATIO * entry.compress_size):
-        return f"is compressed more than {MAXIMUM_RATIO} : 1, as a bomb is and no image of tissue."
+        return f"is compressed more than {MAXIMUM_RATIO} : 1, like a decompression bomb and unlike an image of tissue."
     return None
 
 

@@ -71,12 +71,12 @@ def read_frame(data: bytes, who: str, most: int, least: int) -> Frame:
     except subprocess.TimeoutExpired:
         raise UnreadableImage(f"{who} is a DICOM file that takes too long to decode.") from None
     except (MemoryError, OSError) as failure:
-        raise TooLarge(f"{who} needs more memory or processes than there are.") from failure
+        raise TooLarge(f"{who} needs more memory or processes than are available.") from failure
     head, _, pixels = run.stdout.partition(b"\n")
     try:
         told = json.loads(head)
     except ValueError:  # its process has ended without an answer
-        raise UnreadableImage(f"{who} is a DICOM file that is damaged: the decoder could not go on.") from None
+        raise UnreadableImage(f"{who} is a damaged DICOM file: the decoder gave up.") from None
     if "refused" in told:
         raise REFUSALS[told["refused"]](f"{who} {told['why']}")
     shape = (told["rows"], told["columns"], 3)[: 3 if told["samples"] == 3 else 2]

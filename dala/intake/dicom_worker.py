@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CPU_SECONDS = 60
-DAMAGED = "is a DICOM file that is damaged, incomplete or of a rare variant."
+DAMAGED = "is a damaged, incomplete or unusual DICOM file."
 DEPTHS = (8, 16)  # bits a value takes in the file; one, twelve packed, 32 and floating point are no images to judge
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 GREYS = ("MONOCHROME1", "MONOCHROME2")
@@ -94,7 +94,7 @@ def decode(data: bytes, most: int, least: int) -> tuple[dict[str, Any], NDArray[
     if syntax is None:
         damaged("is a DICOM file that does not say how its pixels are stored (no transfer syntax).")
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
-        raise Refused("unsupported", "holds floating-point values, which are no image that can be shown faithfully.")
+        raise Refused("unsupported", "holds floating-point values, which cannot be shown faithfully.")
     if "PixelData" not in dataset:
         damaged("is a DICOM file without an image.")
     rows, columns, colour, stored, signed = _geometry(dataset, most, least)
@@ -111,11 +111,11 @@ def decode(data: bytes, most: int, least: int) -> tuple[dict[str, Any], NDArray[
         dataset.NumberOfFrames = 1
     values, _ = decoder.as_array(dataset, index=0)
     if values.shape != ((rows, columns, 3) if colour else (rows, columns)):
-        damaged("is a DICOM file whose image has another size than its header says.")
+        damaged("is a DICOM file whose image is not of the size that its header says.")
 
     notes = ["The file holds several pages or frames; the first was taken."] if frames > 1 else []
     if dataset.get("BurnedInAnnotation") == "YES":
-        notes.append("The file says that writing is burnt into the image: it may name a patient.")
+        notes.append("The file says that text is burnt into the image: it may name a patient.")
     if stored > 8:
         notes.append(f"{stored}-bit values were reduced to 8 bits.")
     places = _places(values, stored, signed, bool(syntax.is_encapsulated))
@@ -147,11 +147,13 @@ def _geometry(dataset: Any, most: int, least: int) -> tuple[int, int, bool, int,
         raise Refused("small", f"{size}; at least {least} x {least} are needed to see anything.")
     photometric = str(dataset.get("PhotometricInterpretation", "")).strip()
     if (samples, photometric in COLOURS) != (3, True) and (samples, photometric in GREYS) != (1, True):
-        raise Refused("unsupported", "holds neither grey values nor RGB or YBR colours, the kinds that are accepted.")
+        raise Refused(
+            "unsupported", "holds neither grey values nor RGB or YBR colours, the only kinds that are accepted."
+        )
     if allocated not in DEPTHS:
         raise Refused("unsupported", f"holds {allocated} bits a value; 8 to 16 are accepted.")
     if not 1 < stored <= allocated or _number(dataset, "HighBit", stored - 1) != stored - 1:
-        raise Refused("unsupported", "keeps its values at unusual bits, which cannot be shown faithfully.")
+        raise Refused("unsupported", "stores its values in unusual bits, which cannot be shown faithfully.")
     return rows, columns, samples == 3, stored, _number(dataset, "PixelRepresentation", 0) == 1
 
 
@@ -166,7 +168,7 @@ def _sound_jpeg(jpeg: bytes, size: tuple[int, int]) -> bytes:
         if marker in SIZES:
             sequential = marker in SEQUENTIAL
             if struct.unpack_from(">HH", jpeg, position + 5) != size:
-                damaged("is a DICOM file whose image has another size than its header says.")
+                damaged("is a DICOM file whose image is not of the size that its header says.")
         position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
     place = position + 5 + 2 * jpeg[position + 4]
     broken = sequential and jpeg[place : place + 2] == b"\0\0"
@@ -177,7 +179,7 @@ def _number(dataset: Any, name: str, otherwise: int | None = None) -> int:
     value = dataset.get(name)
     if value is None or value == "":
         if otherwise is None:
-            damaged("is a DICOM file without the size of its image in the header.")
+            damaged("is a DICOM file whose header does not give the size of the image.")
         return otherwise
     return int(value)
 
@@ -216,18 +218,18 @@ def _greys(dataset: Any, places: NDArray[np.uint16], stored: int, signed: bool, 
     if table:
         bits = int(table[0].LUTDescriptor[2])
         grey = np.asarray(apply_voi(np.rint(physical).astype(np.int64), dataset), np.float64) / (2**bits - 1)
-        notes.append("The file's own table of greys (VOI LUT) was applied.")
+        notes.append("The file's own grey table (VOI LUT) was applied.")
     elif window is not None:
         grey = _windowed(physical, *window)
-        notes.append("The file's own window of greys was applied.")
+        notes.append("The file's own grey window was applied.")
     else:
         used = (np.bincount(places.ravel(), minlength=count) > 0) & ~padding
         lowest, highest = (physical[used].min(), physical[used].max()) if used.any() else (0.0, 1.0)
         grey = (physical - lowest) / max(highest - lowest, 1e-9)
-        notes.append("The file names no window of greys; the values that occur were spread over all of them.")
+        notes.append("The file names no grey window; its values were stretched over all grey levels.")
     if dataset.PhotometricInterpretation.strip() == "MONOCHROME1":
         grey = 1 - grey
-        notes.append("The greys were turned around, as the file says (MONOCHROME1).")
+        notes.append("The greys were inverted, as the file says (MONOCHROME1).")
     if not np.isfinite(grey).all():
         damaged("is a DICOM file whose greys are not numbers.")
     grey[padding] = 0
@@ -286,7 +288,7 @@ def answer(data: bytes, most: int, least: int) -> tuple[dict[str, Any], bytes]:
     except Refused as refusal:
         return {"refused": refusal.kind, "why": refusal.why}, b""
     except MemoryError:
-        return {"refused": "large", "why": "needs more memory than is given to one image."}, b""
+        return {"refused": "large", "why": "needs more memory than one image may take."}, b""
     # Damaged bytes are met with whatever error comes first; its text may hold what stands in the file.
     except Exception:
         return {"refused": "damaged", "why": DAMAGED}, b""

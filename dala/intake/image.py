@@ -51,7 +51,7 @@ PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "BMP": BmpImageFile,
     "WebP": WebPImageFile,
 }
-TURNED = "The image was turned upright as its EXIF orientation says."
+TURNED = "The image was rotated as its EXIF orientation says."
 PLANAR, TILE_WIDTH, TILE_LENGTH, SEPARATE_PLANES = 284, 322, 323, 2  # TIFF tags, and a value
 
 
@@ -127,10 +127,10 @@ def _of_bytes(data: bytes, shown: str) -> Patch:
     if not data:
         raise EmptyFile(f"{who} is empty.")
     if len(data) > MAXIMUM_BYTES:
-        raise TooLarge(f"{who} is larger than {MAXIMUM_BYTES // 2**20} MB, the most that is accepted.")
+        raise TooLarge(f"{who} is larger than {MAXIMUM_BYTES // 2**20} MB, the largest file that is accepted.")
     kind = containers.kind_of(data)
     if kind is None:
-        raise UnsupportedFormat(f"{who} is not an image of a kind that is accepted ({ACCEPTED}).")
+        raise UnsupportedFormat(f"{who} is not an image of an accepted kind ({ACCEPTED}).")
     digest = sha256(data).hexdigest()
     try:
         if kind == "DICOM":
@@ -142,10 +142,10 @@ def _of_bytes(data: bytes, shown: str) -> Patch:
     except IntakeError:
         raise
     except MemoryError as failure:
-        raise TooLarge(f"{who} needs more memory than there is.") from failure
+        raise TooLarge(f"{who} needs more memory than is available.") from failure
     # Decoders meet damaged bytes with whatever error comes first, from struct.error to SyntaxError and IndexError.
     except Exception as failure:
-        raise UnreadableImage(f"{who} is a {kind} file that is damaged, incomplete or of a rare variant.") from failure
+        raise UnreadableImage(f"{who} is a damaged, incomplete or unusual {kind} file.") from failure
 
 
 def _file_bytes(path: Path) -> bytes:

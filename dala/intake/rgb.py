@@ -33,7 +33,7 @@ def eight_bit_rgb(image: Image.Image, data: bytes, kind: str, notes: list[str]) 
     if mode in GREY_MODES:
         notes.append("The image is grey; the three colour channels are equal.")
     elif mode in ("P", "PA"):
-        notes.append("Palette colours were written out as RGB.")
+        notes.append("Palette colours were converted to RGB.")
     elif mode in ("CMYK", "YCbCr"):
         notes.append(f"{mode} colours were converted to RGB.")
 
@@ -54,7 +54,7 @@ def eight_bit_rgb(image: Image.Image, data: bytes, kind: str, notes: list[str]) 
         pixels, alpha = _converted(image, with_alpha)
     if alpha is not None and alpha.min() < 255:
         _lay_on_white(pixels, alpha)
-        notes.append("Transparent parts were laid on white.")
+        notes.append("Transparent parts were placed on white.")
     return pixels
 
 

@@ -14,9 +14,9 @@ from dala.phantoms.tissue import Phantom
 
 HEIGHT, WIDTH = 720, 540
 FILMS = ("mammogram",)
-NOTICE = "Drawn by code as a schematic of a mammogram: it is no radiograph and has no diagnosis."
+NOTICE = "Drawn by code as a schematic of a mammogram: it is not a radiograph and has no diagnosis."
 TITLE = "Lesion-like: a mass in a film"
-DESCRIPTION = "A breast seen from the side with muscle, glandular tissue and one dense mass with strands around it."
+DESCRIPTION = "A breast seen from the side, with muscle, glandular tissue and one dense mass with strands around it."
 LIGHT = 255
 
 Plane = NDArray[np.float32]
@@ -30,7 +30,7 @@ def draw_film(name: str = FILMS[0], seed: int = 0) -> Phantom:
     if name not in FILMS:
         raise ValueError(f"There is no film phantom '{name}'; there are {', '.join(FILMS)}.")
     if seed < 0:
-        raise ValueError("The seed of a phantom is zero or a positive whole number.")
+        raise ValueError("The seed of a phantom is zero or a positive integer.")
     rng = np.random.default_rng([seed, 97])
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32) / HEIGHT
     nipple = (0.5 + rng.uniform(-0.02, 0.04), 0.56 + rng.uniform(-0.03, 0.03))

@@ -67,7 +67,7 @@ def draw(name: str, seed: int = 0) -> Phantom:
     if name not in _DRAWINGS:
         raise ValueError(f"There is no phantom '{name}'; there are {', '.join(PHANTOMS)}.")
     if seed < 0:
-        raise ValueError("The seed of a phantom is zero or a positive whole number.")
+        raise ValueError("The seed of a phantom is zero or a positive integer.")
     drawing = _DRAWINGS[name]
     sheet = Sheet(np.random.default_rng([seed, PHANTOMS.index(name)]))
     drawing.paint(sheet)

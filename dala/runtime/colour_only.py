@@ -67,5 +67,5 @@ def load_colour_only(weights: Path) -> ColourOnly | None:
         if not (np.isfinite(rows).all() and np.isfinite(biases).all()):
             raise ValueError("not finite")
     except (SafetensorError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path.name} is damaged; `python -m dala colour breakhis` writes it.") from error
+        raise WeightsError(f"{path.name} is damaged; `dala colour breakhis` writes it.") from error
     return ColourOnly(classes, rows, biases)

@@ -60,7 +60,7 @@ def test_a_dicom_film_from_drop_to_verdict_and_correction(visit: Callable[..., V
 def test_a_film_overflows_nothing(visit: Callable[..., Visit], film: Path, width: int, dark: bool) -> None:
     page = visit(width=width, dark=dark).page
     page.get_by_role("button", name="Mammogram", exact=True).click()
-    expect(page.get_by_text("no radiograph and has no diagnosis")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("not a radiograph and has no diagnosis")).to_be_visible(timeout=90_000)
     expect(page.get_by_text(DT)).to_be_attached(timeout=60_000)
     settle(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

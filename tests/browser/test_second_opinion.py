@@ -164,9 +164,7 @@ def test_a_text_file_named_png_is_a_sentence(visit: Callable[..., Visit], patch:
     fake.write_text("no image at all")
     upload(page, fake)
     alert = page.get_by_test_id("stAlert")
-    expect(alert).to_have_text(
-        "'fake.png' is not an image of a kind that is accepted (PNG, JPEG, TIFF, BMP, WebP and DICOM)."
-    )
+    expect(alert).to_have_text("'fake.png' is not an image of an accepted kind (PNG, JPEG, TIFF, BMP, WebP and DICOM).")
     settle(page)
     upload(page, patch)
     wait_for_verdict(page)

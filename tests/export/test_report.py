@@ -232,7 +232,7 @@ def test_what_is_no_report_is_refused(opinion: Opinion, explanation: Explanation
     written = report(opinion, explanation, Remarks(), DAY)
     with pytest.raises(ReportError, match="not JSON"):
         read_report("{")
-    with pytest.raises(ReportError, match="opinion/rule is not as the schema wants it"):
+    with pytest.raises(ReportError, match="opinion/rule does not fit the schema"):
         read_report(json.dumps({**written.content, "opinion": {**written.content["opinion"], "rule": "magic"}}))
     with pytest.raises(ReportError, match="the whole"):
         read_report(json.dumps({**written.content, "patient": "x"}))

@@ -77,8 +77,8 @@ def test_nothing_there_is_a_refusal(tmp_path: Path) -> None:
     (tmp_path / "no.zip").write_bytes(b"PK\3\4 no archive")
     (tmp_path / "bare.zip").write_bytes(zipped({"notes.txt": b"x"}))
     said = [outcome(item) for item in members([tmp_path / "empty", tmp_path / "no.zip", tmp_path / "bare.zip"])]
-    none = "holds no images of a kind that is accepted."
-    assert said == [f"'empty' {none}", "'no.zip' is no ZIP archive, or a damaged one.", f"'bare.zip' {none}"]
+    none = "holds no images of an accepted kind."
+    assert said == [f"'empty' {none}", "'no.zip' is not a ZIP archive, or is damaged.", f"'bare.zip' {none}"]
 
 
 # What must not be read
@@ -91,7 +91,7 @@ def test_a_name_that_points_out_is_refused(name: str) -> None:
     items = inside(zipped({name: SMALL, "good.png": SMALL}))
     assert sorted(outcome(item) for item in items)[1] == "read"
     refused = next(item for item in items if "good" not in item.name)
-    assert outcome(refused).endswith("has a name that points out of its archive.")
+    assert outcome(refused).endswith("has a name that points outside its archive.")
 
 
 def test_nested_archives_are_refused() -> None:
@@ -120,10 +120,13 @@ def test_bombs_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "_read_entry", lambda *_: pytest.fail("a bomb was read"))
     zeros = bytes(10 * 2**20)
     (ratio,) = inside(zipped({"a.bmp": zeros}))
-    assert outcome(ratio) == "'a.bmp' is compressed more than 200 : 1, as a bomb is and no image of tissue."
+    assert (
+        outcome(ratio)
+        == "'a.bmp' is compressed more than 200 : 1, like a decompression bomb and unlike an image of tissue."
+    )
     monkeypatch.setattr(archive, "MAXIMUM_BYTES", 2**20)
     (large,) = inside(zipped({"a.bmp": zeros}))
-    assert outcome(large) == "'a.bmp' is larger than 1 MB, the most that is accepted."
+    assert outcome(large) == "'a.bmp' is larger than 1 MB, the largest file that is accepted."
     monkeypatch.setattr(archive, "MAXIMUM_TOTAL", 2**20)
     (total,) = inside(zipped({"a.bmp": zeros}))
     assert outcome(total).startswith("'a.zip' holds more than")
@@ -132,7 +135,7 @@ def test_bombs_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome(many) == "'a.zip' holds 3 files; at most 2 are accepted."
     monkeypatch.setattr(archive, "MAXIMUM_DIRECTORY", 40)
     (directory,) = inside(zipped({"a.png": b""}))
-    assert outcome(directory) == "'a.zip' is no ZIP archive, or a damaged one."
+    assert outcome(directory) == "'a.zip' is not a ZIP archive, or is damaged."
 
 
 def test_an_entry_that_lies_about_its_size_or_is_damaged_is_refused() -> None:

@@ -184,7 +184,7 @@ def test_alpha_is_laid_on_white() -> None:
     for format, options in (("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True})):
         patch = read_image(encode(Image.fromarray(rgba), format, **options))
         assert patch.pixels[0, :4].tolist() == [[255] * 3, [127] * 3, [224, 244, 204], [10, 20, 30]], format
-        assert patch.notes == ("Transparent parts were laid on white.",)
+        assert patch.notes == ("Transparent parts were placed on white.",)
 
 
 def test_opaque_alpha_changes_nothing_and_says_nothing(image: np.ndarray) -> None:
@@ -243,7 +243,7 @@ def test_palette() -> None:
         patch = read_image(encode(palette_image(), format))
         assert patch.pixels[3, 5].tolist() == [200, 10, 20]
         assert patch.pixels[0, 0].tolist() == [90, 80, 70]
-        assert patch.notes == ("Palette colours were written out as RGB.",)
+        assert patch.notes == ("Palette colours were converted to RGB.",)
 
 
 def test_palette_with_one_transparent_entry_and_with_an_alpha_for_each() -> None:
@@ -275,7 +275,7 @@ def test_transparent_value_of_shallow_grey_png(depth: int, step: int) -> None:
     assert opaque.pixels[0, :2, 0].tolist() == [0, step]
     patch = read_image(png(32, 32, depth, 0, rows, (b"tRNS", b"\0\1")))
     assert patch.pixels[0, :2, 0].tolist() == [0, 255]
-    assert "Transparent parts were laid on white." in patch.notes
+    assert "Transparent parts were placed on white." in patch.notes
 
 
 def test_cmyk() -> None:

@@ -133,7 +133,7 @@ def test_what_the_model_has_never_seen_is_outside(page: AppTest, header: dict[st
 
 def test_a_damaged_dicom_is_a_sentence_and_the_page_goes_on(page: AppTest) -> None:
     upload(page, "cut.dcm", dicom(np.zeros((64, 64), np.uint16))[:4000])
-    assert page.error[0].value.startswith("'cut.dcm' is a DICOM file that is damaged")
+    assert page.error[0].value.startswith("'cut.dcm' is a damaged")
     upload(page, "good.dcm", film_dicom(FILM))
     assert not page.error
     assert page.header
@@ -142,7 +142,7 @@ def test_a_damaged_dicom_is_a_sentence_and_the_page_goes_on(page: AppTest) -> No
 def test_the_drawn_film_is_named_as_drawn(page: AppTest) -> None:
     page.button(key="choose-mammogram").click().run()
     assert not page.exception
-    assert "no radiograph and has no diagnosis" in page.warning[0].value
+    assert "not a radiograph and has no diagnosis" in page.warning[0].value
     assert not any(control.key.startswith("modality-") for control in page.segmented_control)
     assert "mini\\_ddsm" in said(page)
 

@@ -18,7 +18,7 @@ def test_a_film_with_a_mass(seed: int) -> None:
     assert drawn.pixels.shape == (720, 540, 3)
     assert np.ptp(drawn.pixels, axis=2).max() == 0
     assert not drawn.pixels.flags.writeable
-    assert "no radiograph and has no diagnosis" in drawn.description
+    assert "not a radiograph and has no diagnosis" in drawn.description
     mass = drawn.lesion_mask
     ring = cv2.dilate(mass.astype(np.uint8), np.ones((61, 61), np.uint8)).astype(bool) & ~mass
     grey = drawn.pixels[..., 0].astype(float)
