@@ -41,17 +41,27 @@ class Command:
         return sub
 
 
-def progress(what: str) -> Callable[[int, int], None]:
-    """A progress bar on standard error, as the `progress(done, total)` that the core calls."""
-    from tqdm import tqdm
+def complain(sentence: str) -> None:
+    """One sentence on standard error; a progress bar that was interrupted ends its own line first."""
+    if "tqdm" in sys.modules:
+        for bar in list(getattr(sys.modules["tqdm"].tqdm, "_instances", ())):
+            bar.close()
+    print(f"dala: {sentence}", file=sys.stderr)
 
-    bar: Any = tqdm(desc=what, unit="image", file=sys.stderr)
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """A progress bar on standard error, as the `progress(done, total)` that the core calls; drawn at its first call."""
+    bars: list[Any] = []
 
     def update(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
+        if not bars:
+            from tqdm import tqdm
+
+            bars.append(tqdm(desc=what, unit="image", total=total, file=sys.stderr))
+        bars[0].total = total
+        bars[0].update(done - bars[0].n)
         if done >= total:
-            bar.close()
+            bars[0].close()
 
     return update
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from dala.cli import Command, WrongCall, table
+from dala.cli import Command, WrongCall, complain, table
 
 
 def add(command: Command) -> None:
@@ -78,7 +77,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         options.budget,
     )
     for name, reason in refused.items():
-        print(f"dala: {name} was left out. {reason}", file=sys.stderr)
+        complain(f"{name} was left out. {reason}")
     if len(refused) < len(names):
         rows = json.loads(path.read_text(encoding="utf-8"))["networks"]
         print(table({name: rows[name]["scores"] for name in rows if name in names}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from dala import __version__
 from dala.cli import (
@@ -11,6 +10,7 @@ from dala.cli import (
     WrongCall,
     benchmark,
     calibrate,
+    complain,
     engines,
     gate,
     modality,
@@ -41,12 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except KeyboardInterrupt:
-        print("Interrupted; what was finished is kept.", file=sys.stderr)
+        complain("Interrupted; what was finished is kept.")
         return 130
     except BrokenPipeError:
         return 1
     except (DalaError, OSError) as error:
-        print(f"dala: {_sentence(error)}", file=sys.stderr)
+        complain(_sentence(error))
         return 2 if isinstance(error, WrongCall) else 1
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dala.cli import DEFAULT_WEIGHTS, Command, WrongCall, progress
+from dala.cli import DEFAULT_WEIGHTS, Command, WrongCall, complain, progress
 from dala.errors import DalaError
 from dala.words import counted
 
@@ -97,7 +97,7 @@ def _predict(options: argparse.Namespace) -> int:
         _print(record, options.json)
     if all(verdicts):
         return 0
-    print(f"dala: No verdict on {verdicts.count(False)} of {counted(len(verdicts), 'image')}.", file=sys.stderr)
+    complain(f"No verdict on {verdicts.count(False)} of {counted(len(verdicts), 'image')}.")
     return 1
 
 

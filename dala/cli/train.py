@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dala.cli import Command, progress, table
+from dala.cli import Command, complain, progress, table
 
 if TYPE_CHECKING:
     from dala.training.task import Task
@@ -141,7 +141,10 @@ def _colour(options: argparse.Namespace) -> int:
 def _validate(options: argparse.Namespace) -> int:
     report = importlib.import_module(f"dala.data.{options.dataset}").validate(options.data, progress("reading"))
     print(report.text())
-    return 0 if report.complete else 1
+    if report.complete:
+        return 0
+    complain(f"The data set in {options.data} is not complete.")
+    return 1
 
 
 def _crossvalidate(options: argparse.Namespace) -> int:
