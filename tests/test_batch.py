@@ -63,6 +63,7 @@ def test_nothing_is_written_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_records_are_those_of_the_main_job(tmp_path: Path, model: Model) -> None:
     good = tmp_path / "good.png"
     good.write_bytes(IMAGE)
@@ -227,6 +228,7 @@ def test_an_error_that_is_nobodys_fault_ends_the_run(monkeypatch: pytest.MonkeyP
     assert not readers()
 
 
+@pytest.mark.slow
 def test_each_image_is_judged_by_the_model_for_what_it_is(model: Model) -> None:
     """A film as PNG and as DICOM, and a patch, from a ZIP; what is refused is said in its place."""
     film = draw_film().pixels

@@ -75,6 +75,7 @@ def test_its_user_has_no_rights() -> None:
     assert words.index("USER") > max(place for place, word in enumerate(words) if word in ("RUN", "COPY"))
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_everything_in_it(image: Path, tmp_path: Path) -> None:
     (step,) = [line for line in arguments("RUN") if "dala doctor" in line]
     command = step.rpartition("&&")[2].split()
@@ -91,6 +92,7 @@ def test_the_doctor_finds_everything_in_it(image: Path, tmp_path: Path) -> None:
     assert "0 FAIL" in ran.stdout
 
 
+@pytest.mark.slow
 def test_it_is_served_and_its_health_check_knows(image: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))

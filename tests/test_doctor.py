@@ -207,6 +207,7 @@ def test_more_threads_than_cores_warn(monkeypatch: pytest.MonkeyPatch, cores: fl
     assert doctor.check_threads().status == status
 
 
+@pytest.mark.slow
 def test_the_engine_is_named_and_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = doctor.ROOT / "weights"
     monkeypatch.setenv("DALA_ENGINE", "openvino-f32")

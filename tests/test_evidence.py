@@ -66,6 +66,7 @@ def test_the_headline_follows_from_the_predictions() -> None:
             assert scores[metric]["low"] == pytest.approx(told["low"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_area_under_each_curve_is_its_auc() -> None:
     headline, predictions = evidence.read("headline"), evidence.read("predictions")
     assert headline is not None and predictions is not None

@@ -31,6 +31,7 @@ def long_opinion(model: Model) -> Opinion:
     return second_opinion(encode_png(draw("nest_beside_ducts").pixels[90:370]), model, name="long.png")
 
 
+@pytest.mark.slow
 def test_probabilities_of_views_are_those_of_the_opinion(opinion: Opinion, long_opinion: Opinion) -> None:
     for one in (opinion, long_opinion):
         views = one.prediction.views.for_network
@@ -40,6 +41,7 @@ def test_probabilities_of_views_are_those_of_the_opinion(opinion: Opinion, long_
     assert len(long_opinion.prediction.views.places) == 2
 
 
+@pytest.mark.slow
 def test_effect_begins_and_ends_with_the_whole_image(opinion: Opinion) -> None:
     target = opinion.prediction.label
     found = effect(opinion, target, "blurred")
@@ -70,6 +72,7 @@ def test_effect_cuts_the_mask_as_the_image_is_cut(long_opinion: Opinion, monkeyp
         assert (view == 243).all(-1).mean() == pytest.approx(1 - part.mean(), abs=0.03)
 
 
+@pytest.mark.slow
 def test_steady_maps_are_finer_and_leave_nothing_behind(long_opinion: Opinion) -> None:
     net = long_opinion.model.net
     before = {name: value.clone() for name, value in net.state_dict().items()}

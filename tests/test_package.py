@@ -42,6 +42,7 @@ def test_every_public_name_is_found_and_no_other() -> None:
         dala.second_opinions  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.slow
 def test_a_function_stays_a_function_whatever_is_imported_before() -> None:
     program = "import dala.opinion, dala.explanation.render; from dala import explain; print(callable(explain))"
     assert python(program) == "True\n"

@@ -40,6 +40,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_engine_can_be_named(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shares = []
     for name in ("torch", "openvino-f32"):
@@ -52,6 +53,7 @@ def test_the_engine_can_be_named(image: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err.startswith("dala: There is no engine named 'abacus'; choose one of auto, ")
 
 
+@pytest.mark.slow
 def test_predict_in_order_with_refusals(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "text.png"
     text.write_text("no image")
@@ -81,6 +83,7 @@ def test_predict_in_order_with_refusals(image: Path, tmp_path: Path, capsys: pyt
     assert records[0]["reason"].endswith(".")
 
 
+@pytest.mark.slow
 def test_a_image_outside_has_no_verdict_unless_asked_anyway(
     image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +114,7 @@ def test_a_image_outside_has_no_verdict_unless_asked_anyway(
     assert json.loads((tmp_path / "out" / "explanation.json").read_text())["status"] == "outside"
 
 
+@pytest.mark.slow
 def test_predict_all_read_is_zero(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(image)]) == 0
     card, path = read_card("breakhis")
@@ -122,6 +126,7 @@ def test_predict_all_read_is_zero(image: Path, tmp_path: Path, capsys: pytest.Ca
     assert "; not calibrated)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("least", "said"), [(0.0, ": not sure, leaning to "), (0.5, ": ")])
 def test_predict_says_not_sure(
     image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], least: float, said: str
@@ -140,6 +145,7 @@ def test_predict_says_not_sure(
     assert record["not_sure"] is (least == 0)
 
 
+@pytest.mark.slow
 def test_predict_takes_folders_and_archives(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, archive = tmp_path / "case", tmp_path / "more.zip"
     (folder / "deep").mkdir(parents=True)
@@ -159,6 +165,7 @@ def test_predict_takes_folders_and_archives(image: Path, tmp_path: Path, capsys:
     assert capsys.readouterr().out.startswith(f"{archive}/inner/three.png: ")
 
 
+@pytest.mark.slow
 def test_predict_writes_a_table(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, out = tmp_path / "text.png", tmp_path / "out.csv"
     text.write_text("no image")
@@ -202,6 +209,7 @@ def test_an_interrupted_table_stays_partial(
     assert len((tmp_path / "out.csv.partial").read_text().splitlines()) == 2, "what was finished is kept"
 
 
+@pytest.mark.slow
 def test_explain_writes_what_it_says(image: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     call = ["explain", str(image), "--out", str(out), "--rule", "mean_std", "--k", "0.5", "--target", "malignant"]
@@ -231,6 +239,7 @@ def test_explain_writes_what_it_says(image: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(opposite / "map.npy"), -values)
 
 
+@pytest.mark.slow
 def test_a_failed_export_has_no_manifest(image: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["explain", str(image), "--out", str(out)]) == 0
@@ -261,6 +270,7 @@ def test_mistakes_are_sentences(
     assert "Traceback" not in printed.err
 
 
+@pytest.mark.slow
 def test_unknown_rule_and_target(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", str(image), "--out", str(tmp_path / "o"), "--rule", "magic"]) == 1
     assert "There is no rule named 'magic'" in capsys.readouterr().err
@@ -276,6 +286,7 @@ def test_the_module_runs() -> None:
     assert "crossvalidate" in done.stdout
 
 
+@pytest.mark.slow
 def test_evaluate_prints_one_object(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On the original images at hand: the keys, and the confession that these patients are known."""
     assert main(["evaluate", "breakhis", "--data", str(shared_data / "breakhis_originals"), "--json"]) == 0
@@ -285,6 +296,7 @@ def test_evaluate_prints_one_object(shared_data: Path, capsys: pytest.CaptureFix
     assert record["auc"]["low"] <= record["auc"]["value"] <= record["auc"]["high"]
 
 
+@pytest.mark.slow
 def test_the_weights_follow_what_a_image_is(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     film = tmp_path / "IM0001"
     film.write_bytes(film_dicom(draw_film().pixels[..., 0]))

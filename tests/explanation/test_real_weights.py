@@ -12,6 +12,7 @@ from dala.runtime.predict import load_model
 from tests.helpers.oracle import torchcam_signed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PHANTOMS[:2])
 def test_equals_torchcam(name: str) -> None:
     model = load_model()

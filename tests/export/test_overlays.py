@@ -30,6 +30,7 @@ def model() -> Iterator[Model]:
         yield runtime.load_model()
 
 
+@pytest.mark.slow
 def test_overlays_are_those_of_the_page(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [
         Item("dir/=odd näme.png", lambda: IMAGE),

@@ -271,6 +271,7 @@ def test_pdf_is_one_page_with_the_pixels_of_the_screen(opinion: Opinion, explana
     assert "utside the model" not in text and "replacement alone" not in text
 
 
+@pytest.mark.slow
 def test_pdf_tells_the_verdict_of_the_page(opinion: Opinion, explanation: Explanation) -> None:
     calibration = opinion.prediction.calibration
     assert calibration is not None
@@ -303,6 +304,7 @@ def test_pdf_draws_the_effect_curve(opinion: Opinion, explanation: Explanation) 
     assert "No threshold is suggested. The baseline alone already gives this verdict." in text
 
 
+@pytest.mark.slow
 def test_threads_write_the_same_bytes(opinion: Opinion, explanation: Explanation) -> None:
     comments = ["κύτταρο", "клетка", "Zelle", "cellule"]
     with ThreadPoolExecutor(4) as pool:
@@ -348,6 +350,7 @@ COMMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_nothing_is_cut_off_or_covered(opinion: Opinion, shape: str) -> None:
     height, width = SHAPES[shape]
@@ -385,6 +388,7 @@ def test_nothing_is_cut_off_or_covered(opinion: Opinion, shape: str) -> None:
             assert told.replace(" ", "").replace("/", "").startswith(kept), name
 
 
+@pytest.mark.slow
 def test_same_opinion_same_bytes(opinion: Opinion, explanation: Explanation) -> None:
     words = Remarks("once more", None, None)
     assert pdf(opinion, explanation, words, DAY) == pdf(opinion, explanation, words, DAY)
@@ -441,6 +445,7 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_the_page_does(image: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     call = ["report", str(image), "--out", str(out), "--date", "2026-03-14", "--target", "malignant", "--k", "0.5"]

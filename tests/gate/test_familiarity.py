@@ -163,6 +163,7 @@ def test_the_shipped_weights_have_their_statistics(model: Model) -> None:
     assert model.familiarity.p_value(model.familiarity.limit) == pytest.approx(0.05, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PHANTOMS)
 def test_a_drawing_is_known_from_tissue(model: Model, name: str) -> None:
     prediction = predict(patch_of(draw(name).pixels), model)
@@ -171,6 +172,7 @@ def test_a_drawing_is_known_from_tissue(model: Model, name: str) -> None:
     assert gate.reason.name == "unfamiliar"
 
 
+@pytest.mark.slow
 def test_true_patches_pass_and_other_images_do_not(model: Model, shared_data: Path) -> None:
     def inside(paths: list[Path]) -> list[bool]:
         return [second_opinion(path, model).gate.inside for path in paths]

@@ -92,6 +92,7 @@ def test_a_correction_is_noted_and_nothing_else_is() -> None:
     assert set(WORDS) == {HISTOLOGY, MAMMOGRAM}
 
 
+@pytest.mark.slow
 def test_the_measurement_counts_what_is_wrong(tmp_path: Path) -> None:
     """Of two films one is coloured; the patch stays a patch with and without its colours."""
     for folder, name, pixels in (
@@ -115,6 +116,7 @@ def test_the_measurement_counts_what_is_wrong(tmp_path: Path) -> None:
         measure(tmp_path / "empty")
 
 
+@pytest.mark.slow
 def test_real_images(shared_data: Path) -> None:
     """A sample of what `python -m dala modality` counts in full (evidence/modality.json)."""
     for folder, modality in KINDS.items():

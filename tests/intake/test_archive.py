@@ -50,6 +50,7 @@ def test_the_bytes_inside_an_archive_and_of_an_upload() -> None:
     assert items[0].load() == IMAGE, "an item can be loaded again"
 
 
+@pytest.mark.slow
 def test_an_archive_file_is_closed_with_its_last_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(zipped({"one.png": SMALL, "two.png": SMALL}))

@@ -342,6 +342,7 @@ def test_what_the_file_says_it_is(header: dict[str, Any], stated: str | None) ->
     assert in_process(dicom(grey(8), **header))[0]["stated"] == stated
 
 
+@pytest.mark.slow
 def test_nothing_of_the_patient_is_kept(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """Not in the answer of the process, not in the patch, not in a sentence, not in a log."""
     data = film_dicom(grey(8), StudyDescription=PATIENT, WindowCenterWidthExplanation=PATIENT)
@@ -456,11 +457,13 @@ def test_refusals_are_one_sentence(kind: str) -> None:
     assert told["why"].endswith(".")
 
 
+@pytest.mark.slow
 def test_a_refusal_through_the_front_door() -> None:
     assert sentence(huge(60_000)) == "'film.dcm' is 60000 x 60000 pixels; at most 48 megapixels are accepted."
     assert "is a damaged" in sentence(dicom(grey(16))[:2000])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
 def test_a_bomb_ends_with_its_process() -> None:
     """Two gigabytes of zeros in two megabytes: memory is bounded where they are inflated, and nothing of it is here."""
@@ -550,6 +553,7 @@ def test_flipped_bytes_give_a_image_or_a_sentence(kind: str, changes: list[tuple
     attempt(bytes(data))
 
 
+@pytest.mark.slow
 def test_flipped_bytes_of_an_old_decoder_end_with_their_process() -> None:
     """Its C++ may crash on damaged streams; whatever happens in its process, here it is a sentence or an image."""
     rng = np.random.default_rng(11)
@@ -569,6 +573,7 @@ def test_flipped_bytes_of_an_old_decoder_end_with_their_process() -> None:
 # Real files
 
 
+@pytest.mark.slow
 def test_a_real_mammogram(shared_data: Path) -> None:
     patch = read_image(shared_data / "slides" / "mammogram_jpeg_extended.dcm")
     assert (patch.height, patch.width) == (4664, 3064)
@@ -587,6 +592,7 @@ def test_a_real_slide_gives_its_first_tile(shared_data: Path) -> None:
     assert "The file holds several pages or frames; the first was taken." in patch.notes
 
 
+@pytest.mark.slow
 def test_sixteen_bit_films_in_png_have_sensible_greys() -> None:
     """A scanner whose brightest value is 5000 uses 13 bits: the film's brightest grey is then 5000 / 32 = 156."""
     film = draw_film().pixels[..., 0].astype(np.uint16)

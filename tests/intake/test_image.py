@@ -622,6 +622,7 @@ def test_huge_tiles_in_a_small_tiff_are_refused() -> None:
         read_image(bytes(data))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
 @pytest.mark.parametrize(("format", "most"), [("PNG", 500), ("WEBP", 900)])
 def test_resident_memory_of_a_image_at_the_limit_is_bounded(tmp_path: Path, format: str, most: int) -> None:
@@ -766,6 +767,7 @@ def test_threads_do_not_disturb_each_other_or_the_process() -> None:
     assert warnings.filters == filters
 
 
+@pytest.mark.slow
 def test_real_images(shared_data: Path) -> None:
     paths = sorted((shared_data / "breakhis_originals").rglob("*.png"))[:6]
     assert paths

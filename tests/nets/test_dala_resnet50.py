@@ -57,6 +57,7 @@ def test_head_is_the_stated_stack() -> None:
         torch.testing.assert_close(head(x), torch.tensor([[2.0, 0.0]]))
 
 
+@pytest.mark.slow
 def test_two_steps_reduce_the_loss_and_every_parameter_gets_a_gradient() -> None:
     torch.manual_seed(0)
     net = DALAResNet50(classes=3, dropout=0.0)

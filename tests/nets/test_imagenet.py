@@ -49,6 +49,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_stem_equals_keras_arithmetic(package: Path) -> None:
     """Keras: BGR 0..255 minus the Caffe mean, convolution with bias, BatchNorm with epsilon 1e-3."""
     arrays = imagenet.read_tfjs(package / "ResNet50")

@@ -62,6 +62,7 @@ def drawn(request: pytest.FixtureRequest) -> Iterator[tuple[Entry, StagedNetwork
     yield entry, net, images(side)
 
 
+@pytest.mark.slow
 def test_shape_finite_and_golden(drawn: tuple[Entry, StagedNetwork, Tensor]) -> None:
     entry, net, x = drawn
     with torch.no_grad():
@@ -71,6 +72,7 @@ def test_shape_finite_and_golden(drawn: tuple[Entry, StagedNetwork, Tensor]) -> 
     np.testing.assert_allclose(logits.numpy(), GOLDEN[entry.name], rtol=1e-3, atol=5e-4)
 
 
+@pytest.mark.slow
 def test_every_parameter_gets_a_gradient_and_two_steps_reduce_the_loss(
     drawn: tuple[Entry, StagedNetwork, Tensor],
 ) -> None:
@@ -104,6 +106,7 @@ def test_nine_names_and_their_sides() -> None:
     assert [entry.side(112) for entry in ENTRIES] == [112] * 7 + [128, 112]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "published", "weights"),
     [
@@ -123,6 +126,7 @@ def test_cost_is_the_published_one(name: str, published: object, weights: object
     assert cost.milliseconds > 0
 
 
+@pytest.mark.slow
 def test_staged_networks_compute_what_the_published_ones_do() -> None:
     """Pooled features of the cut network equal those of timm's or torchvision's own forward pass, same weights."""
     for name, side in (("vit", 48), ("swin", 64), ("densenet121", 32), ("vgg16_inception", 32)):
@@ -180,6 +184,7 @@ def backbone() -> Backbone:
     return Backbone({k: v.clone() for k, v in net.state_dict().items() if "num_batches" not in k}, "drawn")
 
 
+@pytest.mark.slow
 def test_the_family_starts_from_one_trunk(backbone: Backbone) -> None:
     """With the same backbone all trunks agree bit for bit, the SE gates being exactly open, so features are shared."""
     x = images(64)
@@ -225,6 +230,7 @@ def test_pretrained_weights_that_cannot_be_had_are_one_sentence(name: str, monke
         NETWORKS[name].start(Settings(side=64, pretrained=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dinov2", "swin", "densenet121", "vgg16_inception"])
 def test_pretrained_weights_arrive_where_they_belong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What would be downloaded is a published network at its own side with its classifier; ours is smaller, without."""
@@ -256,6 +262,7 @@ def test_pretrained_weights_arrive_where_they_belong(name: str, monkeypatch: pyt
             assert any(torch.equal(parameter, value) for value in published.get(tuple(parameter.shape), [])), place
 
 
+@pytest.mark.slow
 def test_parts_of_the_ablation() -> None:
     """Which part a variant has, and that DALAResNet50 is the one with both."""
     names = {

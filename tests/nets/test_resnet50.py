@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 from torchvision.models import resnet50
@@ -15,6 +16,7 @@ from dala.nets.resnet50 import resnet50_parts
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_torchvisions_network_from_the_same_seed() -> None:
     torch.manual_seed(3)
     theirs = resnet50(weights=None).eval()
@@ -32,6 +34,7 @@ def test_torchvisions_network_from_the_same_seed() -> None:
         assert torch.equal(ours(x).flatten(1), theirs(x))
 
 
+@pytest.mark.slow
 def test_serving_waits_for_no_library_that_it_does_not_need() -> None:
     """torchvision, and torch's compiler with sympy, take longer than everything else of a start but torch."""
     program = """

@@ -80,6 +80,7 @@ def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
     assert not page.dataframe
 
 
+@pytest.mark.slow
 def test_a_batch_from_upload_to_table(page: AppTest) -> None:
     uploaded(page, ("a.png", IMAGE), ("mix.zip", zipped({"b.png": GREY, "c.png": b"none"})))
     button(page, "Judge 3 images").click().run()
@@ -153,6 +154,7 @@ def test_images_of_known_patients_are_said(page: AppTest, monkeypatch: pytest.Mo
     assert page.warning[0].value.startswith("By their names 1 of these images")
 
 
+@pytest.mark.slow
 def test_the_first_page_opens_what_is_handed_over() -> None:
     first = AppTest.from_file(str(PAGE.with_name("second_opinion.py")), default_timeout=60)
     first.session_state["handed"] = Handed("many.zip/a*b.png", IMAGE, "From the batch")
@@ -165,6 +167,7 @@ def test_the_first_page_opens_what_is_handed_over() -> None:
     assert "handed" not in first.session_state
 
 
+@pytest.mark.slow
 def test_an_upload_takes_the_place_of_what_was_handed_over() -> None:
     first = AppTest.from_file(str(PAGE.with_name("second_opinion.py")), default_timeout=60)
     first.session_state["handed"] = Handed("a.png", IMAGE, "From the batch")

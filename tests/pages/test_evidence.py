@@ -55,6 +55,7 @@ def run() -> WholePage:
     return whole
 
 
+@pytest.mark.slow
 def test_every_source_has_its_place_in_one_part() -> None:
     """Parts are names of sections, and no section is forgotten or shown twice."""
     said = [caption.value for caption in run().caption]
@@ -76,6 +77,7 @@ def change(folder: Path, key: str, **new: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | new), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_section_is_there_with_protocol_and_command() -> None:
     page = run()
     said = "\n".join(texts(page))
@@ -96,6 +98,7 @@ def test_every_section_is_there_with_protocol_and_command() -> None:
     assert not page.error
 
 
+@pytest.mark.slow
 def test_whatever_is_earlier_than_its_weights_is_marked(folder: Path) -> None:
     for path in folder.glob("*.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -132,6 +135,7 @@ def card_texts(name: str) -> list[str]:
     return [f"#### {card.fields['title']}", *(text for row in rows for text in row.values()), *lists, fingerprint]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["{", '{"protocol": "p", "command": "c"}'])
 def test_a_damaged_file_is_a_sentence_and_the_page_goes_on(folder: Path, content: str) -> None:
     (folder / evidence.FILES["calibration"].name).write_text(content, encoding="utf-8")
@@ -141,6 +145,7 @@ def test_a_damaged_file_is_a_sentence_and_the_page_goes_on(folder: Path, content
     assert page.subheader[-1].value == "BACH, four classes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", list(evidence.FILES))
 def test_a_file_without_its_figures_is_a_sentence_and_the_page_goes_on(folder: Path, key: str) -> None:
     path = folder / evidence.FILES[key].name
@@ -161,6 +166,7 @@ def test_a_file_without_its_figures_is_a_sentence_and_the_page_goes_on(folder: P
 # Every number has a source
 
 
+@pytest.mark.slow
 def test_every_number_on_the_page_has_a_source() -> None:
     page = run()
     known = known_numbers()

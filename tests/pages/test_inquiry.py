@@ -73,11 +73,13 @@ def texts(page: AppTest) -> str:
     return "\n".join(element.value for element in [*page.markdown, *page.caption])
 
 
+@pytest.mark.slow
 def test_nothing_is_measured_unasked(page: AppTest, asked: list[tuple[str, str, bool]]) -> None:
     assert asked == []
     assert "Measured on request" in texts(page)
 
 
+@pytest.mark.slow
 def test_the_effect_is_measured_once_and_told(page: AppTest, asked: list[tuple[str, str, bool]]) -> None:
     target = page.segmented_control[0].value
     next(button for button in page.button if button.label == "Measure").click().run()
@@ -97,6 +99,7 @@ def test_the_effect_is_measured_once_and_told(page: AppTest, asked: list[tuple[s
     assert len(asked) == 2
 
 
+@pytest.mark.slow
 def test_the_steadier_map_is_what_is_shown_and_measured(page: AppTest, asked: list[tuple[str, str, bool]]) -> None:
     assert "The map has 10 x 10 cells" in texts(page)
     page.toggle(key="steady").set_value(True).run()
@@ -109,6 +112,7 @@ def test_the_steadier_map_is_what_is_shown_and_measured(page: AppTest, asked: li
     assert sum(question[0] == "steady" for question in asked) == 1
 
 
+@pytest.mark.slow
 def test_files_are_named_by_fingerprint_unless_asked_otherwise(page: AppTest) -> None:
     labels = [one.label for one in page.get("download_button")]
     images = ["DT Grad-CAM (PNG)", "Grad-CAM (PNG)", "Colour bar (PNG)"]

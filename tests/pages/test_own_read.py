@@ -47,6 +47,7 @@ def person(files: Files) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_the_answer_waits_for_the_own_read(files: Files) -> None:
     at = choose(opened(**{"read-first": "true"}), "solid_sheets")
     assert not at.header and not files
@@ -77,6 +78,7 @@ def test_the_answer_waits_for_the_own_read(files: Files) -> None:
     assert not at.header
 
 
+@pytest.mark.slow
 def test_not_sure_has_no_confidence(files: Files) -> None:
     at = choose(opened(**{"read-first": "true"}), "mucin_pools")
     at.segmented_control[0].set_value("not sure").run()
@@ -85,6 +87,7 @@ def test_not_sure_has_no_confidence(files: Files) -> None:
     assert person(files)["read_first"] == {"call": "not sure", "confidence": None}
 
 
+@pytest.mark.slow
 def test_a_image_whose_answer_was_seen_is_not_read_first(files: Files) -> None:
     at = choose(opened(), "solid_sheets")
     assert at.header
@@ -94,6 +97,7 @@ def test_a_image_whose_answer_was_seen_is_not_read_first(files: Files) -> None:
     assert person(files)["read_first"] is None
 
 
+@pytest.mark.slow
 def test_without_the_switch_nothing_is_asked(files: Files) -> None:
     at = choose(opened(), "solid_sheets")
     assert at.header and person(files)["read_first"] is None

@@ -71,6 +71,7 @@ def ask_for_pdf(app: AppTest) -> None:
     assert not app.exception
 
 
+@pytest.mark.slow
 def test_the_files_are_what_is_on_the_screen(opinion: Opinion, explanation: Explanation, offered: Files) -> None:
     app = page_of(opinion, explanation)
     panels, day = explanation.panels, date.today()
@@ -87,6 +88,7 @@ def test_the_files_are_what_is_on_the_screen(opinion: Opinion, explanation: Expl
     assert offered == wanted | {"Report (PDF)": (f"{image}.pdf", pdf(opinion, explanation, Remarks(), day))}
 
 
+@pytest.mark.slow
 def test_a_pdf_of_other_colours_is_another_pdf(opinion: Opinion, explanation: Explanation, offered: Files) -> None:
     shown: dict[str, object] = {"opinion": opinion, "explanation": explanation, "effect": None}
     app = page_with(shown)
@@ -103,6 +105,7 @@ def test_a_pdf_of_other_colours_is_another_pdf(opinion: Opinion, explanation: Ex
     assert offered["Report (PDF)"][1] == pdf(opinion, paler, Remarks(), date.today())
 
 
+@pytest.mark.slow
 def test_what_the_person_adds_is_in_the_files(opinion: Opinion, explanation: Explanation, offered: Files) -> None:
     curve = EffectCurve("malignant", "blurred", *(np.array([one]) for one in (0.01, 0.2, 0.9, 0.3)), 0.95, 0.1, 0, None)
     app = page_of(opinion, explanation, curve)

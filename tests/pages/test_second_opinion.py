@@ -133,6 +133,7 @@ def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
     assert not page.metric
 
 
+@pytest.mark.slow
 def test_one_upload_is_one_pass_whatever_is_moved_then(page: AppTest, passes: list[tuple[int, ...]]) -> None:
     upload(page, "patch.png", image(1))
     assert len(passes) == 1
@@ -159,6 +160,7 @@ def test_one_upload_is_one_pass_whatever_is_moved_then(page: AppTest, passes: li
     assert len(passes) == 1
 
 
+@pytest.mark.slow
 def test_each_target_shows_what_the_core_computes_for_it(page: AppTest, model: runtime.Model) -> None:
     data = image(2)
     upload(page, "patch.png", data)
@@ -182,6 +184,7 @@ def test_each_target_shows_what_the_core_computes_for_it(page: AppTest, model: r
     assert areas["benign"] + areas["malignant"] == pytest.approx(100, abs=2)
 
 
+@pytest.mark.slow
 def test_another_image_starts_from_the_defaults(page: AppTest, model: runtime.Model) -> None:
     upload(page, "first.png", image(3))
     first = control(page, "target").value
@@ -196,6 +199,7 @@ def test_another_image_starts_from_the_defaults(page: AppTest, model: runtime.Mo
     assert verdict(page).split()[1].lower() in (computed.label, "not")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("malignant", "said", "percentage", "even"),
     [
@@ -216,6 +220,7 @@ def test_the_verdict_in_words_without_calibration(
     assert "confidence" not in text(page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("malignant", "said", "line", "sets"),
     [
@@ -274,6 +279,7 @@ def test_the_verdict_in_words(
     assert listed.help.endswith("So much is promised.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -300,6 +306,7 @@ def test_the_figures_are_those_of_the_card(
     assert line.help == "so it was measured"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "warned"), [("SOB_B_A-14-22549AB-200-027.png", True), ("patch.png", False)])
 def test_a_image_of_a_training_group_is_no_proof(
     monkeypatch: pytest.MonkeyPatch, model: runtime.Model, name: str, warned: bool
@@ -314,6 +321,7 @@ def test_a_image_of_a_training_group_is_no_proof(
     assert not page.warning
 
 
+@pytest.mark.slow
 def test_a_map_without_evidence_is_said_and_not_stretched(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = np.full((10, 10), -1, np.float32)
     monkeypatch.setattr(
@@ -327,6 +335,7 @@ def test_a_map_without_evidence_is_said_and_not_stretched(page: AppTest, monkeyp
     assert not page.exception
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "data"),
     [("text.png", b"this is no image"), ("empty.png", b""), ("cut.png", image(8)[:5000])],
@@ -345,6 +354,7 @@ def test_refusal_is_a_sentence_and_the_page_goes_on(
     assert len(passes) == 1
 
 
+@pytest.mark.slow
 def test_a_image_outside_gets_the_reason_and_no_verdict(page: AppTest) -> None:
     grey = np.repeat(draw(PHANTOMS[0]).pixels.mean(2, keepdims=True), 3, axis=2).astype(np.uint8)
     upload(page, "grey.png", encode_png(grey))
@@ -372,6 +382,7 @@ def strict(limit: float) -> Familiarity:
     return Familiarity(flat, limit, np.array([0.5, 1.0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "passes"), [(0.0, False), (100.0, True)])
 def test_an_unfamiliar_upload_is_refused_but_a_drawn_example_is_shown(
     monkeypatch: pytest.MonkeyPatch, limit: float, passes: bool
@@ -393,6 +404,7 @@ def test_a_name_is_not_markdown(page: AppTest) -> None:
     assert page.error[0].value.startswith(r"'\!\[x\]\(y\).png'")
 
 
+@pytest.mark.slow
 def test_drawn_example_is_named_as_drawn(page: AppTest) -> None:
     page.button(key=f"choose-{PHANTOMS[1]}").click().run()
     assert not page.exception
@@ -402,6 +414,7 @@ def test_drawn_example_is_named_as_drawn(page: AppTest) -> None:
     assert len([option for option in listed if option.startswith("Drawn example: ")]) == len(PHANTOMS) + len(FILMS)
 
 
+@pytest.mark.slow
 def test_what_was_chosen_last_is_shown(page: AppTest) -> None:
     page.selectbox(key="example").set_value(f"drawn:{PHANTOMS[0]}").run()
     assert page.warning
@@ -417,6 +430,7 @@ def test_what_was_chosen_last_is_shown(page: AppTest) -> None:
     assert "second.png" not in text(page)
 
 
+@pytest.mark.slow
 def test_the_server_forgets_what_was_dropped(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Streamlit would keep every file of a session: the uploader that had it is gone, and nobody else removes it."""
     forgotten = []
@@ -439,6 +453,7 @@ def with_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[]
     return opened
 
 
+@pytest.mark.slow
 def test_samples_folder(tmp_path: Path, with_samples: Callable[[], AppTest], passes: list[tuple[int, ...]]) -> None:
     (tmp_path / "case").mkdir()
     path = tmp_path / "case" / "mine.png"

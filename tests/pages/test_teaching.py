@@ -58,6 +58,7 @@ def call(at: AppTest, answer: str, sure: int = 75) -> AppTest:
     return at
 
 
+@pytest.mark.slow
 def test_a_round_is_read_revealed_and_scored(files: Files) -> None:
     at = opened()
     at.segmented_control(key="reading-count").set_value(5)
@@ -93,6 +94,7 @@ def test_a_round_is_read_revealed_and_scored(files: Files) -> None:
     assert button(at, "Start reading")
 
 
+@pytest.mark.slow
 def test_a_round_may_end_early() -> None:
     at = opened()
     button(at, "Start reading").click().run()
@@ -103,6 +105,7 @@ def test_a_round_may_end_early() -> None:
     assert "1 cases read" in words(at)
 
 
+@pytest.mark.slow
 def test_images_of_a_folder_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for folder in ("benign", "malignant"):
         (tmp_path / folder).mkdir()
@@ -129,6 +132,7 @@ def test_images_of_a_folder_are_read_by_their_names(monkeypatch: pytest.MonkeyPa
     assert "2 cases read" in words(at)
 
 
+@pytest.mark.slow
 def test_the_map_is_taken_apart_with_its_own_numbers() -> None:
     at = opened("How it works")
     opinion = second_opinion(encode(draw("solid_sheets").pixels), load_model())
@@ -147,6 +151,7 @@ def test_the_map_is_taken_apart_with_its_own_numbers() -> None:
     assert f"here {(steps.total > 0).sum()} of 100 cells" in words(at)
 
 
+@pytest.mark.slow
 def test_rules_are_compared_on_one_map() -> None:
     at = opened("How it works")
     sliders = [one for one in at.slider if one.key and one.key.startswith("rule-")]
@@ -155,6 +160,7 @@ def test_rules_are_compared_on_one_map() -> None:
     assert not at.exception
 
 
+@pytest.mark.slow
 def test_changes_are_followed_by_network_colours_and_gate() -> None:
     at = opened("Where it fails")
     rows = at.table[0].value

@@ -34,6 +34,8 @@ from dala.runtime.engines import (
     with_bias32,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -81,6 +81,7 @@ def test_network_input_by_hand() -> None:
     assert float(x.std((2, 3)).max()) < 1e-5
 
 
+@pytest.mark.slow
 def test_prediction_is_the_mean_logit_of_the_tiles(model: Model) -> None:
     model = with_calibration(model, None)
     pixels = noise(200, 900)
@@ -110,6 +111,7 @@ def test_calibration_changes_probabilities_and_sets_but_no_map(model: Model) -> 
     assert calibrated.sets[1].classes == ("benign", "malignant")
 
 
+@pytest.mark.slow
 def test_eight_threads_answer_as_one(model: Model) -> None:
     patches = [patch_of(noise(120, 140, seed)) for seed in range(4)] * 2
     alone = [predict(patch, model) for patch in patches[:4]] * 2

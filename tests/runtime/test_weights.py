@@ -38,6 +38,7 @@ def change_card(folder: Path, **fields: Any) -> None:
     (folder / "breakhis.json").write_text(json.dumps(card | fields))
 
 
+@pytest.mark.slow
 def test_round_trip_is_float16_rounding(saved: Path) -> None:
     torch.manual_seed(0)
     original = DALAResNet50().state_dict()

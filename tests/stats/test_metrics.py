@@ -138,6 +138,7 @@ def test_wrong_arguments(labels: list, p: list, message: str) -> None:
             with_intervals(labels, p, ["a"] * len(labels))
 
 
+@pytest.mark.slow
 def test_the_bootstrap_is_the_one_that_copies_images_about() -> None:
     """The fast bootstrap against a plain one: the same draws, images really copied, scikit-learn for the AUC."""
     labels, p = random_case(0, images=120)
@@ -242,6 +243,7 @@ def test_patients_with_both_classes_never_leave_a_draw_without_one() -> None:
             assert interval["low"] <= interval["value"] <= interval["high"]
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_and_only_by_patient() -> None:
     """100 cohorts of 20 + 20 patients with 15 images each, whose share of right images differs between patients.
 
@@ -325,6 +327,7 @@ def test_several_classes_refuse_what_makes_no_sense() -> None:
         multiclass_scores([0, 1], [0.5, 0.5])
 
 
+@pytest.mark.slow
 def test_a_paired_difference_against_every_arrangement() -> None:
     """Eight patients, every one of the 256 ways to swap the models in them, scikit-learn for the scores."""
     labels, a = random_case(6, images=80)
@@ -368,6 +371,7 @@ def test_a_paired_difference_is_undefined_where_the_score_is() -> None:
         paired_difference([1, 0], [[0.2, 0.3]] * 2, [0.4, 0.5], ["a", "b"])
 
 
+@pytest.mark.slow
 def test_the_permutation_test_keeps_its_level() -> None:
     """Two models that differ by noise only: p is below .1 in about a tenth of 200 cohorts."""
     random, below = np.random.default_rng(2), 0
@@ -467,6 +471,7 @@ def test_two_classes_are_no_special_case() -> None:
     assert two["iba"]["value"] == pytest.approx(two["gmean"]["value"] ** 2)  # the trap of method.md
 
 
+@pytest.mark.slow
 def test_the_bootstrap_of_several_classes_copies_images_about() -> None:
     labels, p, groups = four_classes(0)
     fast = multiclass_intervals(labels, p, groups, "abcd", resamples=200, seed=3)

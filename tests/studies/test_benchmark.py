@@ -46,6 +46,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
+@pytest.mark.slow
 def test_rows_resume_and_full_ones_stay(
     tree: Path, backbone: Backbone, tiny: Recipe, tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +90,7 @@ def test_rows_resume_and_full_ones_stay(
     assert list(json.loads(path.read_text())["networks"]) == ["resnet50"]  # the other recipe's rows are gone
 
 
+@pytest.mark.slow
 def test_ablation_gives_dala_what_fit_gives_and_resumes(
     tree: Path, backbone: Backbone, tiny: Recipe, tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +120,7 @@ def test_ablation_gives_dala_what_fit_gives_and_resumes(
     assert len(calls) == 6
 
 
+@pytest.mark.slow
 def test_ablation_by_labels_trains_without_the_teacher(
     tree: Path, backbone: Backbone, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def test_the_engines_that_are_chosen_by_themselves_keep_the_verdicts(name: str) 
     assert row["map_correlation"]["smallest"] >= LIMITS["map_correlation"]
 
 
+@pytest.mark.slow
 def test_throughout_sixteen_bits_are_close_but_not_the_same() -> None:
     torch.manual_seed(0)
     net = DALAResNet50().eval().requires_grad_(False)

@@ -150,6 +150,7 @@ def test_kinds_are_named_once_and_those_without_a_data_set_are_made_here(tree: P
 # The whole command
 
 
+@pytest.mark.slow
 def test_the_command_from_tree_to_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patches: list[Item]) -> None:
     slides = {"A": tuple(str(n) for n in range(101, 107)), "DC": tuple(str(n) for n in range(201, 209))}
     tree = draw_tree(tmp_path, slides, images=3)

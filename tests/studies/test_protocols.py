@@ -66,6 +66,7 @@ def test_scores_are_pooled_where_every_image_is_tested_once_and_averaged_otherwi
     assert mean["accuracy"] == {"value": pytest.approx((2 / 3 + 1) / 2), "low": None, "high": None}
 
 
+@pytest.mark.slow
 def test_the_table_holds_every_protocol_and_resumes(
     tree: Path, backbone: Backbone, recipe: Recipe, tmp_path: Path
 ) -> None:

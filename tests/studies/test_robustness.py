@@ -45,6 +45,7 @@ def folder(
     return where
 
 
+@pytest.mark.slow
 def test_unchanged_images_get_the_answers_of_the_cross_validation(
     dataset: breakhis.Dataset, backbone: Backbone, recipe: Recipe, folder: Path
 ) -> None:
@@ -55,6 +56,7 @@ def test_unchanged_images_get_the_answers_of_the_cross_validation(
         np.testing.assert_allclose(found[name], np.load(folder / f"{file}.npy")[0], atol=0.02)  # bfloat16
 
 
+@pytest.mark.slow
 def test_an_unknown_group_is_judged_by_every_fold(
     dataset: breakhis.Dataset, backbone: Backbone, recipe: Recipe, folder: Path
 ) -> None:
@@ -92,6 +94,7 @@ def test_the_sample_takes_as_many_of_every_group() -> None:
     np.testing.assert_array_equal(chosen, sample(groups, 3))
 
 
+@pytest.mark.slow
 def test_the_file_holds_what_was_judged_and_a_second_run_judges_nothing(
     dataset: breakhis.Dataset,
     backbone: Backbone,

@@ -62,6 +62,7 @@ def test_a_deck_is_no_longer_than_its_images() -> None:
     assert file_deck([], 5, 0) == []
 
 
+@pytest.mark.slow
 def test_drawn_cases_have_both_answers_and_hide_them() -> None:
     deck = drawn_deck(40, seed=1)
     assert {case.answer for case in deck} == {"benign", "malignant"}

@@ -34,6 +34,7 @@ def test_weights_of_a_linear_head_by_hand() -> None:
     torch.testing.assert_close(weights, torch.tensor([[[1.0, 0.0]], [[-3.0, 3.0]]]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["benign", "malignant"])
 def test_the_parts_add_up_to_the_map(opinion: Opinion, target: str) -> None:
     steps = unfold(opinion, target)
@@ -53,6 +54,7 @@ def test_the_parts_add_up_to_the_map(opinion: Opinion, target: str) -> None:
     assert steps.likeness == pytest.approx(np.corrcoef(steps.few.ravel(), steps.total.ravel())[0, 1])
 
 
+@pytest.mark.slow
 def test_a_image_of_several_tiles_shows_the_one_with_most_evidence(model: Model) -> None:
     wide = np.concatenate([np.full((460, 700, 3), 235, np.uint8), draw("solid_sheets").pixels], axis=1)
     opinion = second_opinion(encode_png(wide), model)

@@ -44,6 +44,7 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     return seen
 
 
+@pytest.mark.slow
 def test_cross_validation_is_grouped_and_resumes(
     tree: Path, backbone: Backbone, recipe: Recipe, tmp_path: Path, fitted: list[np.ndarray]
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_class_without_an_image_is_a_sentence(tree: Path, backbone: Backbone, 
     assert list(tmp_path.iterdir()) == []  # nothing was computed for it
 
 
+@pytest.mark.slow
 def test_eight_subtypes_end_to_end(
     backbone: Backbone,
     recipe: Recipe,

@@ -34,6 +34,7 @@ def with_groups(model: Model, groups: list[str]) -> Model:
     return Model(model.net, Card(fields))
 
 
+@pytest.mark.slow
 def test_evaluate_scores_a_tree(tree: Path, model: Model) -> None:
     task = breakhis.load(tree, None)
     seen: list[tuple[int, int]] = []
@@ -54,6 +55,7 @@ def test_protocol_names_known_patients(tree: Path, model: Model) -> None:
     assert "all groups (33 of 33 images) were in the weights' training data" in everything
 
 
+@pytest.mark.slow
 def test_one_class_leaves_undefined_scores_null(tree: Path, model: Model) -> None:
     whole = breakhis.load(tree)
     benign = whole.labels == 0

@@ -28,6 +28,8 @@ from dala.training.features import TrunkFeatures, apply_to_view, trunk_features
 from dala.training.fine_tune import fit
 from dala.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def dataset(tree: Path) -> breakhis.Dataset:

@@ -27,6 +27,7 @@ def task(tree: Path, recipe: Recipe) -> BreakHis:
     return dataclasses.replace(breakhis.load(tree), recipe=recipe)
 
 
+@pytest.mark.slow
 def test_train_writes_weights_that_load(task: BreakHis, backbone: Backbone, tmp_path: Path) -> None:
     out = tmp_path / "tiny.safetensors"
     card = train(task, backbone, tmp_path / "runs", tmp_path / "evidence.json", out)
@@ -76,6 +77,7 @@ def test_card_takes_metrics_of_its_own_recipe_only(task: BreakHis, tmp_path: Pat
     )
 
 
+@pytest.mark.slow
 def test_the_command_calibrates_from_the_predictions_beside_its_evidence(
     task: BreakHis, tree: Path, backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def drawn(number: int, model: runtime.Model) -> Opinion:
     return opinion.second_opinion(encode_png(draw(name).pixels), model, name=f"{name}.png")
 
 
+@pytest.mark.slow
 def test_what_the_browser_sets_is_what_the_server_explains(
     page: AppTest, browser: Browser, model: runtime.Model
 ) -> None:
@@ -122,6 +123,7 @@ def test_what_the_browser_sets_is_what_the_server_explains(
     assert not page.metric
 
 
+@pytest.mark.slow
 def test_nothing_is_taken_that_was_not_offered(page: AppTest, browser: Browser) -> None:
     before = said(page)
     for changes in (
@@ -154,6 +156,7 @@ def test_nothing_is_taken_that_was_not_offered(page: AppTest, browser: Browser) 
     assert said(page) != before
 
 
+@pytest.mark.slow
 def test_settings_survive_another_image_but_for_target_and_parameter(
     page: AppTest, browser: Browser, model: runtime.Model
 ) -> None:
@@ -174,6 +177,7 @@ def test_settings_survive_another_image_but_for_target_and_parameter(
     assert "fraction = 0.5;" in said(page)
 
 
+@pytest.mark.slow
 def test_the_plain_view_takes_over_the_settings_and_gives_them_back(page: AppTest, browser: Browser) -> None:
     browser.sets()
     page.run()
@@ -196,6 +200,7 @@ def test_the_plain_view_takes_over_the_settings_and_gives_them_back(page: AppTes
     assert header["settings"] == SET | {"parameter": 0.75}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [StreamlitAPIException("no such thing"), AttributeError("v2"), FileNotFoundError("x")]
 )
@@ -212,6 +217,7 @@ def test_without_components_the_plain_view_is_shown(
     assert any(slider.key.startswith("parameter") for slider in page.slider)
 
 
+@pytest.mark.slow
 def test_the_real_component_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "load_familiarity", lambda *_: None)
     page = choose(AppTest.from_file(str(PAGE), default_timeout=120).run(), 0)

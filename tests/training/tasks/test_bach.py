@@ -92,6 +92,7 @@ def test_served_vote_is_of_the_adjacent_tiles(tree: Path) -> None:
     np.testing.assert_allclose(mean_vote(softmax(logits), image), softmax(logits).mean(0, keepdims=True))
 
 
+@pytest.mark.slow
 def test_the_commands_end_to_end(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                  monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     """validate, crossvalidate (and again, from what is on disk), train, evaluate, predict, explain."""

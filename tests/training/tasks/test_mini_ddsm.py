@@ -60,6 +60,7 @@ def record(task: MiniDDSM, backbone: Backbone, runs: Path) -> dict:
         return cross_validate(task, backbone, runs, folds=2, repeats=2)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_figures_as_ever(record: dict) -> None:
     assert_as_stored("mini_ddsm", record)
 
@@ -91,6 +92,7 @@ def test_background_levels_do_not_depend_on_the_breast() -> None:
     np.testing.assert_allclose(levels[0], levels[1], atol=3)
 
 
+@pytest.mark.slow
 def test_cross_validation_finds_the_drawn_site_effect_and_nothing_in_the_breast(record: dict) -> None:
     scores = record["scores"]
     # Backgrounds tell the classes apart without a mistake, breasts are all alike.
@@ -108,6 +110,7 @@ def test_cross_validation_finds_the_drawn_site_effect_and_nothing_in_the_breast(
     assert f"AUC {scores[MASKED_OUT]['auc']['value']:.2f} (B " in record["site_effect"]
 
 
+@pytest.mark.slow
 def test_every_image_is_predicted_once_a_repeat_by_a_model_that_has_not_seen_its_case(
     record: dict, task: MiniDDSM, backbone: Backbone, runs: Path
 ) -> None:
@@ -126,6 +129,7 @@ def test_every_image_is_predicted_once_a_repeat_by_a_model_that_has_not_seen_its
     assert before == {path: path.stat().st_mtime_ns for path in runs.rglob("*.np?")}
 
 
+@pytest.mark.slow
 def test_the_naive_table_leads_from_the_claim_to_its_undoing(record: dict) -> None:
     rows = record["naive_three_classes"]["table"]
     assert [(row["input"], row["letters"], row["split"]) for row in rows[:2]] == [
@@ -148,6 +152,7 @@ def test_cases_are_scored_by_the_mean_of_their_images() -> None:
     np.testing.assert_allclose(p["x"], [[0.2, 0.7]])
 
 
+@pytest.mark.slow
 def test_a_row_a_model_for_the_terminal(record: dict) -> None:
     text = _transposed(record["scores"]).splitlines()
     assert len(text) == 1 + len(record["scores"])
@@ -155,6 +160,7 @@ def test_a_row_a_model_for_the_terminal(record: dict) -> None:
     assert text[1].startswith("dala_resnet50 ")
 
 
+@pytest.mark.slow
 def test_the_card_takes_metrics_of_its_own_recipe_only(record: dict, task: MiniDDSM, tmp_path: Path) -> None:
     path = tmp_path / "mini_ddsm.json"
     write_evidence(path, record)
@@ -173,6 +179,7 @@ def test_the_card_takes_metrics_of_its_own_recipe_only(record: dict, task: MiniD
     assert rows["files"][0].startswith("B_")
 
 
+@pytest.mark.slow
 def test_weights_serve_what_training_saw(task: MiniDDSM, backbone: Backbone, runs: Path, tmp_path: Path) -> None:
     dataset = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, enlarged=64))
     path = tmp_path / "films.safetensors"
