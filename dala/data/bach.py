@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
-
 from dala.data import tree
 from dala.data.pixels import Progress
 from dala.errors import DataError
@@ -100,27 +98,15 @@ def load(root: Path) -> Dataset:
     base = _find_base(root)
     found, problems = _scan(base)
     notes = [problem.note for problem in problems]
-    dropped: set[str] = set()
-    for copies in tree.same_bytes(found):
-        names = " and ".join(record.path.name for record in copies)
-        if len({(record.label, record.patient) for record in copies}) == 1:
-            notes.append(f"{names} are the same image and used once.")
-            dropped.update(record.name for record in copies[1:])
-        else:
-            notes.append(f"{names} are left out: the same image under different labels or patients.")
-            dropped.update(record.name for record in copies)
-    records = [record for record in found if record.name not in dropped]
+    records, once, never = tree.used_once(found, tree.same_bytes(found), lambda record: (record.label, record.patient))
+    for said, sets in {
+        "the same image and used once": once,
+        "left out: the same image under different labels or patients": never,
+    }.items():
+        notes += [f"{' and '.join(record.path.name for record in same)} are {said}." for same in sets]
     if not records:
         raise DataError(f"There is no usable BACH image in {root}.")
-    return Dataset(
-        root=base,
-        records=tuple(records),
-        classes=CLASSES,
-        labels=np.array([record.label for record in records], dtype=np.int64),
-        groups=np.array([record.group for record in records], dtype=np.str_),
-        laboratories=np.full(len(records), "BACH"),
-        notes=tuple(notes),
-    )
+    return tree.dataset(base, records, CLASSES, lambda record: (record.label, record.group, "BACH"), notes)
 
 
 @dataclass(frozen=True)

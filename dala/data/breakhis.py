@@ -19,8 +19,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-import numpy as np
-
 from dala.data import tree
 from dala.data.pixels import Progress
 from dala.errors import DataError
@@ -75,7 +73,7 @@ FILED_TWICE = frozenset({"14-13412"})
 _NAME = re.compile(r"SOB_([BM])_([A-Z]+)-(\d{2})-(\d+)([A-Za-z]*)-(\d+)-(\d+)\.png", re.IGNORECASE)
 _SLIDE_FOLDER = re.compile(r"SOB_([BM])_([A-Z]+)[-_](\d{2})-(\d+[A-Za-z]*)", re.IGNORECASE)
 _MAGNIFICATION_FOLDER = re.compile(r"(\d+)X", re.IGNORECASE)
-_FOLDER_SUBTYPES = {subtype.folder: code for code, subtype in SUBTYPES.items()}
+_FOLDER_SUBTYPES = {subtype.folder for subtype in SUBTYPES.values()}
 
 
 @dataclass(frozen=True)
@@ -162,34 +160,24 @@ def load(root: Path, magnification: int | None = None, task: Question = "binary"
         notes.append(f"{_images(len(records) - len(kept))} left out: {listed} filed under two diagnoses.")
         records = kept
 
-    kept_once: list[tuple[Record, ...]] = []
-    dropped: set[Path] = set()
-    for copies in _copies(records):
-        if len({record.label if task == "binary" else record.subtype for record in copies}) == 1:
-            kept_once.append(copies)
-            dropped.update(record.path for record in copies[1:])
-        else:
-            names = " and ".join(record.name for record in copies)
-            notes.append(f"{names} are left out: the same image under different labels.")
-            dropped.update(record.path for record in copies)
-    if kept_once:
-        example = " and ".join(record.name for record in kept_once[0])
-        notes.append(f"{_images(len(kept_once))} filed more than once and used once, for example {example}.")
-    records = [record for record in records if record.path not in dropped]
+    records, once, never = tree.used_once(
+        records, _copies(records), lambda record: record.label if task == "binary" else record.subtype
+    )
+    for same in never:
+        names = " and ".join(record.name for record in same)
+        notes.append(f"{names} are left out: the same image under different labels.")
+    if once:
+        example = " and ".join(record.name for record in once[0])
+        notes.append(f"{_images(len(once))} filed more than once and used once, for example {example}.")
 
     if not records:
         asked = f"at {magnification}X " if magnification is not None else ""
         raise DataError(f"There is no usable BreakHis image {asked}in {root}.")
-    codes = list(SUBTYPES)
-    labels = [record.label if task == "binary" else codes.index(record.subtype) for record in records]
-    return Dataset(
-        root=base,
-        records=tuple(records),
-        classes=CLASSES if task == "binary" else tuple(subtype.name for subtype in SUBTYPES.values()),
-        labels=np.array(labels, dtype=np.int64),
-        groups=np.array([record.accession for record in records], dtype=np.str_),
-        laboratories=np.full(len(records), "BreakHis"),
-        notes=tuple(notes),
+    if task == "binary":
+        return tree.dataset(base, records, CLASSES, lambda one: (one.label, one.accession, "BreakHis"), notes)
+    codes, classes = list(SUBTYPES), tuple(subtype.name for subtype in SUBTYPES.values())
+    return tree.dataset(
+        base, records, classes, lambda one: (codes.index(one.subtype), one.accession, "BreakHis"), notes
     )
 
 
@@ -299,9 +287,10 @@ def _find_base(root: Path) -> Path:
 def _record(path: Path, base: Path) -> Record:
     """The record of an image file; DataError where its name says nothing or its folders contradict it."""
     name = parse_name(path.name)
-    contradiction = _contradiction(name, path.relative_to(base))
-    if contradiction is not None:
-        raise DataError(contradiction)
+    for folder in path.relative_to(base).parts[:-1]:
+        says = _contradicted(name, folder.lower())
+        if says is not None:
+            raise DataError(f"It lies in folder '{folder.lower()}', but the name says {says}.")
     return Record(
         path=path,
         name=path.name,
@@ -314,23 +303,19 @@ def _record(path: Path, base: Path) -> Record:
     )
 
 
-def _contradiction(name: Name, place: Path) -> str | None:
-    """What the first folder that contradicts the name says, or None; folders that say nothing are passed over."""
+def _contradicted(name: Name, folder: str) -> str | None:
+    """What the name says where a folder says something else; None where it agrees or says nothing."""
     subtype = SUBTYPES[name.subtype]
-    for folder in (part.lower() for part in place.parts[:-1]):
-        says: str | None = None
-        if folder in CLASSES and folder != CLASSES[subtype.label]:
-            says = f"the name says {CLASSES[subtype.label]}"
-        elif folder in _FOLDER_SUBTYPES and folder != subtype.folder:
-            says = f"the name says {subtype.name}"
-        elif (match := _MAGNIFICATION_FOLDER.fullmatch(folder)) and int(match.group(1)) != name.magnification:
-            says = f"the name says {name.magnification}X"
-        elif match := _SLIDE_FOLDER.fullmatch(folder):
-            stated = tuple(part.upper() for part in match.groups())
-            if stated != (name.class_, name.subtype, name.year, name.slide):
-                says = f"the name says slide {name.year}-{name.slide}, {subtype.name}"
-        if says is not None:
-            return f"It lies in folder '{folder}', but {says}."
+    if folder in CLASSES and folder != CLASSES[subtype.label]:
+        return CLASSES[subtype.label]
+    if folder in _FOLDER_SUBTYPES and folder != subtype.folder:
+        return subtype.name
+    if (match := _MAGNIFICATION_FOLDER.fullmatch(folder)) and int(match.group(1)) != name.magnification:
+        return f"{name.magnification}X"
+    if match := _SLIDE_FOLDER.fullmatch(folder):
+        stated = tuple(part.upper() for part in match.groups())
+        if stated != (name.class_, name.subtype, name.year, name.slide):
+            return f"slide {name.year}-{name.slide}, {subtype.name}"
     return None
 
 

@@ -114,14 +114,12 @@ def load(root: Path, letters: tuple[str, ...] = TRAINED_LETTERS, task: Question 
     records = [record for record in found if record.letter in letters and CLASS_OF[record.status] in classes]
     if not records:
         raise DataError(f"There is no {' or '.join(classes)} image of the scanners {', '.join(letters)} in {root}.")
-    return Dataset(
-        root=base,
-        records=tuple(records),
-        classes=classes,
-        labels=np.array([classes.index(CLASS_OF[record.status]) for record in records], dtype=np.int64),
-        groups=np.array([record.case for record in records], dtype=np.str_),
-        laboratories=np.array([record.letter for record in records], dtype=np.str_),
-        notes=tuple(problem.note for problem in problems),
+    return tree.dataset(
+        base,
+        records,
+        classes,
+        lambda record: (classes.index(CLASS_OF[record.status]), record.case, record.letter),
+        [problem.note for problem in problems],
     )
 
 

@@ -50,6 +50,26 @@ class Dataset(Generic[R]):
     notes: tuple[str, ...]
 
 
+def dataset(
+    base: Path,
+    records: Sequence[R],
+    classes: tuple[str, ...],
+    told: Callable[[R], tuple[int, str, str]],
+    notes: Sequence[str],
+) -> Dataset[R]:
+    """A data set of records in their order; `told` gives label, group and laboratory of each."""
+    labels, groups, laboratories = zip(*map(told, records), strict=True)
+    return Dataset(
+        base,
+        tuple(records),
+        classes,
+        np.array(labels, dtype=np.int64),
+        np.array(groups, dtype=np.str_),
+        np.array(laboratories, dtype=np.str_),
+        tuple(notes),
+    )
+
+
 @dataclass(frozen=True)
 class Problem:
     """A file that is left out, by its path below the root, and why."""
@@ -188,6 +208,20 @@ def same_bytes(records: Iterable[R]) -> list[tuple[R, ...]]:
         for middle in _alike(alike, _middle):
             copies.extend(tuple(same) for same in _alike(middle, _whole))
     return copies
+
+
+def used_once(
+    records: Sequence[R], copies: Iterable[tuple[R, ...]], said: Callable[[R], object]
+) -> tuple[list[R], list[tuple[R, ...]], list[tuple[R, ...]]]:
+    """The records that are left when copies are used once, or not at all where what is `said` of them differs; the sets
+    of copies that agree, and of those that do not."""
+    sets = list(copies)
+    alike = [same for same in sets if len({said(record) for record in same}) == 1]
+    unlike = [same for same in sets if same not in alike]
+    dropped = {record.path for same in alike for record in same[1:]} | {
+        record.path for same in unlike for record in same
+    }
+    return [record for record in records if record.path not in dropped], alike, unlike
 
 
 def _alike(records: Iterable[R], key: Callable[[Path], object]) -> list[list[R]]:

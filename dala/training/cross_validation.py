@@ -32,6 +32,7 @@ from dala.training.task import Baseline, Floats, Fold, Indices, Results, Task, f
 from dala.words import counted
 
 NETWORK = "dala_resnet50"
+KEPT = "net.safetensors"
 
 Make = Callable[[int], StagedNetwork]
 
@@ -58,18 +59,24 @@ class HeldOut:
 
 
 def held_out(
-    make: Make, features: TrunkFeatures, task: Task[Any], recipe: Recipe, folder: Path, folds: Sequence[Fold]
+    make: Make,
+    features: TrunkFeatures,
+    task: Task[Any],
+    recipe: Recipe,
+    folder: Path,
+    folds: Sequence[Fold],
+    keep: bool = False,
 ) -> HeldOut:
     """Fine-tune `make(seed)` on every fold and ask it for its test images, by every view of the task that there is.
 
-    What is found in `folder` is not trained again; the networks of the first repeat are kept there too.
+    What is found in `folder` is not trained again. keep: the networks of the first repeat are kept there too.
     """
     views = [view for view in task.views if view in features.views]
     shape = (max(fold.repeat for fold in folds) + 1, len(features.image), len(task.classes))
     logits = {view: np.full(shape, np.nan) for view in views}
     minutes = 0.0
     for fold in folds:
-        answers = fold_answers(make, features, task, recipe, folder, fold, views)
+        answers = fold_answers(make, features, task, recipe, folder, fold, views, keep)
         test = features.tiles_of(fold.test)
         for view in views:
             logits[view][fold.repeat, test] = answers[view]
@@ -85,19 +92,23 @@ def fold_answers(
     folder: Path,
     fold: Fold,
     views: Sequence[str] = ("plain",),
+    keep: bool = False,
 ) -> dict[str, Floats]:
     """One fold of `held_out`: logits (test tiles, C) by view, and the minutes that it took."""
     done = folder / f"fold-{fold.repeat}-{fold.number}-of-{fold.folds}.npz"
-    if not done.is_file():
+    run = done.with_suffix("")
+    # The networks of one division serve every later question about new patients.
+    network = run / KEPT if keep and fold.repeat == 0 else None
+    if not done.is_file() or (network is not None and not network.is_file()):
         started = time.monotonic()
         labels, groups = task.labels[features.image], task.groups[features.image]
         training, test = features.tiles_of(fold.training), features.tiles_of(fold.test)
-        run = done.with_suffix("")
         net = fine_tune(make(fold.seed), features, labels, groups, training, recipe, fold.seed, run)
         rest = nn.Sequential(net.tail, net.head)
         answers = {view: apply_to_view(rest, features, view, test) for view in views}
-        if fold.repeat == 0:  # the networks of one division serve every later question about new patients
-            save_file({name: value.contiguous() for name, value in net.state_dict().items()}, run / "net.safetensors")
+        if network is not None:
+            with replacing(network) as partial:
+                save_file({name: value.contiguous() for name, value in net.state_dict().items()}, partial)
         minutes = np.array((time.monotonic() - started) / 60)
         with replacing(done) as partial:
             np.savez(partial, minutes=minutes, **answers)  # type: ignore[arg-type]
@@ -120,7 +131,7 @@ def kept_networks(task: Task[Any], runs: Path, backbone: Backbone, folds: int) -
     """The networks of the first repeat's folds, as `cross_validate` left them; DataError where one is missing."""
     networks = []
     for number in range(folds):
-        path = network_folder(task.folder(runs), backbone) / f"fold-0-{number}-of-{folds}" / "net.safetensors"
+        path = network_folder(task.folder(runs), backbone) / f"fold-0-{number}-of-{folds}" / KEPT
         if not path.is_file():
             raise DataError(f"The folds' networks are missing; `{task.command}` keeps them.")
         net = DALAResNet50(classes=len(task.classes))
@@ -140,7 +151,7 @@ def cross_validate(
     features = task.features(tiles, backbone, folder)
     network = held_out(
         dala_resnet50(task, task.recipe, backbone), features, task, task.recipe,
-        network_folder(folder, backbone), splits,
+        network_folder(folder, backbone), splits, keep=True,
     )  # fmt: skip
     predictions = {NETWORK: network.probabilities}
     votes = [task.votes(logits, tiles) for logits in network.logits["plain"]]
