@@ -32,7 +32,6 @@ from dala.training.task import Baseline, Floats, Fold, Indices, Results, Task, f
 from dala.words import counted
 
 NETWORK = "dala_resnet50"
-KEPT = "net.safetensors"
 
 Make = Callable[[int], StagedNetwork]
 
@@ -65,11 +64,11 @@ def held_out(
     recipe: Recipe,
     folder: Path,
     folds: Sequence[Fold],
-    keep: bool = False,
+    keep: Path | None = None,
 ) -> HeldOut:
     """Fine-tune `make(seed)` on every fold and ask it for its test images, by every view of the task that there is.
 
-    What is found in `folder` is not trained again. keep: the networks of the first repeat are kept there too.
+    What is found in `folder` is not trained again. keep: where the networks of the first repeat are kept, if anywhere.
     """
     views = [view for view in task.views if view in features.views]
     shape = (max(fold.repeat for fold in folds) + 1, len(features.image), len(task.classes))
@@ -92,18 +91,17 @@ def fold_answers(
     folder: Path,
     fold: Fold,
     views: Sequence[str] = ("plain",),
-    keep: bool = False,
+    keep: Path | None = None,
 ) -> dict[str, Floats]:
     """One fold of `held_out`: logits (test tiles, C) by view, and the minutes that it took."""
     done = folder / f"fold-{fold.repeat}-{fold.number}-of-{fold.folds}.npz"
-    run = done.with_suffix("")
     # The networks of one division serve every later question about new patients.
-    network = run / KEPT if keep and fold.repeat == 0 else None
+    network = None if keep is None or fold.repeat else keep / f"{fold.number}.safetensors"
     if not done.is_file() or (network is not None and not network.is_file()):
         started = time.monotonic()
         labels, groups = task.labels[features.image], task.groups[features.image]
         training, test = features.tiles_of(fold.training), features.tiles_of(fold.test)
-        net = fine_tune(make(fold.seed), features, labels, groups, training, recipe, fold.seed, run)
+        net = fine_tune(make(fold.seed), features, labels, groups, training, recipe, fold.seed, done.with_suffix(""))
         rest = nn.Sequential(net.tail, net.head)
         answers = {view: apply_to_view(rest, features, view, test) for view in views}
         if network is not None:
@@ -127,17 +125,22 @@ def network_folder(folder: Path, backbone: Backbone, name: str = NETWORK) -> Pat
     return folder / f"{name}-{Path(backbone.source).stem}"
 
 
-def kept_networks(task: Task[Any], runs: Path, backbone: Backbone, folds: int) -> tuple[DALAResNet50, ...]:
+def kept_networks(task: Task[Any], runs: Path, folds: int) -> tuple[DALAResNet50, ...]:
     """The networks of the first repeat's folds, as `cross_validate` left them; DataError where one is missing."""
     networks = []
     for number in range(folds):
-        path = network_folder(task.folder(runs), backbone) / f"fold-0-{number}-of-{folds}" / KEPT
+        path = _networks(task, runs, folds) / f"{number}.safetensors"
         if not path.is_file():
             raise DataError(f"The folds' networks are missing; `{task.command}` keeps them.")
         net = DALAResNet50(classes=len(task.classes))
         net.load_state_dict(load_file(path))
         networks.append(net.eval().requires_grad_(False).to(memory_format=torch.channels_last))
     return tuple(networks)
+
+
+def _networks(task: Task[Any], runs: Path, folds: int) -> Path:
+    """Where the networks of the first repeat's folds are kept."""
+    return task.folder(runs) / f"networks-of-{folds}"
 
 
 def cross_validate(
@@ -151,7 +154,7 @@ def cross_validate(
     features = task.features(tiles, backbone, folder)
     network = held_out(
         dala_resnet50(task, task.recipe, backbone), features, task, task.recipe,
-        network_folder(folder, backbone), splits, keep=True,
+        network_folder(folder, backbone), splits, _networks(task, runs, folds),
     )  # fmt: skip
     predictions = {NETWORK: network.probabilities}
     votes = [task.votes(logits, tiles) for logits in network.logits["plain"]]

@@ -80,9 +80,9 @@ def test_cross_validation_is_grouped_and_resumes(
     again = cross_validate(task, backbone, tmp_path, folds=2, repeats=2)
     assert len(fitted) == 4  # every fold was found on disk
     assert json.loads(json.dumps(again)) == json.loads(json.dumps(record))
-    assert len(kept_networks(task, tmp_path, backbone, 2)) == 2
+    assert len(kept_networks(task, tmp_path, 2)) == 2
     with pytest.raises(DataError, match="networks are missing"):
-        kept_networks(task, tmp_path, backbone, 3)
+        kept_networks(task, tmp_path, 3)
 
 
 def test_linear_probe_separates_what_is_separable(tree: Path) -> None:
