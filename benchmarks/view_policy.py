@@ -18,14 +18,14 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from dala.data import breakhis
 from dala.data.pixels import load_pixels
-from dala.data.splits import grouped_folds
 from dala.preprocess.views import cut, network_input
 from dala.stats.metrics import binary_scores
-from dala.training.evaluate import kept_networks
+from dala.training.cross_validation import kept_networks
 from dala.training.features import reduced_precision
-from dala.training.recipe import SIZE, Recipe
+from dala.training.recipe import SIZE
+from dala.training.task import folds_of
+from dala.training.tasks import breakhis
 
 
 def main() -> None:
@@ -34,26 +34,22 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--every", type=int, default=4, help="score every n-th image of each accession group")
     arguments = parser.parse_args()
-    recipe = Recipe()
-    dataset = breakhis.load(arguments.data, 200)
-    pixels = load_pixels(dataset.records, SIZE)
-    folder = arguments.runs / f"breakhis_200x-{recipe.fingerprint}"
-    slides = np.array([record.slide for record in dataset.records])
+    task = breakhis.load(arguments.data)
+    pixels = load_pixels(task.records, SIZE)
+    slides = np.array([record.slide for record in task.records])
     chosen = np.zeros(len(pixels), dtype=bool)
-    for group in np.unique(dataset.groups):
-        chosen[np.flatnonzero(dataset.groups == group)[:: arguments.every]] = True
+    for group in np.unique(task.groups):
+        chosen[np.flatnonzero(task.groups == group)[:: arguments.every]] = True
     variants: dict[str, np.ndarray] = {}
-    networks = kept_networks(folder, 5)
-    for number, (_, test) in enumerate(grouped_folds(dataset.labels, dataset.groups, 5, seed=0)):
-        net = networks[number]
+    for net, fold in zip(kept_networks(task, arguments.runs, 5), folds_of(task, 5, 1), strict=True):
 
         def margin(image: np.ndarray, grid: tuple[int, int], net: torch.nn.Module = net) -> float:
             tiles, _ = cut(image, grid, SIZE)
             with torch.no_grad(), reduced_precision(torch.device("cpu")):
-                logits = net(network_input(tiles, recipe.enlarged)).float().mean(0)
+                logits = net(network_input(tiles, task.recipe.enlarged)).float().mean(0)
             return float(logits[1] - logits[0])
 
-        for index in tqdm(test[chosen[test]], desc=f"fold {number}", unit="picture"):
+        for index in tqdm(fold.test[chosen[fold.test]], desc=f"fold {fold.number}", unit="image"):
             same = np.flatnonzero(slides == slides[index])
             following = same[(np.searchsorted(same, index) + 1) % len(same)]
             # Back to the proportions of the microscope field, 700 x 460.
@@ -67,8 +63,8 @@ def main() -> None:
             }
             for name, value in shown.items():
                 variants.setdefault(name, np.zeros(len(pixels)))[index] = value
-    labels = dataset.labels[chosen]
-    print(f"{len(labels)} images of {len(set(dataset.groups))} accession groups")
+    labels = task.labels[chosen]
+    print(f"{len(labels)} images of {len(set(task.groups))} accession groups")
     print("| view | AUC | balanced accuracy |\n|---|---:|---:|")
     for name, margins in variants.items():
         accuracy = binary_scores(labels, 1 / (1 + np.exp(-margins[chosen])))["balanced_accuracy"]
