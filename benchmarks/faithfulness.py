@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python benchmarks/faithfulness.py --data ROOT [--each 2] [--score-cam N] [--runs DIR]
 
-ROOT is BreakHis 200X; the folds' networks are those that `python -m dala crossvalidate breakhis` keeps, and each judges
+ROOT is BreakHis 200X; the folds' networks are those that `dala crossvalidate breakhis` keeps, and each judges
 images of patients that it has not seen. About 15 minutes on two cores, and two minutes more for each of the N
 images whose ScoreCAM is wanted; what is done is kept. Writes evidence/faithfulness_breakhis_200x.json.
 

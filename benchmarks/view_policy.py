@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python benchmarks/view_policy.py --data ROOT [--runs runs] [--every 4]
 
-The fold networks are those that `python -m dala crossvalidate breakhis` kept in `runs`, each asked about patients it
+The fold networks are those that `dala crossvalidate breakhis` kept in `runs`, each asked about patients it
 has not seen. Each test image is shown as it is, as its central square, and as a panorama: joined with the next
 image of its slide to about 3 : 1, once squeezed whole and once cut into two tiles with averaged logits.
 """

@@ -67,12 +67,6 @@ def _turn(coming: tuple[int, int], going: tuple[int, int]) -> int:
     return 1 - (coming[0] * going[1] - coming[1] * going[0])
 
 
-def ring_area(ring: list[list[float]]) -> float:
-    """Shoelace area of a closed ring, positive if it runs clockwise as seen with y downwards."""
-    x, y = np.array(ring).T
-    return float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum() / 2)
-
-
 def geojson(opinion: Opinion, explanation: Explanation) -> str:
     """The regions as a FeatureCollection in pixels of the image, an annotation each, for QuPath from 0.4 on.
 

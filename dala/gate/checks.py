@@ -2,7 +2,7 @@
 
 The checks look at the square views that the network is shown, not at the file: a large image that is a little out of
 focus may be sharp at the size that counts. Each is a line far outside what true images do, so that hardly any of them
-is refused; how many are, and what slips through, is measured by `python -m dala gate` (evidence/gate_breakhis.json).
+is refused; how many are, and what slips through, is measured by `dala gate` (evidence/gate_breakhis.json).
 What the pixels alone cannot tell is left to `dala.gate.familiarity`.
 """
 

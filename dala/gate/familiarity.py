@@ -4,7 +4,7 @@ The trunk (stem to layer3, ImageNet weights) is the same in every recipe, so the
 follows; its pooled output is a by-product of the forward pass that is made anyway. The pooled features of the training
 images are modelled as a Gaussian: the leading axes of their covariance with their variances, and one variance for all
 other directions (probabilistic PCA: Tipping & Bishop 1999), which is what several hundred images of some dozen
-patients allow to estimate. NAME.gate.safetensors lies beside the weights and is written by `python -m dala gate`.
+patients allow to estimate. NAME.gate.safetensors lies beside the weights and is written by `dala gate`.
 """
 
 from __future__ import annotations

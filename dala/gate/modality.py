@@ -2,7 +2,7 @@
 
 One rule, which a person can check by eye: a mammogram is grey and its shades are smooth; everything else is taken for
 histology, whose checks then say what is wrong with it. A DICOM file that says "mammogram" or "microscopy" is believed.
-`python -m dala modality --data DIR` measures the rule on real images (evidence/modality.json). A person can correct
+`dala modality --data DIR` measures the rule on real images (evidence/modality.json). A person can correct
 it.
 """
 

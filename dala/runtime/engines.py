@@ -2,7 +2,7 @@
 
 Only the head needs a gradient, so the maps work on every engine. An engine has no state between calls: any number of
 threads may share it. Which one is used: the one that is named, else `DALA_ENGINE`, else the fastest of this machine
-that was measured to keep the verdicts (`python -m dala engines`, evidence/engines_breakhis.json).
+that was measured to keep the verdicts (`dala engines`, evidence/engines_breakhis.json).
 
 Sixteen bits, but not everywhere: with all of the network in bfloat16 the probabilities of new patients move by
 hundredths and not every prediction set stays ("openvino-bf16-throughout" in that file). Two causes make most of it.

@@ -92,7 +92,7 @@ def cross_validate(
     return {
         "protocol": f"grouped cross-validation by accession number, {divided(folds, repeats)}, predictions "
         "pooled within a repeat and scores averaged over the repeats; 95 % intervals: bootstrap over accession groups",
-        "command": "python -m dala crossvalidate breakhis --data ROOT",
+        "command": "dala crossvalidate breakhis --data ROOT",
         "data": described(dataset),
         "imagenet": backbone.source,
         "recipe": recipe.record,
@@ -154,7 +154,7 @@ def kept_networks(folder: Path, folds: int) -> tuple[DALAResNet50, ...]:
     for number in range(folds):
         path = network_of_fold(folder, number)
         if not path.is_file():
-            raise DataError("The folds' networks are missing; `python -m dala crossvalidate breakhis` keeps them.")
+            raise DataError("The folds' networks are missing; `dala crossvalidate breakhis` keeps them.")
         net = DALAResNet50()
         net.load_state_dict(load_file(path))
         networks.append(net.eval().requires_grad_(False).to(memory_format=torch.channels_last))

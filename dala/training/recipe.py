@@ -1,7 +1,7 @@
 """The recipe of the shipped weights, with every choice at its top. Chosen by grouped cross-validation.
 
-python -m dala crossvalidate breakhis --data ROOT    the figures below, from evidence/breakhis_200x.json
-python -m dala train breakhis --data ROOT            weights/breakhis.safetensors, trained on every group
+dala crossvalidate breakhis --data ROOT    the figures below, from evidence/breakhis_200x.json
+dala train breakhis --data ROOT            weights/breakhis.safetensors, trained on every group
 """
 
 from __future__ import annotations

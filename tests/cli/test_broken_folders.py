@@ -113,7 +113,7 @@ def test_a_bad_input_is_a_sentence(
 
 
 def breakhis(root: Path, content: bytes) -> None:
-    draw_tree(root, {"A": ("101AB", *"23456"), "DC": tuple("123456")}, images=1)
+    draw_tree(root, {"A": ("101AB", "102", "103", "104", "105"), "DC": ("201", "202", "203", "204", "205")}, images=1)
     sorted(root.rglob("*.png"))[0].write_bytes(content)
 
 

@@ -26,7 +26,7 @@ from dala.explanation.effect import EffectCurve
 from dala.explanation.render import encode_png
 from dala.explanation.threshold import threshold
 from dala.export import bundle as reports
-from dala.export.geojson import geojson, polygons, ring_area
+from dala.export.geojson import geojson, polygons
 from dala.export.pdf import pdf
 from dala.export.report import LONGEST_COMMENT, OWN_READS, SCHEMA, Remarks, read_report, report
 from dala.export.typeset import drawable
@@ -67,6 +67,12 @@ def page_text(content: bytes) -> str:
 
 
 # Polygons
+
+
+def ring_area(ring: list[list[float]]) -> float:
+    """Shoelace area of a closed ring, positive if it runs clockwise as seen with y downwards."""
+    x, y = np.array(ring).T
+    return float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum() / 2)
 
 
 def at(rows: list[str]) -> np.ndarray:

@@ -157,7 +157,7 @@ def model() -> Model:
 
 
 def test_the_shipped_weights_have_their_statistics(model: Model) -> None:
-    assert model.familiarity is not None, "python -m dala gate breakhis --data ROOT --others DIR"
+    assert model.familiarity is not None, "dala gate breakhis --data ROOT --others DIR"
     assert (WEIGHTS_DIR / f"breakhis{SUFFIX}").stat().st_size < 2_000_000
     assert 1 < model.familiarity.limit < 5
     assert model.familiarity.p_value(model.familiarity.limit) == pytest.approx(0.05, abs=0.02)

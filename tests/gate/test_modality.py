@@ -118,7 +118,7 @@ def test_the_measurement_counts_what_is_wrong(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_real_images(shared_data: Path) -> None:
-    """A sample of what `python -m dala modality` counts in full (evidence/modality.json)."""
+    """A sample of what `dala modality` counts in full (evidence/modality.json)."""
     for folder, modality in KINDS.items():
         files = [path for path in sorted((shared_data / folder).rglob("*.*g")) if not path.stem.endswith("_mask")]
         chosen = files[:: max(1, len(files) // 60)]

@@ -71,7 +71,7 @@ class Bach(Task[Record]):
     preprocess: ClassVar[str] = "fields"
     name: ClassVar[str] = "bach"
     weights: ClassVar[str] = "bach"
-    command: ClassVar[str] = "python -m dala crossvalidate bach --data ROOT"
+    command: ClassVar[str] = "dala crossvalidate bach --data ROOT"
     explained: ClassVar[Mapping[str, str]] = {
         "dala_resnet50": "the recipe, plain view; mean of the tiles' probabilities",
         "dala_resnet50_majority": "the same networks; shares of the tiles that call a class, ties to the larger mean",

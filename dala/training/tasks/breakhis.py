@@ -1,7 +1,7 @@
 """BreakHis: benign or malignant, or one of eight subtypes, by accession group.
 
-python -m dala crossvalidate breakhis --data ROOT [--task subtype]    the figures, evidence/breakhis_200x.json
-python -m dala train breakhis --data ROOT [--task subtype]            the weights, trained on every group
+dala crossvalidate breakhis --data ROOT [--task subtype]    the figures, evidence/breakhis_200x.json
+dala train breakhis --data ROOT [--task subtype]            the weights, trained on every group
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class BreakHis(Task[Record]):
 
     @property
     def command(self) -> str:
-        return "python -m dala crossvalidate breakhis --data ROOT"
+        return "dala crossvalidate breakhis --data ROOT"
 
     @property
     def explained(self) -> dict[str, str]:
@@ -178,7 +178,7 @@ class BreakHis(Task[Record]):
             ColourOnly(self.classes, rows, biases),
             protocol="group-balanced logistic regression on every image of the data set; how often it is right on "
             "patients left out is in the card of the weights beside it, under comparison",
-            command="python -m dala colour breakhis --data ROOT",
+            command="dala colour breakhis --data ROOT",
             images=str(len(self.labels)),
             groups=str(len(set(self.groups))),
         )

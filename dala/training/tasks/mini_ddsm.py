@@ -1,7 +1,7 @@
 """Mini-DDSM: benign cases against cases with cancer on film, by case, and what the film gives away.
 
-python -m dala crossvalidate mini_ddsm --data ROOT   the figures, evidence/mini_ddsm.json
-python -m dala train mini_ddsm --data ROOT           weights/mini_ddsm.safetensors, trained on every case
+dala crossvalidate mini_ddsm --data ROOT   the figures, evidence/mini_ddsm.json
+dala train mini_ddsm --data ROOT           weights/mini_ddsm.safetensors, trained on every case
 
 The network sees the breast alone (`dala.preprocess.mammogram`). The same recipe is run on the whole film as well, and
 never shipped: beside the film with its breast masked out it shows how far a classifier of this data set comes without
@@ -70,7 +70,7 @@ class MiniDDSM(Task[Record]):
     units: ClassVar[str] = "cases"
     name: ClassVar[str] = "mini_ddsm"
     weights: ClassVar[str] = "mini_ddsm"
-    command: ClassVar[str] = "python -m dala crossvalidate mini_ddsm --data ROOT"
+    command: ClassVar[str] = "dala crossvalidate mini_ddsm --data ROOT"
 
     @property
     def explained(self) -> Mapping[str, str]:

@@ -129,7 +129,7 @@ def test_the_commands_end_to_end(tree: Path, tmp_path: Path, capsys: pytest.Capt
     assert np.sum(record["confusion"]["counts"]) == pytest.approx(16)
     assert np.sum(record["confusion"]["counts"], axis=1).tolist() == pytest.approx([4, 4, 4, 4])
     assert "grouped by patient (4 patients of 8 images are listed)" in record["protocol"]
-    assert record["command"] == "python -m dala crossvalidate bach --data ROOT"
+    assert record["command"] == "dala crossvalidate bach --data ROOT"
     kept = json.loads((made / "bach_predictions.json").read_text())
     p = np.array(kept["probabilities"]["dala_resnet50"])
     assert p.shape == (1, 16, 4)
