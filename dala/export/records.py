@@ -30,10 +30,10 @@ def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, objec
         "sha256": opinion.patch.sha256,
         "status": "ok" if gate.reason is None else "outside",
         "reason": None if gate.reason is None else gate.reason.sentence,
-        "gate": gate_record(gate),
+        "gate": _gate_record(gate),
     }
     if gate.reason is not None and not anyway:
-        return record | no_verdict(opinion.model) | ran_on(prediction)
+        return record | _no_verdict(opinion.model) | _ran_on(prediction)
     decisive = prediction.default_set
     return {
         **record,
@@ -46,16 +46,16 @@ def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, objec
         "not_sure": None if decisive is None else decisive.not_sure,
         "sets": {f"{one.alpha:.2f}": list(one.classes) for one in prediction.sets},
         "weights": opinion.model.name,
-        **ran_on(prediction),
+        **_ran_on(prediction),
     }
 
 
-def ran_on(prediction: Prediction) -> dict[str, object]:
+def _ran_on(prediction: Prediction) -> dict[str, object]:
     """What computed a prediction, and how long that took in milliseconds."""
     return {"engine": prediction.engine, "ms": round(prediction.milliseconds, 1)}
 
 
-def gate_record(gate: Gate) -> dict[str, object]:
+def _gate_record(gate: Gate) -> dict[str, object]:
     """The gate's answer, ready for JSON: the name of its reason, the distance from the training images, and the share
     of true patches of new patients at least so far away; both are None where the weights have no statistics for it."""
     return {
@@ -65,34 +65,25 @@ def gate_record(gate: Gate) -> dict[str, object]:
     }
 
 
-def refusal_record(
-    source: bytes | str | Path | None, error: IntakeError, model: Model, name: str | None = None
-) -> dict[str, object]:
-    """The same record for a file that was refused: why, and no prediction. `source` None: not even its bytes are known.
-
-    `name` replaces the file's own.
-    """
+def refusal_record(source: bytes | Path | None, error: IntakeError, model: Model, name: str) -> dict[str, object]:
+    """The same record for a file that was refused: why, and no prediction. `source` None: its bytes are not known."""
     identity = None
     if isinstance(source, bytes):
         identity = hashlib.sha256(source).hexdigest()
-    elif source is not None:
-        path = Path(source)
-        name = path.name if name is None else name
-        # A pipe would block, and a device never end.
-        if path.is_file():
-            with suppress(OSError), path.open("rb") as file:
-                identity = hashlib.file_digest(file, "sha256").hexdigest()
+    elif source is not None and source.is_file():  # a pipe would block, and a device never end
+        with suppress(OSError), source.open("rb") as file:
+            identity = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "file": name or "",
+        "file": name,
         "sha256": identity,
         "status": "refused",
         "reason": str(error),
         "gate": None,
-        **no_verdict(model),
+        **_no_verdict(model),
     }
 
 
-def no_verdict(model: Model) -> dict[str, object]:
+def _no_verdict(model: Model) -> dict[str, object]:
     """The part of a record that a verdict would fill."""
     return {
         "prediction": None,
