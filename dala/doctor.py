@@ -173,7 +173,7 @@ def _check_gate(card: Path) -> list[Check]:
 
 
 def check_writable(name: str, folder: Path) -> Check:
-    """WARN if nothing can be written to `folder`; one that is not there yet is judged by the nearest that is."""
+    """WARN if nothing can be written to `folder`; for one that is not there yet, to the nearest that is."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):

@@ -31,7 +31,7 @@ WEIGHTS = "the weights for every image (default: those for what an image is, an 
 
 def add(command: Command) -> None:
     """Add predict, explain, report and doctor."""
-    sub = command("predict", _predict, "one JSON line a file: benign, malignant or not sure, with probabilities")
+    sub = command("predict", _predict, "benign, malignant or not sure for every image, with probabilities")
     sub.add_argument("paths", nargs="+", metavar="PATH", help="an image, a folder of them or a ZIP")
     sub.add_argument("--csv", type=Path, default=None, metavar="OUT", help="write a table, with a progress bar")
     sub.add_argument("--json", action="store_true", help="JSON lines instead of a readable table")
@@ -42,13 +42,17 @@ def add(command: Command) -> None:
     sub = command("explain", _explain, "write map.npy, overlay.png, dt_overlay.png and explanation.json")
     _add_explained(sub)
 
-    sub = command("report", _report, "write an opinion to keep: PDF, JSON, GeoJSON of the regions, PNG panels")
+    sub = command("report", _report, "write an opinion to keep: PDF, JSON, GeoJSON of the regions and PNG panels")
     _add_explained(sub)
     sub.add_argument("--comment", default="", metavar="TEXT", help="written into PDF and JSON")
     sub.add_argument("--own-read", choices=("benign", "malignant", "not sure"), default=None, help="your own call")
-    sub.add_argument("--agree", action=argparse.BooleanOptionalAction, default=None, help="with the model's answer")
-    sub.add_argument("--with-name", action="store_true", help="write the file's name; left out otherwise")
-    sub.add_argument("--effect", choices=("blurred", "glass"), default=None, help="measure the effect curve with it")
+    sub.add_argument(
+        "--agree", action=argparse.BooleanOptionalAction, default=None, help="whether you agree with the model's answer"
+    )
+    sub.add_argument("--with-name", action="store_true", help="write the name of the file, which is left out otherwise")
+    sub.add_argument(
+        "--effect", choices=("blurred", "glass"), default=None, help="measure the effect curve with this replacement"
+    )
     sub.add_argument("--date", type=date.fromisoformat, default=None, metavar="YYYY-MM-DD", help="default: today")
 
     command("doctor", _doctor, "PASS, WARN or FAIL for every part of this installation")

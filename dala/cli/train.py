@@ -56,8 +56,7 @@ def add(command: Command) -> None:
     sub = command(
         "colour",
         _colour,
-        "fit the judge that knows colours alone, for the teaching page, beside the weights (a few seconds; train does "
-        "it too)",
+        "fit the colour-only model of the teaching page, beside the weights (a few seconds; train does it too)",
         "breakhis",
     )
     sub.add_argument("--data", type=Path, required=True, metavar="ROOT")

@@ -33,8 +33,8 @@ def overlays(
     """A ZIP with the DT Grad-CAM of every image that has a verdict, towards its prediction, by the default rule.
 
     The images are read and looked at again, for no map is kept; at most `MAXIMUM_OVERLAYS`, in order. `index.csv`
-    says which overlay is whose, by name if `with_names` and by sha256. A file that has gone or changed since it was
-    judged is left out.
+    says which overlay is whose, by name if `with_names` and by sha256. A file that has gone or changed since then is
+    left out.
     """
     accepted = [(item, record) for item, record in pairs if record["prediction"] is not None][:MAXIMUM_OVERLAYS]
     out, index = io.BytesIO(), io.StringIO(newline="")

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dala import batch
+from dala import __version__, batch
 from dala.cli.main import main
 from dala.explanation.gradcam import SignedMap
 from dala.explanation.threshold import threshold
@@ -276,6 +276,17 @@ def test_unknown_rule_and_target(image: Path, tmp_path: Path, capsys: pytest.Cap
     assert "There is no rule named 'magic'" in capsys.readouterr().err
     assert main(["explain", str(image), "--out", str(tmp_path / "o"), "--target", "other"]) == 2
     assert not (tmp_path / "o").exists()
+
+
+def test_the_program_is_called_dala(capsys: pytest.CaptureFixture[str]) -> None:
+    for option, said in (("--version", f"dala {__version__}\n"), ("--help", "usage: dala ")):
+        with pytest.raises(SystemExit) as ended:
+            main([option])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.startswith(said)
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    assert capsys.readouterr().out.startswith("usage: dala predict ")
 
 
 def test_the_module_runs() -> None:
