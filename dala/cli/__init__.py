@@ -33,7 +33,7 @@ class Command:
         parsers = self._verbs
         if dataset is not None:
             if name not in self._datasets:
-                verb = self._verbs.add_parser(name, help=f"{help_} (choose a data set)")
+                verb = self._verbs.add_parser(name, help=help_)
                 self._datasets[name] = verb.add_subparsers(required=True, metavar="DATASET")
             parsers, name = self._datasets[name], dataset
         sub: argparse.ArgumentParser = parsers.add_parser(name, help=help_, description=help_)
