@@ -69,7 +69,7 @@ def familiar(opinion: Opinion) -> str:
     common = "less than 1" if gate.p_value < 0.01 else f"{100 * gate.p_value:.0f}"
     return (
         f"Distance from the training images {gate.score:.2f}, limit {limit.limit:.2f}; of the true patches of new "
-        f"patients {common} % are at least so far away."
+        f"patients {common} % are at least as far away."
     )
 
 

@@ -96,7 +96,7 @@ def image_folds(labels: ArrayLike, folds: int = 5, seed: int = 0) -> list[Fold]:
     classes, counts = np.unique(y, return_counts=True)
     for name, count in zip(classes, counts, strict=True):
         if count < folds:
-            raise DataError(f"Class {name} has {count} images, too few for {folds} folds.")
+            raise DataError(f"Class {name} has {counted(count, 'image')}, too few for {folds} folds.")
     splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
     return list(splitter.split(np.zeros(len(y)), y))
 

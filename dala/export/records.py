@@ -57,7 +57,7 @@ def _ran_on(prediction: Prediction) -> dict[str, object]:
 
 def _gate_record(gate: Gate) -> dict[str, object]:
     """The gate's answer, ready for JSON: the name of its reason, the distance from the training images, and the share
-    of true patches of new patients at least so far away; both are None where the weights have no statistics for it."""
+    of true patches of new patients at least as far away; both are None where the weights have no statistics for it."""
     return {
         "reason": None if gate.reason is None else gate.reason.name,
         "distance": None if gate.score is None else round(gate.score, 4),

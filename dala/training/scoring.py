@@ -22,7 +22,7 @@ def evaluate(task: Task[Any], model: Model, progress: Progress | None = None) ->
     """
     if model.card.input.preprocess != task.preprocess:
         raise DataError(
-            f"The weights {model.name} judge {model.card.modality}, prepared in another way than this data."
+            f"The weights {model.name} are for {model.card.modality}, which is prepared in another way than this data."
         )
     if model.card.classes != task.classes:
         raise DataError(f"The weights {model.name} know {model.card.classes}, the data set {task.classes}.")
