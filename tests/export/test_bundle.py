@@ -1,0 +1,32 @@
+"""All files of a report: nobody's name, and the panels of the screen."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from dala.export import bundle as reports
+from dala.export.report import Remarks
+from dala.opinion import Explanation, Opinion
+from tests.helpers.reports import DAY, NAME, page_text
+
+
+def test_no_name_unless_asked_for(opinion: Opinion, explanation: Explanation) -> None:
+    for with_name in (False, True):
+        found = dict(reports.files(opinion, explanation, Remarks(with_name=with_name), DAY))
+        assert len(found) == 8
+        said = [*found, *(page_text(c) for n, c in found.items() if n.endswith(".pdf"))]
+        said += [content.decode() for name, content in found.items() if name.endswith("json")]
+        raw = b"".join(found.values())
+        assert any(NAME in text for text in said) == with_name
+        if not with_name:
+            assert b"Mustermann" not in raw
+
+
+def test_panels_are_the_screens(explanation: Explanation) -> None:
+    found = reports.png_panels(explanation)
+    for name in ("patch", "gradcam", "dt", "bar"):
+        pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(found[name], np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        np.testing.assert_array_equal(pixels, getattr(explanation.panels, name))
+    sheet = cv2.imdecode(np.frombuffer(found["sheet"], np.uint8), cv2.IMREAD_COLOR)
+    assert sheet.shape[1] == 3 * explanation.panels.patch.shape[1] + explanation.panels.bar.shape[1] + 24
