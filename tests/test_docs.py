@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dala import __version__
 from dala.cli.main import parser
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
@@ -135,3 +136,14 @@ def test_help_describes_every_target() -> None:
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     described = dict(re.findall(r"^make (\S+) +(.+)$", said, re.MULTILINE))
     assert described.keys() == {*targets[1].split()}
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.+)$", citation, re.MULTILINE) == [__version__]
+    assert re.findall(r"^## ([\d.]+)", changelog, re.MULTILINE)[0] == __version__
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
