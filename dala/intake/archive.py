@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PureWindowsPath
@@ -86,10 +86,17 @@ def _printable(name: str) -> str:
     return "".join(character for character in name if character.isprintable())
 
 
-def _is_image(name: str) -> bool:
-    """By suffix; a Macintosh leaves a `._` twin without an image in it beside every file."""
-    last = name.rsplit("/", 1)[-1]
-    return not last.startswith("._") and Path(last).suffix.lower() in IMAGE_SUFFIXES
+def _last(name: str) -> str:
+    """A name without its folders."""
+    return name.rsplit("/", 1)[-1] or name
+
+
+def _ends_in(suffixes: Collection[str], name: str) -> bool:
+    """A Macintosh leaves a `._` twin without an image in it beside every file: that one ends in none."""
+    return not _last(name).startswith("._") and Path(_last(name)).suffix.lower() in suffixes
+
+
+_is_image, _is_nested = partial(_ends_in, IMAGE_SUFFIXES), partial(_ends_in, ARCHIVE_SUFFIXES)
 
 
 def _itself(path: Path) -> Path:
@@ -105,7 +112,7 @@ def _refused(name: str, why: str) -> Item:
     """An item that is refused unread: '`name` `why`'."""
 
     def load() -> bytes:
-        raise IntakeError(f"'{name.rsplit('/', 1)[-1] or name}' {why}")
+        raise IntakeError(f"'{_last(name)}' {why}")
 
     return Item(name, load)
 
@@ -154,11 +161,6 @@ def _archive(name: str, file: IO[bytes], close: Callable[[], None] | None = None
             yield Item(shown, partial(_read_entry, archive, entry)) if why is None else _refused(shown, why)
 
 
-def _is_nested(name: str) -> bool:
-    last = name.rsplit("/", 1)[-1]
-    return not last.startswith("._") and Path(last).suffix.lower() in ARCHIVE_SUFFIXES
-
-
 def _points_out(name: str) -> bool:
     """Whether a name would leave a folder. None is ever used as a path here, but such a one tells of an ill intent."""
     path = PureWindowsPath(name)
@@ -184,6 +186,7 @@ def _danger(entry: zipfile.ZipInfo) -> str | None:
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """The bytes of an entry: never more than it states, in pieces, with its checksum verified."""
+    damaged = f"'{_last(_printable(entry.filename))}' is damaged inside its archive."
     pieces = []
     try:
         with archive.open(entry) as file:
@@ -191,11 +194,10 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
                 pieces.append(piece)
     # Damage shows itself as BadZipFile, zlib.error, EOFError, OSError, RuntimeError, struct.error and others.
     except Exception as failure:
-        last = _printable(entry.filename).rsplit("/", 1)[-1]
-        raise IntakeError(f"'{last}' is damaged inside its archive.") from failure
+        raise IntakeError(damaged) from failure
     data = b"".join(pieces)
     if len(data) != entry.file_size:
-        raise IntakeError(f"'{_printable(entry.filename).rsplit('/', 1)[-1]}' is damaged inside its archive.")
+        raise IntakeError(damaged)
     return data
 
 
