@@ -1,6 +1,6 @@
 """Is a batch as fast as its network? Images a second from a ZIP to records, against the bare forward pass.
 
-    PYTHONPATH=. python benchmarks/batch.py [--images 300]
+    python benchmarks/batch.py [--images 300]
 
 Drawn images of 700 x 460 px in a ZIP; the batch reads, decodes, judges, maps and makes thumbnails, the bare pass gets
 pixels that lie ready. Both take turns over groups of 20, so that a machine which is busy otherwise slows both. Memory

@@ -13,26 +13,21 @@ slider, for a 700 x 460 patch.
 from __future__ import annotations
 
 import argparse
-import random
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
-from pytorch_grad_cam import GradCAM as PytorchGradCam
 from pytorch_grad_cam.utils.image import scale_cam_image
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
-from torchcam.methods import GradCAM as TorchCam
 
 from dala.explanation import render
 from dala.explanation.gradcam import SignedMap, signed_maps
 from dala.explanation.threshold import RULES, threshold
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.runtime.weights import load_weights
+from dala.studies.other_programs import milliseconds, pytorch_grad_cam, torch_cam
 
-REST = 0.1  # s
 SIDE = 320  # what the shipped weights are shown
 
 
@@ -47,39 +42,6 @@ def ours(net: DALAResNet50, x: Tensor) -> np.ndarray:
 def forward_only(net: DALAResNet50, x: Tensor) -> np.ndarray:
     with torch.no_grad():
         return net(x).numpy()
-
-
-def pytorch_grad_cam(net: DALAResNet50, x: Tensor, classes: tuple[int, ...] = (0, 1)) -> np.ndarray:
-    """Stretched maps (classes, 320, 320)."""
-    with PytorchGradCam(model=net, target_layers=[net.layer4]) as cam:
-        return np.stack([cam(input_tensor=x, targets=[ClassifierOutputTarget(index)])[0] for index in classes])
-
-
-def torch_cam(net: DALAResNet50, x: Tensor) -> np.ndarray:
-    """Rectified raw maps (classes, h, w)."""
-    with TorchCam(net, "layer4") as extractor:
-        scores = net(x)
-        maps = [extractor(index, scores, normalized=False, retain_graph=index == 0)[0][0] for index in (0, 1)]
-    return torch.stack(maps).numpy()
-
-
-def milliseconds(programs: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Median over the runs of every program, taking turns, after one round to warm up.
-
-    With a rest before each: torch's threads go on spinning for some milliseconds after their work, on the cores of
-    whoever comes next.
-    """
-    times: dict[str, list[float]] = {name: [] for name in programs}
-    order = list(programs)
-    for turn in range(runs + 1):
-        random.Random(turn).shuffle(order)
-        for name in order:
-            time.sleep(REST)
-            start = time.perf_counter()
-            programs[name]()
-            if turn:
-                times[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def differences(net: DALAResNet50, x: Tensor) -> dict[str, float]:
@@ -97,7 +59,7 @@ def differences(net: DALAResNet50, x: Tensor) -> dict[str, float]:
 def slider_table(runs: int) -> None:
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (460, 700, 3), dtype=np.uint8)
-    field = SignedMap(generator.normal(size=(7, 7)), "malignant").upsampled(460, 700)
+    field = SignedMap(generator.normal(size=(7, 7)).astype(np.float32), "malignant").upsampled(460, 700)
 
     def move(rule: str) -> None:
         regions = threshold(field, rule, RULES[rule].default)
@@ -106,7 +68,7 @@ def slider_table(runs: int) -> None:
         render.encode_png(panels.bar)
 
     print("\n| one move of the slider | ms (median) |\n|---|---:|")
-    for name, value in milliseconds({rule: lambda rule=rule: move(rule) for rule in RULES}, runs).items():
+    for name, value in milliseconds({rule: partial(move, rule) for rule in RULES}, runs).items():
         print(f"| {name} | {value:.1f} |")
 
 

@@ -1,6 +1,6 @@
 """What a user waits for: cold start to a served page, click to verdict with a warm model, resident memory.
 
-    PYTHONPATH=. python benchmarks/serve.py --images DIR
+    python benchmarks/serve.py --images DIR
 
 Chromium opens the page of a freshly started server and uploads five patches of DIR (true ones: of a drawing the page
 gives no verdict); the clock runs from the upload to the verdict and to the panels on the screen, the browser working on

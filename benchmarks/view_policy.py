@@ -1,6 +1,6 @@
 """Whole image or tiles for elongated images? AUC on patients the networks have not seen.
 
-    PYTHONPATH=. python benchmarks/view_policy.py --data ROOT [--runs runs] [--every 4]
+    python benchmarks/view_policy.py --data ROOT [--runs runs] [--every 4]
 
 The fold networks are those that `dala crossvalidate breakhis` kept in `runs`, each asked about patients it
 has not seen. Each test image is shown as it is, as its central square, and as a panorama: joined with the next

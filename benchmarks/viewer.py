@@ -1,6 +1,6 @@
 """What a hand on the threshold slider gets: milliseconds of one frame of the viewer, and what is sent to the browser.
 
-    PYTHONPATH=. python benchmarks/viewer.py [--out FILE.json]
+    python -m benchmarks.viewer [--out FILE.json]
 
 Chromium without a GPU opens the page of a freshly started server, on the same cores, with a drawn patch of 768 x 505
 pixels. The slider of each rule is taken over its whole range and back, a step a frame. `work` is the time of the page's
@@ -21,6 +21,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import cv2
+import numpy as np
 from playwright.sync_api import sync_playwright
 
 from dala.explanation.render import encode_png
@@ -71,7 +72,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=None, metavar="FILE.json")
     out = parser.parse_args().out
-    image = encode_png(cv2.resize(draw(PHANTOMS[2]).pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
+    drawn = cv2.resize(draw(PHANTOMS[2]).pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    image = encode_png(np.asarray(drawn, np.uint8))
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(PORT)]
     served = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -105,11 +107,11 @@ def main() -> None:
         served.terminate()
         served.wait()
     opinion = opinion_of(read_image(image, "patch.png"), load_model())
-    _, body = _viewer.heavy.__wrapped__("patch", opinion)
+    _, body = _viewer.heavy.__wrapped__("patch", opinion)  # type: ignore[attr-defined]
     record = {
         "protocol": f"slider taken over its range and back in {FRAMES} frames, {WIDTH} x {HEIGHT} px, three panes at "
         "1280 px, Chromium without GPU on the server's cores; milliseconds: work of the page's thread, frame to frame",
-        "command": "PYTHONPATH=. python benchmarks/viewer.py",
+        "command": "python -m benchmarks.viewer",
         "milliseconds": figures,
         "sent_bytes": {"field": WIDTH * HEIGHT * 4, "all": len(body)},
     }

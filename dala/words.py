@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 NO_BREAK, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
 SMALL_P = 0.001
@@ -13,7 +14,7 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
-def figure(interval: Mapping[str, float | None], *, percent: bool = False, signed: bool = False) -> str:
+def figure(interval: Mapping[str, Any], *, percent: bool = False, signed: bool = False) -> str:
     """A score with its interval: "0.929 (0.850 to 0.996)", "92.9 % (85.0 to 99.6)"; "undefined" without a value.
 
     `interval` holds `value`, `low` and `high`. A line may break between the value and the interval and nowhere else.

@@ -35,8 +35,8 @@ from tests.helpers.trees import FOLDERS
 
 # In this order one finds what it needs; a command is at the first of these words that it holds.
 ORDER = (
-    "doctor", "predict PATH...", "explain", "modality", "benchmarks/engines", "benchmarks/localisation",
-    "benchmarks/load", " validate", "backbone --source npm", "backbone", "crossvalidate", "train breakhis --data",
+    "doctor", "predict PATH...", "explain", "modality", "dala speed", "dala localisation",
+    "dala load", " validate", "backbone --source npm", "backbone", "crossvalidate", "train breakhis --data",
     "train", "calibrate", "gate", "colour", "protocols", "robustness", "ablation", "dala engines", "faithfulness",
     "benchmark", "evaluate", "figures", "",
 )  # fmt: skip

@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 
 from dala import __version__
-from dala.cli import (
-    Command,
-    WrongCall,
-    benchmark,
-    calibrate,
-    complain,
-    engines,
-    gate,
-    modality,
-    protocols,
-    robustness,
-    serve,
-    train,
-)
+from dala.cli import Command, WrongCall, complain, serve, train
 from dala.errors import DalaError
 
-TOPICS = (
-    serve,
-    train,
-    calibrate,
-    benchmark,
-    gate,
-    modality,
-    protocols,
-    robustness,
-    engines,
-)
+TOPICS = (serve, train)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, 1 (a file was refused, a check failed) or 2 (wrong call)."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser(given).parse_args(given)
     # Imports wait for their command: `doctor` must run where torch does not.
     try:
         return int(options.run(options))
@@ -50,8 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2 if isinstance(error, WrongCall) else 1
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of every command; `run` of what it parses is the function to call."""
+def parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of every command; `run` of what it parses is the function to call.
+
+    Where `arguments` begin with a command of no study, the studies are left out, so that it does not wait for them.
+    """
     found = argparse.ArgumentParser(
         prog="dala", description="A second opinion on breast pathology patches. For research and teaching only."
     )
@@ -59,6 +42,10 @@ def parser() -> argparse.ArgumentParser:
     command = Command(found)
     for topic in TOPICS:
         topic.add(command)
+    if not arguments or arguments[0] not in command:
+        from dala.cli import studies
+
+        studies.add(command)
     return found
 
 

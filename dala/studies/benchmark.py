@@ -1,42 +1,39 @@
-"""Nine networks by one recipe on the same grouped folds; a row a network, written as it gets done.
+"""Would another network do better? Nine networks by one recipe on the same grouped folds; a row as it gets done.
 
-    python -m dala benchmark breakhis --data ROOT                   a machine with internet, best with a GPU
-    python -m dala benchmark breakhis --data ROOT --budget check    anywhere: random starts, one fold
+    dala benchmark breakhis --data ROOT                   a machine with internet, best with a GPU
+    dala benchmark breakhis --data ROOT --budget check    anywhere: random starts, one fold
 
 The recipe is that of the shipped weights, read for any network: trunk frozen, last stage fine-tuned slowly, head begun
-as a linear classifier; the ResNet50 family's is the pupil of its teacher, which is half a ResNet50. A network of
+as a linear classifier; the ResNet50 family's is the student of its teacher, which is half a ResNet50. A network of
 another make might do better by a recipe of its own; that is not measured here.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-import json
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
 
-from dala.data import breakhis
-from dala.data.pixels import load_pixels
-from dala.data.splits import grouped_folds
 from dala.errors import BackboneError
-from dala.nets.baselines import Settings
-from dala.nets.imagenet import Backbone, load_backbone
-from dala.nets.registry import ENTRIES, NETWORKS, Entry, cost_of
-from dala.nets.staged import StagedNetwork
-from dala.runtime.calibration import softmax
-from dala.stats.metrics import with_intervals
-from dala.training.evaluate import described, divided, write_json
-from dala.training.features import TrunkFeatures, apply_to_view, trunk_features, views_through
-from dala.training.fine_tune import fine_tune
-from dala.training.recipe import SIZE, Recipe
+from dala.stats.metrics import Interval, with_intervals
+from dala.studies.blocks import Block, Box, Caption, Point, Row, Table, Text, interval_chart, numbers, point, sentence
+from dala.studies.names import METRICS
+from dala.studies.options import add_training
+from dala.studies.record import Data, Record, Result
+from dala.studies.study import Study, Verb
+from dala.terminal import WrongCall, complain, table
+from dala.words import counted, figure
+
+if TYPE_CHECKING:
+    from dala.data.pixels import Images
+    from dala.nets.registry import Entry
+    from dala.nets.staged import StagedNetwork
+    from dala.training.tasks.breakhis import BreakHis
 
 Budget = Literal["full", "check"]
 CHECK = "pipeline check, no comparison"
@@ -44,80 +41,61 @@ CHECK_SIDE = 112
 
 COMPARED = (
     "every network by the same recipe (trunk frozen, last stage fine-tuned, head begun as a linear classifier, in the "
-    "ResNet50 family as its teacher's pupil) on the same folds by accession number; 95 % intervals: bootstrap over "
+    "ResNet50 family as its teacher's student) on the same folds by accession number; 95 % intervals: bootstrap over "
     "accession groups"
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Fold:
-    """One fold of a repeated cross-validation: indices of the training and of the test images."""
+@dataclass(frozen=True, kw_only=True)
+class Cost(Record):
+    """Of one image of `side` pixels: parameters, billions of multiply-adds, and median milliseconds on a device."""
 
-    repeat: int
-    number: int
-    folds: int
-    training: NDArray[np.intp]
-    test: NDArray[np.intp]
+    side: int
+    parameters: int
+    gflops: float
+    milliseconds: float
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network(Record):
+    """One network: how it was started, trained and tested, what it costs, and what it scores."""
+
+    title: str
+    budget: str
+    protocol: str
+    command: str
+    initialisation: str
+    side: int
+    cost: Cost
+    minutes: float
+    scores: dict[str, Interval]
 
     @property
-    def seed(self) -> int:
-        """The seed that `crossvalidate` gives this fold too."""
-        return 100 * self.repeat + self.number
+    def full(self) -> bool:
+        """Whether it was measured in full and may be compared."""
+        return self.budget == "full"
 
 
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Probability of malignant, (repeats, N), of images whose group was not in training; NaN where not tested."""
+@dataclass(frozen=True, kw_only=True)
+class Benchmark(Result):
+    """The networks that are done, by their names in the registry."""
 
-    probabilities: NDArray[np.float64]
-    minutes: float
-
-
-def folds_of(dataset: breakhis.Dataset, folds: int, repeats: int) -> list[Fold]:
-    """The folds that `crossvalidate` uses, repeat by repeat."""
-    return [
-        Fold(repeat, number, folds, training, test)
-        for repeat in range(repeats)
-        for number, (training, test) in enumerate(grouped_folds(dataset.labels, dataset.groups, folds, seed=repeat))
-    ]
+    data: Data
+    recipe: dict[str, Any]
+    explained: dict[str, str]
+    networks: dict[str, Network]
 
 
-def held_out(
-    make: Callable[[int], StagedNetwork],
-    features: TrunkFeatures,
-    dataset: breakhis.Dataset,
-    recipe: Recipe,
-    folder: Path,
-    folds: list[Fold],
-) -> HeldOut:
-    """Fine-tune `make(seed)` on every fold and predict its test images.
-
-    A fold's predictions are kept in `folder` as soon as they are made: a killed run goes on where it was.
-    """
-    probabilities = np.full((max(fold.repeat for fold in folds) + 1, len(dataset.labels)), np.nan)
-    minutes = 0.0
-    for fold in folds:
-        done = folder / f"fold-{fold.repeat}-{fold.number}-of-{fold.folds}.npz"
-        if not done.is_file():
-            started = time.monotonic()
-            net = fine_tune(
-                make(fold.seed), features, dataset.labels, dataset.groups, fold.training, recipe, fold.seed,
-                done.with_suffix(""),
-            )  # fmt: skip
-            logits = apply_to_view(nn.Sequential(net.tail, net.head), features, "plain", fold.test)
-            np.savez(done, plain=softmax(logits)[:, 1], minutes=(time.monotonic() - started) / 60)
-        with np.load(done) as kept:
-            probabilities[fold.repeat, fold.test] = kept["plain"]
-            minutes += float(kept["minutes"])
-    return HeldOut(probabilities, minutes)
+# Measuring
 
 
-def benchmark(
-    dataset: breakhis.Dataset,
-    names: tuple[str, ...],
+def measure(
+    task: BreakHis,
+    names: Sequence[str],
     backbone_source: str,
-    recipe: Recipe,
-    folder: Path,
+    runs: Path,
     path: Path,
     folds: int,
     repeats: int,
@@ -128,61 +106,64 @@ def benchmark(
     `budget` "full": pretrained start, every fold. "check": random start, images of 112 pixels, the first fold only;
     such a row is marked, and never replaces a full one. Rows of another recipe or other images are dropped.
     """
-    record: dict[str, Any] = {
-        "protocol": COMPARED,
-        "command": "python -m dala benchmark breakhis --data ROOT --networks all",
-        "data": described(dataset),
-        "recipe": recipe.record,
-        "explained": {
+    from dala.nets.registry import ENTRIES, NETWORKS
+
+    record = Benchmark(
+        protocol=COMPARED,
+        command=f"{STUDY.command} --networks all",
+        data=Data.from_json(task.described()),
+        recipe=task.recipe.record,
+        explained={
             "initialisation": "what the network started from",
             "gflops": "billions of multiply-adds of one image at `cost.side`, which papers call GFLOPs",
             "milliseconds": "one image at `cost.side`, float32, median; on the named device",
             "minutes": "training and testing of all folds, features of the trunk not counted",
         },
-        "networks": {},
-    }
+        networks={},
+    )
     if path.is_file():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        if all(earlier[key] == record[key] for key in ("data", "recipe")):
-            record["networks"] = earlier["networks"]
-    pixels = load_pixels(dataset.records, SIZE)
+        earlier = STUDY.load(path)
+        if (earlier.data, earlier.recipe) == (record.data, record.recipe):
+            record = replace(record, networks=earlier.networks)
+    images = task.tiles().pixels
     refused = {}
     for name in names:
-        kept = record["networks"].get(name)
-        if budget == "check" and kept is not None and kept["budget"] == "full":
+        kept = record.networks.get(name)
+        if budget == "check" and kept is not None and kept.full:
             continue
         try:
-            row = row_of(NETWORKS[name], dataset, pixels, backbone_source, recipe, folder, folds, repeats, budget)
+            row = row_of(NETWORKS[name], task, images, backbone_source, runs, folds, repeats, full=budget == "full")
         except BackboneError as error:
             refused[name] = str(error)
             continue
-        rows = record["networks"] | {name: row}
-        record["networks"] = {entry.name: rows[entry.name] for entry in ENTRIES if entry.name in rows}
-        write_json(path, record)
+        rows = record.networks | {name: row}
+        record = replace(record, networks={entry.name: rows[entry.name] for entry in ENTRIES if entry.name in rows})
+        STUDY.write(record, path)
     return refused
 
 
 def row_of(
-    entry: Entry,
-    dataset: breakhis.Dataset,
-    pixels: NDArray[np.uint8],
-    backbone_source: str,
-    recipe: Recipe,
-    folder: Path,
-    folds: int,
-    repeats: int,
-    budget: Budget,
-) -> dict[str, Any]:
-    """Train and score one network; a row for JSON. Raises BackboneError where its weights cannot be had."""
-    full = budget == "full"
-    splits = folds_of(dataset, folds, repeats if full else 1)
+    entry: Entry, task: BreakHis, images: Images, source: str, runs: Path, folds: int, repeats: int, *, full: bool
+) -> Network:
+    """Train and score one network. Raises BackboneError where its weights cannot be had."""
+    import torch
+
+    from dala.nets.baselines import Settings
+    from dala.nets.imagenet import load_backbone
+    from dala.nets.registry import cost_of
+    from dala.training.cross_validation import held_out, network_folder
+    from dala.training.features import trunk_features, views_through
+    from dala.training.task import folds_of
+
+    recipe, folder = task.recipe, task.folder(runs)
+    splits = folds_of(task, folds, repeats if full else 1)
     splits = splits if full else splits[:1]
     used = recipe if full else dataclasses.replace(recipe, enlarged=CHECK_SIDE, geometric_views=0, stained_views=0)
     if not (full and entry.family):  # the teacher is half a ResNet50, no part of another network
         used = dataclasses.replace(used, teacher=0)
     used = dataclasses.replace(used, enlarged=entry.side(used.enlarged))
-    backbone = load_backbone(backbone_source) if full and entry.family else None
-    settings = Settings(len(dataset.classes), used.enlarged, recipe.dropout, full)
+    backbone = load_backbone(source) if full and entry.family else None
+    settings = Settings(len(task.classes), used.enlarged, recipe.dropout, full)
     words = entry.pretrained if full else "random"
 
     def make(seed: int) -> StagedNetwork:
@@ -191,31 +172,145 @@ def row_of(
         return entry.start(settings, backbone)[0]
 
     if backbone is not None:
-        words, place = f"{words}, from {backbone.source}", network_folder(folder, entry.name, backbone)
-        features = trunk_features(pixels, backbone, recipe, folder)
+        words, place = f"{words}, from {backbone.source}", network_folder(folder, backbone, entry.name)
+        features = trunk_features(images, backbone, recipe, folder)
     else:
         place = folder / f"{entry.name}-{'pretrained' if full else 'random'}-{used.fingerprint}"
-        features = views_through(make(0).trunk, pixels, used, used.training_views, place)
-    found = held_out(make, features, dataset, used, place, splits)
+        features = views_through(make(0).trunk, images, used, used.training_views, place)
+    found = held_out(make, features, task, used, place, splits)
     tested = np.isfinite(found.probabilities).all(0)
-    labels, groups = dataset.labels[tested], dataset.groups[tested]
-    return {
-        "title": entry.title,
-        "budget": budget if full else CHECK,
-        "protocol": f"grouped cross-validation by accession number, {divided(folds, repeats)}"
+    labels, groups = task.labels[tested], task.groups[tested]
+    divided = f"{counted(folds, 'fold')}, {counted(repeats, 'repeat')}"
+    return Network(
+        title=entry.title,
+        budget="full" if full else CHECK,
+        protocol=f"grouped cross-validation by accession number, {divided}"
         if full
         else f"{CHECK}: random start, {used.enlarged} pixels, trained on the first of {folds} grouped folds, tested "
-        f"on its {int(tested.sum())} images of {len(set(groups))} accession groups",
-        "command": f"python -m dala benchmark breakhis --data ROOT --networks {entry.name} --folds {folds} "
+        f"on its {counted(int(tested.sum()), 'image')} of {counted(len(set(groups)), 'accession group')}",
+        command=f"{STUDY.command} --networks {entry.name} --folds {folds} "
         + (f"--repeats {repeats}" if full else "--budget check"),
-        "initialisation": words,
-        "side": used.enlarged,
-        "cost": asdict(cost_of(entry, entry.side(recipe.enlarged))),
-        "minutes": round(found.minutes, 1),
-        "scores": with_intervals(labels, found.probabilities[:, tested], groups),
-    }
+        initialisation=words,
+        side=used.enlarged,
+        cost=Cost(**asdict(cost_of(entry, entry.side(recipe.enlarged)))),
+        minutes=round(found.minutes, 1),
+        scores=with_intervals(labels, found.probabilities[:, tested], groups),
+    )
 
 
-def network_folder(folder: Path, name: str, backbone: Backbone) -> Path:
-    """Where the folds of a network of the ResNet50 family are kept; benchmark and ablation share them."""
-    return folder / f"{name}-{Path(backbone.source).stem}"
+# The command
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_training(parser)
+    parser.add_argument("--networks", default="all", metavar="all|NAME,NAME", help="names of the registry")
+    parser.add_argument(
+        "--budget",
+        choices=["full", "check"],
+        default="full",
+        help="full: pretrained start, all folds; check: random start, small images, one fold, no comparison",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from dala.nets.registry import NETWORKS
+    from dala.training.tasks import breakhis
+
+    names = tuple(NETWORKS) if options.networks == "all" else tuple(options.networks.split(","))
+    unknown = [name for name in names if name not in NETWORKS]
+    if unknown:
+        raise WrongCall(f"--networks knows {', '.join(NETWORKS)}, not {unknown[0]}.")
+    task = breakhis.load(options.data, options.magnification)
+    path = options.evidence or Path("evidence") / f"benchmark_{task.name}.json"
+    refused = measure(task, names, options.backbone, options.runs, path, options.folds, options.repeats, options.budget)
+    for name, reason in refused.items():
+        complain(f"{name} was left out. {reason}")
+    if len(refused) < len(names):
+        rows = {name: row for name, row in STUDY.load(path).networks.items() if name in names}
+        print(table({name: row.scores for name, row in rows.items()}))
+        for name, row in rows.items():
+            print(
+                f"{name}: {row.budget}, {row.initialisation}; {row.cost.parameters:,} parameters, "
+                f"{row.cost.gflops} GFLOPs, {row.cost.milliseconds} ms at {row.cost.side} px"
+            )
+        print(f"written to {path}")
+    return 1 if refused else 0
+
+
+# The page
+
+
+def networks_table(rows: Sequence[Network]) -> list[Row]:
+    """Start and cost of networks."""
+    return [
+        {
+            "Network": row.title,
+            "Start": row.initialisation,
+            "Parameters": f"{row.cost.parameters / 1e6:.1f} M",
+            "GFLOPs": f"{row.cost.gflops:.1f}",
+            "ms an image": f"{row.cost.milliseconds:.0f} at {row.cost.side} px",
+        }
+        for row in rows
+    ]
+
+
+def scores_table(rows: Sequence[Network]) -> list[Row]:
+    """Every metric of networks."""
+    return [
+        {"Network": row.title, **{label: figure(row.scores[metric]) for metric, label in METRICS.items()}}
+        for row in rows
+    ]
+
+
+def points(rows: Sequence[Network]) -> list[Point]:
+    """AUC of each network."""
+    return [point(row.title, row.scores["auc"]) for row in rows if row.scores["auc"]["value"] is not None]
+
+
+def section(record: Benchmark) -> list[Block]:
+    """The networks that may be compared, and apart from them those that only prove that the pipeline runs."""
+    full, checked = ([row for row in record.networks.values() if row.full is whole] for whole in (True, False))
+    blocks: list[Block] = []
+    if full:
+        blocks += [
+            interval_chart(points(full), "AUC", "benchmark"),
+            Text("Where two intervals overlap, nothing is said of which network is better."),
+            Table(networks_table(full), "Networks measured in full"),
+            numbers("Every score of these networks", scores_table(full)),
+        ]
+    if checked:
+        blocks.append(
+            Box(
+                (
+                    Text(
+                        "**Pipeline check, no comparison.** These networks started at random and saw small images and "
+                        "one fold: the rows prove that the code runs, and say nothing of how good the networks are."
+                    ),
+                    Table(networks_table(checked), "Pipeline checks"),
+                    numbers("What the check scored, which compares nothing", scores_table(checked)),
+                    *(Caption(sentence(told)) for told in sorted({row.protocol for row in checked})),
+                    Caption(f"In full, where pretrained weights can be had: `{STUDY.command} --networks all`"),
+                )
+            )
+        )
+    return blocks
+
+
+STUDY = Study(
+    "benchmark",
+    "benchmark_breakhis_200x.json",
+    Benchmark,
+    "breakhis",
+    "dala benchmark breakhis --data ROOT",
+    part="Networks and parts",
+    title="Other networks",
+    question="Would another network do better on the same folds?",
+    section=section,
+    verb=Verb(
+        "benchmark",
+        "breakhis",
+        "nine networks by one recipe on the same grouped folds, a row a network in evidence/benchmark_*.json; resumes",
+        add_arguments,
+        run,
+    ),
+)

@@ -180,7 +180,7 @@ def calibrate(predictions: dict[str, Any]) -> dict[str, Any]:
     repeat. The key `calibration` is the block for the model card.
     """
     cohort = Cohort.of(predictions["labels"], predictions["groups"], predictions["probabilities"][NETWORK])
-    command = f"python -m dala calibrate {data_set(predictions['command'])}"
+    command = f"dala calibrate {data_set(predictions['command'])}"
     changed = predictions["probabilities"].get(CHANGED_STAIN)
     stained = None if changed is None else Cohort.of(predictions["labels"], predictions["groups"], changed)
     draws = resampled_groups(cohort)
@@ -461,7 +461,7 @@ def calibrate_weights(predictions: Path, weights: Path, evidence: Path | None) -
         given = json.loads(predictions.read_text(encoding="utf-8"))
         same = describes(given, card)
     except FileNotFoundError as error:
-        message = f"There are no predictions {predictions}; `python -m dala crossvalidate` writes them."
+        message = f"There are no predictions {predictions}; `dala crossvalidate` writes them."
         raise DataError(message) from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{predictions} is not a file of predictions that crossvalidate wrote.") from error

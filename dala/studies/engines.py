@@ -1,49 +1,91 @@
 """Do the faster engines give the same verdicts? Every engine beside torch on images of held-out patients.
 
-python -m dala engines breakhis --data ROOT    evidence/engines_breakhis.json
+dala engines breakhis --data ROOT [--unserved]
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from dala.data import breakhis
-from dala.data.splits import grouped_folds
-from dala.errors import EngineError
-from dala.gate import assess
-from dala.intake.image import read_image
-from dala.nets.dala_resnet50 import DALAResNet50
-from dala.opinion import evidence_maps
-from dala.preprocess.views import network_input, preprocess
-from dala.runtime.card import Card
-from dala.runtime.engines import (
-    EXAMPLE,
-    Engine,
-    OpenVINOEngine,
-    choose_engine,
-    converted,
-    import_openvino,
-    pieces,
-    settings,
-)
-from dala.runtime.predict import Model, Prediction, predict
-from dala.studies.robustness import FOLDS
-from dala.training.evaluate import described, kept_networks
-from dala.training.recipe import Recipe
+from dala.errors import DataError, EngineError, IntakeError
+from dala.studies.blocks import Block, Row, Table
+from dala.studies.options import add_runs
+from dala.studies.record import IMAGES, Data, Record, Result
+from dala.studies.study import Study, Verb
+from dala.terminal import Progress, progress
 
-Progress = Callable[[int, int], None]
-INT8, PLAIN16 = "openvino-int8", "openvino-bf16-throughout"
-UNSERVED = (PLAIN16, INT8)  # measured beside the others, to show what they would cost
-CALIBRATED_ON = 128  # training images of a fold, for the ranges of int8
-LIMITS = {"largest": 0.01, "percentile_99": 0.02, "map_correlation": 0.99}
+if TYPE_CHECKING:
+    from dala.runtime.predict import Model, Prediction
+    from dala.training.tasks.breakhis import BreakHis
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differences(Record):
+    """Absolute differences of the probability from torch's."""
+
+    mean: float
+    percentile_99: float
+    largest: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed(Record):
+    """How many images have another label, another set, another gate than with torch."""
+
+    label: int
+    set: int
+    gate: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correlation(Record):
+    """Correlation of the maps with torch's, image by image."""
+
+    smallest: float
+    median: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared(Record):
+    """One engine beside torch."""
+
+    images: int = field(metadata=IMAGES)
+    probability: Differences
+    changed: Changed
+    map_correlation: Correlation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits(Record):
+    """What an engine that is served must keep: differences at most, correlation of the maps at least."""
+
+    largest: float
+    percentile_99: float
+    map_correlation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity(Result):
+    """Every engine beside torch in float32, and those that could not run here, with the reason."""
+
+    weights_sha256: str
+    recipe: dict[str, Any]
+    data: Data
+    limits: Limits
+    engines: dict[str, Compared]
+    left_out: dict[str, str]
+
+
+LIMITS = Limits(largest=0.01, percentile_99=0.02, map_correlation=0.99)
+
+# Measuring
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,61 +98,68 @@ class Answer:
     map: NDArray[np.float32]
 
 
-def parity(
-    dataset: breakhis.Dataset,
+def measure(
+    task: BreakHis,
     model: Model,
-    recipe: Recipe,
-    folder: Path,
-    names: tuple[str, ...],
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Judge every image by the network of the fold that has not seen its patient, on torch and on every engine.
+    runs: Path,
+    names: Sequence[str],
+    update: Progress = lambda done, total: None,
+) -> Parity:
+    """Analyse every image by the network of the fold that has not seen its patient, on torch and on every engine.
 
-    `model` gives card, calibration and gate; `folder` holds the folds' networks. An engine that cannot run on this
-    machine is left out, with its reason. Ready for JSON.
+    `model` gives card, calibration and gate. An engine that cannot run on this machine is left out, with its reason.
     """
-    networks = kept_networks(folder, FOLDS)
-    splits = grouped_folds(dataset.labels, dataset.groups, FOLDS, seed=0)
+    from dala.intake.image import read_image
+    from dala.runtime.engines import Engine, choose_engine
+    from dala.runtime.predict import Model, predict
+    from dala.studies.held_out import FOLDS
+    from dala.studies.unserved import INT8, PLAIN16, quantised, rounded, shown
+    from dala.training.cross_validation import kept_networks
+    from dala.training.task import folds_of
+
     reference: dict[int, Answer] = {}
     found: dict[str, dict[int, Answer]] = {name: {} for name in names}
     left_out: dict[str, str] = {}
-    done, total = 0, len(dataset.records)
-    for net, (training, test) in zip(networks, splits, strict=True):
+    done, paths = 0, [record.path for record in task.records]
+    for net, fold in zip(kept_networks(task, runs, FOLDS), folds_of(task, FOLDS, 1), strict=True):
         engines: dict[str, Engine] = {"torch": choose_engine(net, None, "torch")}
         for name in names:
             try:
                 if name == INT8:
-                    engines[name] = quantised(net, shown(dataset, training, model.card))
-                elif name == PLAIN16:
-                    engines[name] = rounded(net)
+                    engines[name] = quantised(net, shown([paths[one] for one in fold.training], model.card))
                 else:
-                    engines[name] = choose_engine(net, None, name)
+                    engines[name] = rounded(net) if name == PLAIN16 else choose_engine(net, None, name)
             except EngineError as error:
                 left_out[name] = str(error)
-        for index in test.tolist():
-            patch = read_image(dataset.records[index].path)
+        for index in fold.test.tolist():
+            try:
+                patch = read_image(paths[index])
+            except IntakeError as error:
+                raise DataError(f"{paths[index].name} cannot be read: {error}") from error
             for name, engine in engines.items():
                 said = answer(predict(patch, Model(net, model.card, model.familiarity, engine)), model)
                 (reference if name == "torch" else found[name])[index] = said
             done += 1
-            if progress is not None:
-                progress(done, total)
-    return {
-        "protocol": f"every image judged by the network of the fold ({FOLDS} folds by accession number, the first "
+            update(done, len(paths))
+    return Parity(
+        protocol=f"every image analysed by the network of the fold ({FOLDS} folds by accession number, the first "
         "repeat of the cross-validation) that has not seen its patient, with the card's calibration and gate, on torch "
         "in float32 and on each engine; differences are engine minus torch",
-        "command": "python -m dala engines breakhis --data ROOT" + (" --unserved" if INT8 in names else ""),
-        "weights_sha256": model.card.fields["sha256"],
-        "recipe": recipe.record,
-        "data": described(dataset),
-        "limits": LIMITS,
-        "engines": {name: compared(reference, rows) for name, rows in found.items() if rows},
-        "left_out": left_out,
-    }
+        command=STUDY.command + (" --unserved" if INT8 in names else ""),
+        weights_sha256=model.card.fields["sha256"],
+        recipe=task.recipe.record,
+        data=Data.from_json(task.described()),
+        limits=LIMITS,
+        engines={name: compared(reference, rows) for name, rows in found.items() if rows},
+        left_out=left_out,
+    )
 
 
 def answer(prediction: Prediction, model: Model) -> Answer:
     """The part of a prediction that engines must agree in."""
+    from dala.gate import assess
+    from dala.opinion import evidence_maps
+
     gate = assess(prediction.views.for_gate, prediction.pooled, model.card.modality, model.familiarity)
     decisive = prediction.default_set
     left = (prediction.label,) if decisive is None else decisive.classes
@@ -118,65 +167,109 @@ def answer(prediction: Prediction, model: Model) -> Answer:
     return Answer(float(prediction.probabilities[1]), left, gate.inside, evidence_maps(prediction)[positive].values)
 
 
-def compared(reference: dict[int, Answer], rows: dict[int, Answer]) -> dict[str, Any]:
+def compared(reference: Mapping[int, Answer], rows: Mapping[int, Answer]) -> Compared:
     """Differences in probability, changed verdicts, sets and gates, and correlations of the maps."""
-    places = sorted(reference)
-    one, other = [reference[place] for place in places], [rows[place] for place in places]
-    change = np.abs([b.probability - a.probability for a, b in zip(one, other, strict=True)])
-    correlation = np.array([np.corrcoef(a.map.ravel(), b.map.ravel())[0, 1] for a, b in zip(one, other, strict=True)])
+    pairs = [(reference[place], rows[place]) for place in sorted(reference)]
+    change = np.abs([b.probability - a.probability for a, b in pairs])
+    correlation = np.array([np.corrcoef(a.map.ravel(), b.map.ravel())[0, 1] for a, b in pairs])
 
     def changed(what: Callable[[Answer], object]) -> int:
-        return sum(what(a) != what(b) for a, b in zip(one, other, strict=True))
+        return sum(what(a) != what(b) for a, b in pairs)
 
-    return {
-        "pictures": len(places),
-        "probability": {
-            "mean": float(change.mean()),
-            "percentile_99": float(np.percentile(change, 99)),
-            "largest": float(change.max()),
-        },
-        "changed": {
-            "label": changed(lambda said: said.probability >= 0.5),
-            "set": changed(lambda said: said.left),
-            "gate": changed(lambda said: said.inside),
-        },
-        "map_correlation": {"smallest": float(correlation.min()), "median": float(np.median(correlation))},
-    }
-
-
-def rounded(net: DALAResNet50) -> OpenVINOEngine:
-    """The whole network in bfloat16 as OpenVINO does it by itself: what the served engine's exceptions are worth."""
-    core = import_openvino().Core()
-    graphs = {name: converted(piece, EXAMPLE[name]) for name, piece in pieces(net).items()}
-    compiled = {name: core.compile_model(graph, "CPU", settings("bf16")) for name, graph in graphs.items()}
-    return OpenVINOEngine(PLAIN16, compiled)
+    return Compared(
+        images=len(pairs),
+        probability=Differences(
+            mean=float(change.mean()),
+            percentile_99=float(np.percentile(change, 99)),
+            largest=float(change.max()),
+        ),
+        changed=Changed(
+            label=changed(lambda said: said.probability >= 0.5),
+            set=changed(lambda said: said.left),
+            gate=changed(lambda said: said.inside),
+        ),
+        map_correlation=Correlation(smallest=float(correlation.min()), median=float(np.median(correlation))),
+    )
 
 
-def quantised(net: DALAResNet50, images: Iterable[Tensor]) -> OpenVINOEngine:
-    """The whole network in eight bits, its ranges measured on `images`, each (1, 3, H, W) as the network gets it.
-
-    It needs NNCF, which only development installs, and training images, which no user has: it is measured here and
-    not served. Raises EngineError without NNCF.
-    """
-    openvino = import_openvino()
-    try:
-        import nncf
-    except ImportError as error:
-        raise EngineError("Eight bits need NNCF; `pip install -r requirements-dev.txt` brings it.") from error
-    nncf.set_log_level(logging.ERROR)
-    core, compiled = openvino.Core(), {}
-    values = [x.numpy() for x in images]
-    for name, piece in pieces(net).items():
-        graph = converted(piece, EXAMPLE[name])
-        small = nncf.quantize(graph, nncf.Dataset(values), subset_size=len(values))
-        compiled[name] = core.compile_model(small, "CPU", settings("f32"))
-        exact = core.compile_model(graph, "CPU", settings("f32"))
-        values = [exact.create_infer_request().infer({0: one})[0] for one in values]
-    return OpenVINOEngine(INT8, compiled)
+# The command
 
 
-def shown(dataset: breakhis.Dataset, training: NDArray[np.intp], card: Card) -> Iterator[Tensor]:
-    """The network's input for some images of the training patients, drawn at random."""
-    for index in np.random.default_rng(0).permutation(training)[:CALIBRATED_ON]:
-        views = preprocess(read_image(dataset.records[index].path).pixels, card.input)
-        yield network_input(views.for_network[:1], card.input.upsampled)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="ROOT")
+    parser.add_argument(
+        "--unserved",
+        action="store_true",
+        help="also what is measured only and not served: bfloat16 throughout, and eight bits, which needs NNCF",
+    )
+    add_runs(parser, "where crossvalidate kept the folds")
+    parser.add_argument("--evidence", type=Path, default=Path("evidence"), metavar="DIR")
+
+
+def run(options: argparse.Namespace) -> int:
+    from dala.runtime.engines import ENGINES
+    from dala.runtime.predict import load_model
+    from dala.studies.unserved import UNSERVED
+    from dala.training.tasks import breakhis
+
+    names = tuple(name for name in ENGINES if name != "torch") + (UNSERVED if options.unserved else ())
+    record = measure(breakhis.load(options.data), load_model(), options.runs, names, progress("engines"))
+    path = options.evidence / STUDY.file
+    STUDY.write(record, path)
+    print(record.protocol)
+    for name, row in record.engines.items():
+        moved, changed = row.probability, row.changed
+        print(
+            f"{name:24s} |dp| mean {moved.mean:.5f}, 99th percentile {moved.percentile_99:.4f}, largest "
+            f"{moved.largest:.4f}; of {row.images}: {changed.label} labels, {changed.set} sets, {changed.gate} gates "
+            f"changed; map correlation at least {row.map_correlation.smallest:.4f}"
+        )
+    for name, reason in record.left_out.items():
+        print(f"{name} was left out. {reason}")
+    print(f"written to {path}")
+    return 0
+
+
+# The page
+
+
+def table(record: Parity) -> list[Row]:
+    """A row an engine: differences from torch."""
+    return [
+        {
+            "Engine": name,
+            "Probability moves by, mean": f"{one.probability.mean:.3f}",
+            "at most": f"{one.probability.largest:.3f}",
+            "Labels changed": f"{one.changed.label} of {one.images}",
+            "Sets changed": str(one.changed.set),
+            "Gate changed": str(one.changed.gate),
+            "Map correlation, smallest": f"{one.map_correlation.smallest:.3f}",
+        }
+        for name, one in record.engines.items()
+    ]
+
+
+def section(record: Parity) -> list[Block]:
+    """The table of all engines."""
+    return [Table(table(record), "Engines beside torch in full precision")]
+
+
+STUDY = Study(
+    "engines",
+    "engines_breakhis.json",
+    Parity,
+    "breakhis",
+    "dala engines breakhis --data ROOT",
+    part="Speed and load",
+    title="Engines",
+    question="Does the faster arithmetic of this machine give the same verdicts as the exact one?",
+    section=section,
+    verb=Verb(
+        "engines",
+        "breakhis",
+        "analyse images of held-out patients on every engine of this machine beside torch: probabilities, verdicts, "
+        "sets, gate and maps (8 minutes on two cores after crossvalidate)",
+        add_arguments,
+        run,
+    ),
+)

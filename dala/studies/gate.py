@@ -117,7 +117,7 @@ def fit_and_measure(
         "whole gate. Images made from true patches are judged by the fit without their group, all others by the "
         "mean distance over the folds. 95 % intervals: bootstrap over sources (patients, photographs, films), Wilson "
         "with the number of sources where all or none are refused or there is one source only",
-        "command": f"python -m dala gate breakhis --data ROOT --others DIR{_name_of(weights)}",
+        "command": f"dala gate breakhis --data ROOT --others DIR{_name_of(weights)}",
         "weights": model.name,
         "weights_sha256": model.card.fields["sha256"],
         "trunk": trunk_identity(model.net.trunk),

@@ -1,33 +1,41 @@
-"""The same models under four ways of splitting the images: what the leak between patients is worth.
+"""What is a leak between patients worth? The same models under four ways of splitting the images.
+
+    dala protocols breakhis --data ROOT [--folds-file DIR]
 
 By image, by the official folds and by slide, images of one patient stand on both sides; by accession group they do
-not. `python -m dala protocols breakhis --data ROOT [--folds-file DIR]`
+not.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import replace
+import argparse
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from dala.data import breakhis
-from dala.data.pixels import load_pixels
-from dala.data.splits import Fold, grouped_folds, image_folds
+from dala.data.splits import Fold as Sides
+from dala.data.splits import grouped_folds, image_folds
 from dala.errors import DataError
-from dala.nets.imagenet import Backbone
-from dala.runtime.calibration import softmax
-from dala.runtime.colour_only import colour_statistics
-from dala.stats.metrics import binary_scores, with_intervals
-from dala.training.evaluate import frozen_features, linear_probe, write_json
-from dala.training.features import apply_to_view, trunk_features
-from dala.training.fine_tune import fit
-from dala.training.recipe import SIZE, Recipe
+from dala.stats.metrics import Interval, binary_scores, with_intervals
+from dala.studies import predictions
+from dala.studies.blocks import Block, Caption, Folded, Row, Table, Text, bullets, choices, plain_cell
+from dala.studies.names import CROSSVALIDATE, METRICS, MODELS, NETWORK
+from dala.studies.options import add_backbone, add_runs
+from dala.studies.record import Data, Record, Result
+from dala.studies.study import Study, Verb
+from dala.terminal import table as scores_table
+from dala.words import figure, share
+
+if TYPE_CHECKING:
+    from dala.nets.imagenet import Backbone
+    from dala.training.recipe import Recipe
+    from dala.training.task import Fold
+    from dala.training.tasks.breakhis import BreakHis
 
 FOLD_FILES = tuple(f"dsfold{number}.txt" for number in range(1, 6))
 PROTOCOLS = {
@@ -36,18 +44,63 @@ PROTOCOLS = {
     "by_slide": "whole slides (the folders of the tree), blind to slides that share an accession number",
     "by_group": "whole accession groups: the patients of the test are new",
 }
+SPLITS = {
+    "by_image": "By image",
+    "official_folds": "Official folds",
+    "by_slide": "By slide",
+    "by_group": "By accession group",
+}
+MEMORISING = "dala_resnet50_memorising"
+LEAKY, HONEST = "by_image", "by_group"
+COMPARED = ("dala_resnet50", "linear_probe", "colour_only")
 
 Answers = NDArray[np.float64]
 
 
-def official_folds(folder: Path, dataset: breakhis.Dataset) -> list[Fold]:
-    """(training indices, test indices) of the official divisions, for the images that this tree holds.
+@dataclass(frozen=True, kw_only=True)
+class Leakage(Record):
+    """Accession groups on both sides of each fold, and the share of test images whose group was trained on."""
+
+    groups_on_both_sides: tuple[int, ...]
+    share_of_test_images: float = field(metadata={"key": "share_of_test_pictures"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split(Record):
+    """One way of splitting: number of folds, what it leaks, and scores by model and metric."""
+
+    folds: int
+    leakage: Leakage
+    scores: dict[str, dict[str, Interval]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotMeasured(Record):
+    """A way of splitting that could not be measured, and why."""
+
+    not_measured: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocols(Result):
+    """The splits that are done, what each is, and how the memorising network was trained."""
+
+    recipe: dict[str, Any]
+    memorising_recipe: dict[str, Any]
+    imagenet: str
+    data: Data
+    explained: dict[str, str]
+    columns: dict[str, Split | NotMeasured]
+
+
+def official_folds(folder: Path, names: Sequence[str]) -> list[Sides]:
+    """(training indices, test indices) of the official divisions, for the images of these names.
 
     `folder` holds dsfold1.txt to dsfold5.txt with lines `FILE|MAGNIFICATION|FOLD|train` or `...|test`, as mkfold.py of
     the data set reads them. Raises DataError for a missing file, a line of another form, or an image of the tree that
     a file does not name.
     """
-    place = {record.name: index for index, record in enumerate(dataset.records)}
+    place = {name: index for index, name in enumerate(names)}
     divisions = []
     for name in FOLD_FILES:
         path = folder / name
@@ -70,96 +123,112 @@ def official_folds(folder: Path, dataset: breakhis.Dataset) -> list[Fold]:
     return divisions
 
 
-def leakage(folds: list[Fold], groups: NDArray[np.str_]) -> dict[str, Any]:
+# Measuring
+
+
+def leakage(folds: Sequence[Sides], groups: NDArray[np.str_]) -> Leakage:
     """Accession groups on both sides of each fold, and the share of test images whose group was trained on."""
     split, known, tested = [], 0, 0
     for training, test in folds:
         shared = np.isin(groups[test], np.unique(groups[training]))
         split.append(len(np.unique(groups[test][shared])))
         known, tested = known + int(shared.sum()), tested + len(test)
-    return {"groups_on_both_sides": split, "share_of_test_pictures": round(known / tested, 4)}
+    return Leakage(groups_on_both_sides=tuple(split), share_of_test_images=round(known / tested, 4))
 
 
-def compare_protocols(
-    dataset: breakhis.Dataset,
+def measure(
+    task: BreakHis,
     backbone: Backbone,
-    recipe: Recipe,
-    folder: Path,
+    runs: Path,
     path: Path,
-    predictions: Path,
+    held_out: Path,
     folds_folder: Path | None,
     count: int = 5,
-) -> dict[str, Any]:
+) -> Protocols:
     """Score every model under every protocol and write the table into `path` as columns get done.
 
-    `predictions`: the held-out predictions of `crossvalidate`, which are the column by accession group; raises
-    DataError if they are of another recipe or of other images. `count` folds are made where they are not given.
+    `held_out`: the predictions of `crossvalidate`, which are the column by accession group; raises DataError if they
+    are of another recipe or of other images. `count` folds are made where they are not given.
     """
-    labels, groups = dataset.labels, dataset.groups
-    slides = np.array([record.slide for record in dataset.records])
-    kept = by_group_predictions(predictions, recipe, dataset)
-    pixels = load_pixels(dataset.records, SIZE)
-    features = trunk_features(pixels, backbone, recipe, folder)
-    frozen, statistics = frozen_features(features, backbone), colour_statistics(pixels)
+    from dala.training.features import frozen_features
+    from dala.training.task import Fold, colour_features, probe
 
-    def network(how: Recipe, name: str) -> Callable[[int, Fold], Answers]:
-        views = replace(features, training=how.training_views)
+    labels, groups = task.labels, task.groups
+    slides = np.array([record.slide for record in task.records])
+    kept = by_group_predictions(held_out, task)
+    tiles, folder = task.tiles(), task.folder(runs)
+    features = task.features(tiles, backbone, folder)
+    frozen = probe(frozen_features(features, backbone), labels, groups)
+    colour = probe(colour_features(tiles), labels, groups)
 
-        def answer(number: int, fold: Fold) -> Answers:
-            done = folder / f"protocols-{how.fingerprint}-{name}-{number}.npy"
-            if not done.is_file():
-                run = folder / f"protocols-{how.fingerprint}-{name}-{number}"
-                net = fit(views, labels, groups, fold[0], backbone, how, number, run)
-                np.save(
-                    done, softmax(apply_to_view(nn.Sequential(net.layer4, net.head), views, "plain", fold[1]))[:, 1]
-                )
-            found: Answers = np.load(done)
-            return found
+    def network(recipe: Recipe, name: str) -> Callable[[Fold], Answers]:
+        """The task's network by a recipe; what it learns and says under a protocol is kept."""
+        from dala.runtime.calibration import softmax
+        from dala.training.cross_validation import dala_resnet50, fold_answers
 
-        return answer
+        views, place = (
+            replace(features, training=recipe.training_views),
+            folder / f"protocols-{recipe.fingerprint}-{name}",
+        )
+        of = dataclasses.replace(task, recipe=recipe)
+        make = dala_resnet50(of, recipe, backbone)
+        return lambda fold: softmax(fold_answers(make, views, of, recipe, place, fold)["plain"])[:, 1]
 
-    record: dict[str, Any] = {
-        "protocol": "one model a fold, scored on the fold's test images; threshold 0.5; 95 % intervals: bootstrap "
+    record = Protocols(
+        protocol="one model a fold, scored on the fold's test images; threshold 0.5; 95 % intervals: bootstrap "
         "over accession groups in every column, so that they can be compared (too narrow where groups leak)",
-        "command": "python -m dala protocols breakhis --data ROOT",
-        "recipe": recipe.record,
-        "memorising_recipe": recipe.memorising.record,
-        "imagenet": backbone.source,
-        "data": {"pictures": len(labels), "groups": len(set(groups)), "slides": len(set(slides))},
-        "explained": PROTOCOLS,
-        "columns": {},
+        command=STUDY.command,
+        recipe=task.recipe.record,
+        memorising_recipe=task.recipe.memorising.record,
+        imagenet=backbone.source,
+        data=Data(images=len(labels), groups=len(set(groups)), slides=len(set(slides))),
+        explained=PROTOCOLS,
+        columns={},
+    )
+    divisions: dict[str, Callable[[], list[Sides]]] = {
+        "by_image": lambda: image_folds(labels, count, seed=0),
+        "by_slide": lambda: grouped_folds(labels, slides, count, seed=0),
+        "by_group": lambda: grouped_folds(labels, groups, count, seed=0),
     }
+    if folds_folder is not None:
+        divisions["official_folds"] = lambda: official_folds(folds_folder, [one.name for one in task.records])
     for name in PROTOCOLS:
-        if name == "official_folds" and folds_folder is None:
-            record["columns"][name] = {"not_measured": "needs the data set's dsfold1.txt to dsfold5.txt (--folds-file)"}
-            continue
-        if name == "by_group":
-            folds = grouped_folds(labels, groups, count, seed=0)
-            scores: dict[str, Any] = {model: with_intervals(labels, p, groups) for model, p in kept.items()}
-        else:
-            folds = {
-                "by_image": lambda: image_folds(labels, count, seed=0),
-                "by_slide": lambda: grouped_folds(labels, slides, count, seed=0),
-                "official_folds": lambda: official_folds(folds_folder, dataset) if folds_folder else [],
-            }[name]()
-            models: dict[str, Callable[[int, Fold], Answers]] = {
-                "dala_resnet50": network(recipe, name),
-                "linear_probe": lambda _, fold: linear_probe(frozen, labels, groups, *fold),
-                "colour_only": lambda _, fold: linear_probe(statistics, labels, groups, *fold),
+        column: Split | NotMeasured = NotMeasured(
+            not_measured="needs the data set's dsfold1.txt to dsfold5.txt (--folds-file)"
+        )
+        if name in divisions:
+            sides = divisions[name]()
+            folds = [Fold(0, number, len(sides), *one) for number, one in enumerate(sides)]
+            models: dict[str, Callable[[Fold], Answers]] = {
+                "dala_resnet50": network(task.recipe, name),
+                "linear_probe": lambda fold: _second(frozen(fold, fold.training, fold.test)),
+                "colour_only": lambda fold: _second(colour(fold, fold.training, fold.test)),
             }
-            if name == "by_image":
-                models["dala_resnet50_memorising"] = network(recipe.memorising, name)
-            scores = {
-                model: score(labels, groups, folds, [answer(number, fold) for number, fold in enumerate(folds)])
-                for model, answer in models.items()
-            }
-        record["columns"][name] = {"folds": len(folds), "leakage": leakage(folds, groups), "scores": scores}
-        write_json(path, record)
-    write_json(path, record)
+            if name == LEAKY:
+                models[MEMORISING] = network(task.recipe.memorising, name)
+            scores = (
+                {model: with_intervals(labels, p, groups) for model, p in kept.items()}
+                if name == HONEST
+                else {
+                    model: score(labels, groups, sides, [answer(fold) for fold in folds])
+                    for model, answer in models.items()
+                }
+            )
+            column = Split(folds=len(sides), leakage=leakage(sides, groups), scores=scores)
+        record = replace(record, columns=record.columns | {name: column})
+        STUDY.write(record, path)
     return record
 
 
-def score(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: list[Fold], answers: list[Answers]) -> Any:
+def _second(probabilities: Answers | None) -> Answers:
+    if probabilities is None:
+        raise ValueError("A linear probe answers every fold.")
+    return probabilities[:, 1]
+
+
+def score(
+    labels: NDArray[np.int64], groups: NDArray[np.str_], folds: Sequence[Sides], answers: Sequence[Answers]
+) -> dict[str, Interval]:
     """Pooled scores with intervals if every image is tested once; else the mean of the folds' scores, no interval."""
     tested = np.concatenate([test for _, test in folds])
     if len(tested) == len(labels) == len(set(tested.tolist())):
@@ -170,19 +239,125 @@ def score(labels: NDArray[np.int64], groups: NDArray[np.str_], folds: list[Fold]
     rows = [binary_scores(labels[test], answer) for (_, test), answer in zip(folds, answers, strict=True)]
 
     def mean(metric: str) -> float | None:
-        values = [row[metric] for row in rows]
-        return None if any(value is None for value in values) else float(np.mean([v for v in values if v is not None]))
+        values = [value for row in rows if (value := row[metric]) is not None]
+        return float(np.mean(values)) if len(values) == len(rows) else None
 
-    return {metric: {"value": mean(metric), "low": None, "high": None} for metric in rows[0]}
+    return {metric: Interval(value=mean(metric), low=None, high=None) for metric in rows[0]}
 
 
-def by_group_predictions(path: Path, recipe: Recipe, dataset: breakhis.Dataset) -> dict[str, Answers]:
+def by_group_predictions(path: Path, task: BreakHis) -> dict[str, Answers]:
     """Held-out predictions (repeats, N) of the three models, from the file that `crossvalidate` wrote."""
     if not path.is_file():
-        raise DataError(f"{path.name} is missing; `python -m dala crossvalidate breakhis` writes it.")
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record["recipe"] != recipe.record:
-        raise DataError(f"{path.name} is of another recipe; run `python -m dala crossvalidate breakhis` again.")
-    if record["files"] != [one.name for one in dataset.records]:
+        raise DataError(f"{path.name} is missing; `{CROSSVALIDATE}` writes it.")
+    record = predictions.STUDY.load(path)
+    if record.recipe != task.recipe.record:
+        raise DataError(f"{path.name} is of another recipe; run `{CROSSVALIDATE}` again.")
+    if list(record.files) != [one.name for one in task.records]:
         raise DataError(f"{path.name} is about other images than this tree holds.")
-    return {name: np.array(record["probabilities"][name]) for name in ("dala_resnet50", "linear_probe", "colour_only")}
+    return {name: np.array(record.probabilities[name]) for name in COMPARED}
+
+
+# The command
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="ROOT")
+    parser.add_argument("--magnification", type=int, choices=[40, 100, 200, 400], default=200)
+    parser.add_argument("--folds-file", type=Path, default=None, metavar="DIR", help="holds dsfold1.txt to dsfold5.txt")
+    add_backbone(parser)
+    add_runs(parser, "features and predictions")
+    parser.add_argument("--evidence", type=Path, default=Path("evidence"), metavar="DIR")
+
+
+def run(options: argparse.Namespace) -> int:
+    from dala.nets.imagenet import load_backbone
+    from dala.training.tasks import breakhis
+
+    task = breakhis.load(options.data, options.magnification)
+    path = options.evidence / f"protocols_{task.name}.json"
+    held_out = options.evidence / f"{task.name}_predictions.json"
+    record = measure(task, load_backbone(options.backbone), options.runs, path, held_out, options.folds_file)
+    for name, column in record.columns.items():
+        if isinstance(column, Split):
+            print(f"\n{name}: {column.leakage.to_json()}\n{scores_table(column.scores)}")
+        else:
+            print(f"\n{name}: {column.not_measured}")
+    print(f"\nwritten to {path}")
+    return 0
+
+
+# The page
+
+
+def table(record: Protocols) -> list[Row]:
+    """A row for each way of splitting and model; what was not measured has a row that says why."""
+    rows = []
+    for name, title in SPLITS.items():
+        match record.columns.get(name):
+            case NotMeasured() as column:
+                why = f"not measured: {plain_cell(column.not_measured)}"
+                rows.append(
+                    {"Split": title, "Model": why, "Patient known": ""} | {METRICS[metric]: "" for metric in TOLD}
+                )
+            case Split() as column:
+                known = share(column.leakage.share_of_test_images)
+                for model, scores in column.scores.items():
+                    name = "DALAResNet50, memorising" if model == MEMORISING else MODELS[model]
+                    told = {METRICS[metric]: figure(scores[metric]) for metric in TOLD}
+                    rows.append({"Split": title, "Model": name, "Patient known": known} | told)
+    return rows
+
+
+TOLD = ("accuracy", "balanced_accuracy", "auc")
+
+
+def leak_sentence(record: Protocols) -> str:
+    """What the leaky split would have claimed, beside what is left of it for new patients."""
+    leaky, honest = record.columns.get(LEAKY), record.columns.get(HONEST)
+    if not isinstance(leaky, Split) or not isinstance(honest, Split):
+        return "The comparison is not complete yet."
+
+    def accuracy(column: Split, model: str) -> str:
+        return figure(column.scores[model]["accuracy"], percent=True)
+
+    claim = f"Split by image, {MODELS[NETWORK]} would have claimed an accuracy of {accuracy(leaky, NETWORK)}"
+    if MEMORISING in leaky.scores:
+        claim += f", and {accuracy(leaky, MEMORISING)} if trained to memorise"
+    return f"{claim}; on new patients it reaches {accuracy(honest, NETWORK)}."
+
+
+def section(record: Protocols) -> list[Block]:
+    """The table of all splits, what each is, and the recipe that memorises."""
+    return [
+        Table(table(record), "Scores by way of splitting"),
+        Text(
+            "*Patient known* is the share of test images whose patient was also trained on: where it is not zero, the "
+            "score is partly memory. " + leak_sentence(record)
+        ),
+        Caption(bullets(f"**{title}**: {record.explained[name]}" for name, title in SPLITS.items())),
+        Folded(
+            "How the memorising network was trained",
+            (Table(choices(record.memorising_recipe), "Recipe of the memorising network"),),
+        ),
+    ]
+
+
+STUDY = Study(
+    "protocols",
+    "protocols_breakhis_200x.json",
+    Protocols,
+    "breakhis",
+    "dala protocols breakhis --data ROOT",
+    part="Patients and leaks",
+    title="What a leak is worth",
+    question="What would have been claimed had patients stood on both sides of the split?",
+    section=section,
+    verb=Verb(
+        "protocols",
+        "breakhis",
+        "score by image, by official folds, by slide and by accession group side by side (25 minutes on two cores "
+        "after crossvalidate; resumes fold by fold)",
+        add_arguments,
+        run,
+    ),
+)

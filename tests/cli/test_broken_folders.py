@@ -19,11 +19,11 @@ from dala.cli.main import main, parser
 from dala.nets.imagenet import Backbone
 from tests.helpers.trees import draw_tree
 
-INPUTS = {"paths", "file", "data", "predictions", "source", "others", "originals", "folds_file"}
+INPUTS = {"paths", "file", "data", "images", "predictions", "source", "others", "originals", "folds_file"}
 OUTPUTS = {"out", "evidence", "runs", "csv"}
 CHOSEN = {"weights", "backbone"}  # files of the tool itself, or names
 FILES = ("paths", "file", "predictions", "source")  # what may be a file itself; `data` and the others are folders
-WITHOUT_INPUT = {("figures",), ("doctor",)}
+WITHOUT_INPUT = {("figures",), ("doctor",), ("speed",), ("studies",)}
 JPEG = io.BytesIO()
 Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)).save(JPEG, "JPEG")
 CONTENTS = {

@@ -12,13 +12,22 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dala import evidence
 from dala.runtime.card import available, read_card
+from dala.studies import ablation, predictions, registry
+from dala.studies import study as study_module
+from dala.studies.blocks import Block, Chart, Choice, Line, Table, Text, bullets, choices, lines_table, plain_cell
+from dala.studies.names import CUT
+from dala.studies.record import Result
+from dala.studies.registry import STUDIES
+from dala.studies.study import EVIDENCE_DIR, Study, provenance
+from dala.words import MINUS, NO_BREAK, SMALL_P
+from pages.parts.evidence.cards import card_table
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "evidence.py"
 EARLIER, MISSING = "**Measured with an earlier recipe**", "Not measured yet: "
 NUMBER = re.compile(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?")
-SIGNS = str.maketrans({evidence.NO_BREAK: " ", evidence.MINUS: "-"})
+SIGNS = str.maketrans({NO_BREAK: " ", MINUS: "-"})
+ON_THE_PAGE = [study for study in STUDIES if study.section is not None]
 SMALL = 100  # whole numbers up to this may be a count of what a file lists
 
 
@@ -26,8 +35,8 @@ SMALL = 100  # whole numbers up to this may be a count of what a file lists
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the evidence that a test may spoil."""
     copy = tmp_path / "evidence"
-    shutil.copytree(evidence.EVIDENCE_DIR, copy)
-    monkeypatch.setattr(evidence, "EVIDENCE_DIR", copy)
+    shutil.copytree(EVIDENCE_DIR, copy)
+    monkeypatch.setattr(study_module, "EVIDENCE_DIR", copy)
     return copy
 
 
@@ -59,9 +68,9 @@ def run() -> WholePage:
 def test_every_source_has_its_place_in_one_part() -> None:
     """Parts are names of sections, and no section is forgotten or shown twice."""
     said = [caption.value for caption in run().caption]
-    for file in evidence.FILES.values():
-        told = [text for text in said if f"**File** `evidence/{file.name}`" in text or f"`{file.command}`" in text]
-        assert told, file.name
+    for study in ON_THE_PAGE:
+        told = [text for text in said if f"**File** `{study.path}`" in text or f"`{study.command}`" in text]
+        assert told, study.file
 
 
 def texts(page: WholePage) -> list[str]:
@@ -72,30 +81,29 @@ def texts(page: WholePage) -> list[str]:
     return [text.translate(SIGNS) for text in said]
 
 
-def change(folder: Path, key: str, **new: Any) -> None:
-    path = folder / evidence.FILES[key].name
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | new), encoding="utf-8")
-
-
 @pytest.mark.slow
 def test_every_section_is_there_with_protocol_and_command() -> None:
     page = run()
     said = "\n".join(texts(page))
-    for key, file in evidence.FILES.items():
-        source = evidence.read(key)
+    for study in ON_THE_PAGE:
+        source = study.read()
         if source is None:
-            assert f"{MISSING}`{file.command}`" in said
+            assert f"{MISSING}`{study.command}`" in said
         else:
-            told = evidence.provenance(source)
+            told = provenance(source)
             assert f"**Command** `{told.command}`" in said
             assert told.protocol in said
-            assert f"**File** `{source.path}`" in said
+            assert f"**File** `{study.path}`" in said
     for name in available():
         assert f"**File** `weights/{name}.json`" in said
     assert {heading.value for heading in page.header} == {"Evidence"}
     anchors = [heading.anchor for heading in page.subheader]
-    assert len(anchors) == len(set(anchors)) == len(evidence.FILES) + 2  # the weights and BACH
+    assert len(anchors) == len(set(anchors)) == len(ON_THE_PAGE) + 2  # the weights and BACH
     assert not page.error
+
+
+def in_order_of_the_page() -> list[Study[Any]]:
+    return sorted(ON_THE_PAGE, key=lambda study: registry.PARTS.index(study.part))
 
 
 @pytest.mark.slow
@@ -104,11 +112,10 @@ def test_whatever_is_earlier_than_its_weights_is_marked(folder: Path) -> None:
         record = json.loads(path.read_text(encoding="utf-8"))
         path.write_text(json.dumps(record | {"recipe": {"rate": 1.0}}), encoding="utf-8")
     page = run()
-    files = [key for key in evidence.FILES if evidence.read(key) is not None]
-    assert len(page.warning) == len(files)
-    for warning, key in zip(page.warning, files, strict=True):
+    assert len(page.warning) == len(ON_THE_PAGE)
+    for warning, study in zip(page.warning, in_order_of_the_page(), strict=True):
         assert warning.value.startswith(EARLIER)
-        assert evidence.FILES[key].command in warning.value
+        assert study.command in warning.value
     # What is not of the served weights is no summary of them.
     assert not any("On patients it has not seen" in text for text in texts(page))
 
@@ -118,7 +125,7 @@ def test_without_results_the_page_says_so_and_holds_no_number(folder: Path, monk
         path.unlink()
     page = run()
     missing = [caption.value for caption in page.caption if caption.value.startswith(MISSING)]
-    assert missing == [f"{MISSING}`{file.command}`" for file in evidence.FILES.values()]
+    assert missing == [f"{MISSING}`{study.command}`" for study in in_order_of_the_page()]
     cards = {text.translate(SIGNS) for name in available() for text in card_texts(name)}
     assert [text for text in texts(page) if text not in cards and NUMBER.search(text)] == []
 
@@ -126,10 +133,8 @@ def test_without_results_the_page_says_so_and_holds_no_number(folder: Path, monk
 def card_texts(name: str) -> list[str]:
     """What the page shows of a card."""
     card = read_card(name)[0]
-    rows = [*evidence.card_table(card), *evidence.choices(card.fields["recipe"])]
-    lists = [
-        "\n".join(f"- {evidence.plain_cell(line)}" for line in card.fields[key]) for key in ("assumptions", "limits")
-    ]
+    rows = [*card_table(card), *choices(card.fields["recipe"])]
+    lists = [bullets(plain_cell(line) for line in card.fields[key]) for key in ("assumptions", "limits")]
     lists = [f"**{title}**\n\n{lines}" for title, lines in zip(("Assumptions", "Limits"), lists, strict=True)]
     fingerprint = f"**File** `weights/{name}.json`\n\n**Fingerprint of the weights** `{card.fields['sha256']}`"
     return [f"#### {card.fields['title']}", *(text for row in rows for text in row.values()), *lists, fingerprint]
@@ -138,7 +143,7 @@ def card_texts(name: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("content", ["{", '{"protocol": "p", "command": "c"}'])
 def test_a_damaged_file_is_a_sentence_and_the_page_goes_on(folder: Path, content: str) -> None:
-    (folder / evidence.FILES["calibration"].name).write_text(content, encoding="utf-8")
+    (folder / "calibration_breakhis_200x.json").write_text(content, encoding="utf-8")
     page = run()
     assert [error.value.split()[0] for error in page.error] == ["evidence/calibration_breakhis_200x.json"]
     assert any(table.value.iloc[0, 0] == "AUC" for table in page.table)
@@ -146,9 +151,9 @@ def test_a_damaged_file_is_a_sentence_and_the_page_goes_on(folder: Path, content
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", list(evidence.FILES))
-def test_a_file_without_its_figures_is_a_sentence_and_the_page_goes_on(folder: Path, key: str) -> None:
-    path = folder / evidence.FILES[key].name
+@pytest.mark.parametrize("study", ON_THE_PAGE, ids=lambda study: study.key)
+def test_a_file_without_its_figures_is_a_sentence_and_the_page_goes_on(folder: Path, study: Study[Any]) -> None:
+    path = folder / study.file
     if not path.is_file():
         pytest.skip(f"{path.name} has not been written yet")
     record = json.loads(path.read_text(encoding="utf-8"))
@@ -158,7 +163,7 @@ def test_a_file_without_its_figures_is_a_sentence_and_the_page_goes_on(folder: P
     path.write_text(json.dumps(kept), encoding="utf-8")
     page = run()
     assert [error.value for error in page.error] == [
-        f"evidence/{path.name} does not hold what `{evidence.FILES[key].command}` writes; run it again."
+        f"evidence/{path.name} does not hold what `{study.command}` writes; run it again."
     ]
     assert page.subheader[-1].value == "BACH, four classes"
 
@@ -193,23 +198,23 @@ def numbers_in(text: str) -> list[str]:
 
 def known_numbers() -> set[str]:
     """All numbers of the files in the ways that the page writes them, and what is computed from the predictions."""
-    known = {str(whole) for whole in range(SMALL + 1)} | {str(evidence.CUT), str(evidence.CLEAR), str(evidence.SMALL_P)}
-    sources = {key: evidence.read(key) for key in evidence.FILES}
-    for source in sources.values():
+    known = {str(whole) for whole in range(SMALL + 1)} | {str(CUT), str(ablation.CLEAR), str(SMALL_P)}
+    for study in ON_THE_PAGE:
+        source = study.read()
         if source is not None:
             # Every single prediction would cover every number; what the page computes from them is added below.
-            record = {key: value for key, value in source.record.items() if key != "probabilities"}
+            record = {key: value for key, value in source.record.to_json().items() if key != "probabilities"}
             collect(record, known)
     for name in available():
         collect(read_card(name)[0].fields, known)
-    predictions = sources["predictions"]
-    if predictions is not None:
+    found = predictions.STUDY.read()
+    if found is not None:
         computed = [
-            *evidence.confusion_table(predictions.record),
-            *evidence.patient_table(evidence.patients(predictions.record)),
-            *evidence.lines_table(evidence.roc_lines(predictions.record), "x"),
+            *predictions.confusion_table(found.record),
+            *predictions.patient_table(predictions.patients(found.record)),
+            *lines_table(predictions.roc_lines(found.record), "x"),
         ]
-        for text in [evidence.against_probe(predictions.record), *(cell for row in computed for cell in row.values())]:
+        for text in [predictions.against_probe(found.record), *(cell for row in computed for cell in row.values())]:
             known |= set(numbers_in(text.translate(SIGNS)))
     return known
 
@@ -235,3 +240,45 @@ def written(value: float) -> set[str]:
     size = abs(value)
     ways = {str(size), f"{size:g}", *(f"{size:.{digits}f}" for digits in range(4))}
     return ways | {f"{100 * size:.1f}", f"{100 * (1 - size):.0f}", f"{size / 1e6:.0f}", f"{size / 1e6:.1f}"}
+
+
+# A study is one file and one line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy(Result):
+    answers: dict[str, float]
+
+
+def toy_section(record: Toy) -> list[Block]:
+    rows = [{"Question": name, "Answer": f"{value:g}"} for name, value in record.answers.items()]
+
+    def one(name: str) -> list[Block]:
+        line = Line(name, (0.0, 1.0), (0.0, record.answers[name]))
+        return [Text(f"{name} was asked."), Chart("toy", f"The answer to {name}", "Time", "Answer", lines=[line])]
+
+    return [Table(rows, "Answers"), Choice("Question", list(record.answers), "toy", one)]
+
+
+TOY = Study(
+    "toy", "toy.json", Toy, None, "dala toy", part="Heat maps", title="A toy", question="Does it play?",
+    section=toy_section,
+)  # fmt: skip
+
+
+def test_a_study_that_is_added_to_the_list_is_on_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "STUDIES", [*STUDIES, TOY])
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    page.segmented_control(key="evidence-part").set_value("Heat maps").run()
+    assert page.subheader[-1].value == "A toy" and page.subheader[-1].anchor == "toy"
+    assert page.caption[-1].value == f"{MISSING}`dala toy`"
+    TOY.write(
+        Toy(protocol="by hand", command="dala toy --hard", answers={"left": 0.5, "right": 2.0}), folder / TOY.file
+    )
+    page.run()
+    assert page.table[-1].value.to_numpy().tolist() == [["left", "0.5"], ["right", "2"]]
+    assert page.markdown[-1].value == "left was asked."
+    page.selectbox(key="toy").set_value("right").run()
+    assert page.markdown[-1].value == "right was asked."
+    assert "**Command** `dala toy --hard`" in page.caption[-1].value
+    assert not page.exception and not page.warning and not page.error

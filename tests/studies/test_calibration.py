@@ -56,7 +56,8 @@ def simulated(seed: int, benign: int = 10, malignant: int = 20, scale: float = 1
             margins.append(scale * (patient + draw.normal(0, 0.7) + draw.normal(0, 0.2, repeats)))
     probabilities = sigmoid(np.array(margins).T)
     return {
-        "protocol": "p", "command": "c", "data": {}, "imagenet": "npm", "recipe": {},
+        "protocol": "p", "command": "c", "imagenet": "npm", "recipe": {},
+        "data": {"pictures": len(labels), "groups": benign + malignant},
         "labels": labels, "groups": groups, "probabilities": {"dala_resnet50": probabilities.tolist()},
     }  # fmt: skip
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +10,9 @@ import torch
 
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.runtime.card import read_card
-from dala.studies.engines import LIMITS, Answer, compared, rounded
+from dala.studies.engines import LIMITS, STUDY, Answer, Changed, Correlation, compared
+from dala.studies.unserved import rounded
 
-ROOT = Path(__file__).resolve().parents[2]
 MAP = np.array([[1, 2], [3, 5]], np.float32)
 
 
@@ -27,24 +25,25 @@ def test_differences_by_hand() -> None:
         9: replace(base, probability=0.495),
     }
     found = compared(reference, rows)
-    assert found["pictures"] == 3
-    assert found["probability"]["mean"] == pytest.approx(0.02 / 3)
-    assert found["probability"]["largest"] == pytest.approx(0.01)
-    assert found["probability"]["percentile_99"] == pytest.approx(0.01)
-    assert found["changed"] == {"label": 1, "set": 1, "gate": 1}
-    assert found["map_correlation"] == {"smallest": pytest.approx(-1), "median": pytest.approx(1)}
+    assert found.images == 3
+    assert found.probability.mean == pytest.approx(0.02 / 3)
+    assert found.probability.largest == pytest.approx(0.01)
+    assert found.probability.percentile_99 == pytest.approx(0.01)
+    assert found.changed == Changed(label=1, set=1, gate=1)
+    assert found.map_correlation == Correlation(smallest=pytest.approx(-1), median=pytest.approx(1))
 
 
 @pytest.mark.parametrize("name", ["openvino-bf16", "openvino-f32"])
 def test_the_engines_that_are_chosen_by_themselves_keep_the_verdicts(name: str) -> None:
     """What the repository measured of the engines that `auto` takes; stale or too bad figures fail here."""
-    record = json.loads((ROOT / "evidence" / "engines_breakhis.json").read_text())
-    assert record["weights_sha256"] == read_card("breakhis")[0].fields["sha256"]
-    row = record["engines"][name]
-    assert row["pictures"] == 689
-    assert row["changed"] == {"label": 0, "set": 0, "gate": 0}
-    assert row["probability"]["largest"] <= LIMITS["largest"]
-    assert row["map_correlation"]["smallest"] >= LIMITS["map_correlation"]
+    source = STUDY.read()
+    assert source is not None
+    assert source.record.weights_sha256 == read_card("breakhis")[0].fields["sha256"]
+    row = source.record.engines[name]
+    assert row.images == 689
+    assert row.changed == Changed(label=0, set=0, gate=0)
+    assert row.probability.largest <= LIMITS.largest
+    assert row.map_correlation.smallest >= LIMITS.map_correlation
 
 
 @pytest.mark.slow

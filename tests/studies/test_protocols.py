@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dala.data import breakhis
 from dala.errors import DataError
 from dala.nets.imagenet import Backbone
-from dala.studies.protocols import by_group_predictions, compare_protocols, leakage, official_folds, score
-from dala.training.evaluate import cross_validate, write_evidence
+from dala.studies import headline
+from dala.studies.protocols import (
+    STUDY,
+    Leakage,
+    Split,
+    by_group_predictions,
+    leakage,
+    measure,
+    official_folds,
+    score,
+)
+from dala.training.cross_validation import cross_validate, write_evidence
 from dala.training.recipe import Recipe
+from dala.training.tasks import breakhis
+from dala.training.tasks.breakhis import BreakHis
 
 
-def write_folds(folder: Path, dataset: breakhis.Dataset, shift: int = 0) -> None:
+def write_folds(folder: Path, dataset: BreakHis, shift: int = 0) -> None:
     for number in range(1, 6):
         lines = [
             f"{record.name}|200|{number}|{'test' if (index + number + shift) % 3 == 0 else 'train'}"
@@ -28,9 +38,9 @@ def write_folds(folder: Path, dataset: breakhis.Dataset, shift: int = 0) -> None
 
 
 def test_official_folds_are_read_for_the_images_that_are_there(tree: Path, tmp_path: Path) -> None:
-    dataset = breakhis.load(tree, 200)
+    dataset = breakhis.load(tree)
     write_folds(tmp_path, dataset)
-    folds = official_folds(tmp_path, dataset)
+    folds = official_folds(tmp_path, [record.name for record in dataset.records])
     assert len(folds) == 5
     assert folds[0][1].tolist() == list(range(2, 33, 3))  # (index + 1) % 3 == 0
     assert sorted([*folds[4][0], *folds[4][1]]) == list(range(33))
@@ -38,21 +48,21 @@ def test_official_folds_are_read_for_the_images_that_are_there(tree: Path, tmp_p
 
 @pytest.mark.parametrize(("damage", "sentence"), [("a|b", "Line 1"), ("", "does not say")])
 def test_official_folds_that_do_not_fit_are_refused(tree: Path, tmp_path: Path, damage: str, sentence: str) -> None:
-    dataset = breakhis.load(tree, 200)
+    dataset = breakhis.load(tree)
     write_folds(tmp_path, dataset)
     (tmp_path / "dsfold3.txt").write_text(damage)
     with pytest.raises(DataError, match=sentence):
-        official_folds(tmp_path, dataset)
+        official_folds(tmp_path, [record.name for record in dataset.records])
     (tmp_path / "dsfold3.txt").unlink()
     with pytest.raises(DataError, match=r"dsfold3\.txt is missing"):
-        official_folds(tmp_path, dataset)
+        official_folds(tmp_path, [record.name for record in dataset.records])
 
 
 def test_leakage_by_hand() -> None:
     groups = np.array(["a", "a", "b", "b", "c"])
     folds = [(np.array([0, 2, 3]), np.array([1, 4])), (np.array([0, 1, 4]), np.array([2, 3]))]
     # Fold 1: image 1 is of a, which was trained on; fold 2: b was not. One of four test images is known.
-    assert leakage(folds, groups) == {"groups_on_both_sides": [1, 0], "share_of_test_pictures": 0.25}
+    assert leakage(folds, groups) == Leakage(groups_on_both_sides=(1, 0), share_of_test_images=0.25)
 
 
 def test_scores_are_pooled_where_every_image_is_tested_once_and_averaged_otherwise() -> None:
@@ -70,20 +80,21 @@ def test_scores_are_pooled_where_every_image_is_tested_once_and_averaged_otherwi
 def test_the_table_holds_every_protocol_and_resumes(
     tree: Path, backbone: Backbone, recipe: Recipe, tmp_path: Path
 ) -> None:
-    dataset = breakhis.load(tree, 200)
-    small = dataclasses.replace(recipe, epochs=1)
+    small = dataclasses.replace(breakhis.load(tree), recipe=dataclasses.replace(recipe, epochs=1))
     with pytest.raises(DataError, match="crossvalidate"):
-        by_group_predictions(tmp_path / "none.json", small, dataset)
-    write_evidence(tmp_path / "x.json", cross_validate(dataset, backbone, small, tmp_path, folds=2, repeats=1))
-    kept = by_group_predictions(tmp_path / "x_predictions.json", small, dataset)
-    assert kept["dala_resnet50"].shape == (1, 33)
+        by_group_predictions(tmp_path / "none.json", small)
+    write_evidence(tmp_path / "x.json", cross_validate(small, backbone, tmp_path, folds=2, repeats=1))
+    assert headline.STUDY.load(tmp_path / "x.json").recipe == small.recipe.record
+    predictions = tmp_path / "x_predictions.json"
+    assert by_group_predictions(predictions, small)["dala_resnet50"].shape == (1, 33)
     with pytest.raises(DataError, match="another recipe"):
-        by_group_predictions(tmp_path / "x_predictions.json", recipe, dataset)
-    write_folds(tmp_path, dataset)
-    arguments = (dataset, backbone, small, tmp_path, tmp_path / "p.json", tmp_path / "x_predictions.json", tmp_path)
-    record = compare_protocols(*arguments, count=2)
-    assert list(record["columns"]) == ["by_image", "official_folds", "by_slide", "by_group"]
-    assert record["columns"]["by_group"]["leakage"]["share_of_test_pictures"] == 0
-    assert record["columns"]["by_image"]["leakage"]["share_of_test_pictures"] > 0.9
-    assert "dala_resnet50_memorising" in record["columns"]["by_image"]["scores"]
-    assert json.loads((tmp_path / "p.json").read_text()) == json.loads(json.dumps(record))
+        by_group_predictions(predictions, dataclasses.replace(small, recipe=recipe))
+    write_folds(tmp_path, small)
+    record = measure(small, backbone, tmp_path, tmp_path / "p.json", predictions, tmp_path, count=2)
+    assert list(record.columns) == ["by_image", "official_folds", "by_slide", "by_group"]
+    leaky, honest = record.columns["by_image"], record.columns["by_group"]
+    assert isinstance(leaky, Split) and isinstance(honest, Split)
+    assert honest.leakage.share_of_test_images == 0
+    assert leaky.leakage.share_of_test_images > 0.9
+    assert "dala_resnet50_memorising" in leaky.scores
+    assert STUDY.load(tmp_path / "p.json") == record

@@ -2,69 +2,62 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dala.data import breakhis
 from dala.data.perturb import Change
 from dala.data.pixels import load_pixels
 from dala.errors import DataError
 from dala.nets.imagenet import Backbone
 from dala.preprocess.views import network_input
-from dala.studies import robustness as module
-from dala.studies.robustness import judged, judges, mean_shift, robustness, sample, scored
-from dala.training.evaluate import cross_validate, kept_networks
+from dala.studies import held_out
+from dala.studies.held_out import FOLDS, analysed, readers, sample
+from dala.studies.robustness import STUDY, Scores, mean_shift, measure, scored
+from dala.training.cross_validation import cross_validate, kept_networks
 from dala.training.recipe import Recipe
+from dala.training.tasks import breakhis
+from dala.training.tasks.breakhis import BreakHis
 from tests.helpers.trees import draw_tree
 
 NEGATIVE = Change("negative", "times", "inverted", (0, 1), 0, lambda pixels, level, random: 255 - pixels)
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> breakhis.Dataset:
+def task(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> BreakHis:
     slides = {"A": tuple(str(n) for n in range(101, 106)), "DC": tuple(str(n) for n in range(201, 207))}
-    return breakhis.load(draw_tree(tmp_path_factory.mktemp("tree"), slides), 200)
+    return replace(breakhis.load(draw_tree(tmp_path_factory.mktemp("tree"), slides)), recipe=recipe)
 
 
 @pytest.fixture(scope="module")
-def folder(
-    dataset: breakhis.Dataset,
-    backbone: Backbone,
-    recipe: Recipe,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def runs(task: BreakHis, backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("robustness")
-    record = cross_validate(dataset, backbone, recipe, where, module.FOLDS, 1)
-    np.save(where / "held_out.npy", np.array(record["predictions"]["probabilities"]["dala_resnet50"]))
-    for name in ("linear_probe", "colour_only"):
+    record = cross_validate(task, backbone, where, FOLDS, 1)
+    for name in ("dala_resnet50", "linear_probe", "colour_only"):
         np.save(where / f"{name}.npy", np.array(record["predictions"]["probabilities"][name]))
     return where
 
 
 @pytest.mark.slow
 def test_unchanged_images_get_the_answers_of_the_cross_validation(
-    dataset: breakhis.Dataset, backbone: Backbone, recipe: Recipe, folder: Path
+    task: BreakHis, backbone: Backbone, runs: Path
 ) -> None:
-    pixels = load_pixels(dataset.records)
-    by = judges(dataset, pixels, backbone, recipe, folder)
-    found = judged(pixels, dataset.groups, by)
-    for name, file in (("dala_resnet50", "held_out"), ("linear_probe", "linear_probe"), ("colour_only", "colour_only")):
-        np.testing.assert_allclose(found[name], np.load(folder / f"{file}.npy")[0], atol=0.02)  # bfloat16
+    pixels = load_pixels(task.records)
+    found = analysed(pixels, task.groups, readers(task, backbone, runs))
+    for name in ("dala_resnet50", "linear_probe", "colour_only"):
+        np.testing.assert_allclose(found[name], np.load(runs / f"{name}.npy")[0], atol=0.02)  # bfloat16
 
 
 @pytest.mark.slow
-def test_an_unknown_group_is_judged_by_every_fold(
-    dataset: breakhis.Dataset, backbone: Backbone, recipe: Recipe, folder: Path
-) -> None:
-    pixels = load_pixels(dataset.records)
-    by = judges(dataset, pixels, backbone, recipe, folder)
-    found = judged(pixels[:2], np.array(["elsewhere", "elsewhere"]), by)
+def test_an_unknown_group_is_analysed_by_every_fold(task: BreakHis, backbone: Backbone, runs: Path) -> None:
+    pixels = load_pixels(task.records)
+    by = readers(task, backbone, runs)
+    found = analysed(pixels[:2], np.array(["elsewhere", "elsewhere"]), by)
     with torch.no_grad():
-        each = [net(network_input(pixels[:2], recipe.enlarged)).softmax(1)[:, 1].numpy() for net in by.networks]
+        each = [net(network_input(pixels[:2], task.recipe.enlarged)).softmax(1)[:, 1].numpy() for net in by.networks]
     np.testing.assert_allclose(found["dala_resnet50"], np.mean(each, 0), atol=0.02)
 
 
@@ -95,32 +88,27 @@ def test_the_sample_takes_as_many_of_every_group() -> None:
 
 
 @pytest.mark.slow
-def test_the_file_holds_what_was_judged_and_a_second_run_judges_nothing(
-    dataset: breakhis.Dataset,
-    backbone: Backbone,
-    recipe: Recipe,
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_file_holds_what_was_analysed_and_a_second_run_analyses_nothing(
+    task: BreakHis, backbone: Backbone, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "robustness.json"
-    record = robustness(dataset, backbone, recipe, folder, path, 2, dataset, [NEGATIVE])
-    assert json.loads(path.read_text()) == json.loads(json.dumps(record))
-    neutral, inverted = record["changes"]["negative"]["levels"]
-    unchanged = record["unchanged"]["dala_resnet50"]
-    assert {key: neutral[key] for key in unchanged} == unchanged
-    assert neutral["shift"]["value"] == 0.0
+    record = measure(task, backbone, runs, path, 2, task.data, [NEGATIVE])
+    assert STUDY.load(path) == record
+    neutral, inverted = record.changes["negative"].levels
+    unchanged = record.unchanged["dala_resnet50"]
+    assert Scores(auc=neutral.auc, balanced_accuracy=neutral.balanced_accuracy, shift=neutral.shift) == unchanged
+    assert neutral.shift["value"] == 0.0
     # Pale is benign and dark malignant here: negatives turn colour around completely.
-    assert record["unchanged"]["colour_only"]["auc"]["value"] == 1.0
-    assert inverted["colour_only"]["auc"]["value"] == 0.0
-    (row,) = record["originals"]
-    assert (row["magnification"], row["pictures"], row["groups"], row["benign"]) == (200, 33, 11, 15)
-    assert row["colour_only"] == {"right": 33, "auc": 1.0}
+    assert record.unchanged["colour_only"].auc["value"] == 1.0
+    assert inverted.colour_only.auc["value"] == 0.0
+    (row,) = record.originals
+    assert (row.magnification, row.images, row.groups, row.benign) == (200, 33, 11, 15)
+    assert (row.colour_only.right, row.colour_only.auc) == (33, 1.0)
 
-    monkeypatch.setattr(module, "judged", lambda *given: pytest.fail("judged again"))
-    assert robustness(dataset, backbone, recipe, folder, path, 2, dataset, [NEGATIVE]) == record
+    monkeypatch.setattr(held_out, "analysed", lambda *given: pytest.fail("analysed again"))
+    assert measure(task, backbone, runs, path, 2, task.data, [NEGATIVE]) == record
 
 
-def test_missing_networks_are_one_sentence(tmp_path: Path) -> None:
+def test_missing_networks_are_one_sentence(task: BreakHis, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="crossvalidate breakhis"):
-        kept_networks(tmp_path, 5)
+        kept_networks(task, tmp_path, 5)

@@ -1,0 +1,56 @@
+"""Every study, in the order of the evidence page; a new one is a line here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dala.studies import (
+    ablation,
+    benchmark,
+    calibrated,
+    engines,
+    faithfulness,
+    gate_study,
+    headline,
+    load,
+    localisation,
+    mini_ddsm,
+    modality,
+    predictions,
+    protocols,
+    robustness,
+    speed,
+)
+from dala.studies.study import Study
+
+# The parts of the evidence page, in their order; a study names one of them.
+PARTS = (
+    "In short",
+    "Patients and leaks",
+    "Not sure, or refused",
+    "Changed images",
+    "Networks and parts",
+    "Heat maps",
+    "Speed and load",
+    "Mammograms",
+)
+STUDIES: list[Study[Any]] = [
+    headline.STUDY,
+    predictions.STUDY,
+    protocols.STUDY,
+    calibrated.STUDY,
+    gate_study.STUDY,
+    robustness.STUDY,
+    ablation.STUDY,
+    ablation.BY_LABELS,
+    benchmark.STUDY,
+    localisation.STUDY,
+    faithfulness.STUDY,
+    engines.STUDY,
+    speed.STUDY,
+    load.STUDY,
+    mini_ddsm.STUDY,
+    calibrated.MINI_DDSM,
+    modality.STUDY,
+    predictions.MINI_DDSM,
+]
