@@ -45,7 +45,24 @@ class Opinion:
     @property
     def seen(self) -> str:
         """One sentence: what of the patch the network saw, and how it was resized."""
-        return describe_view(self.patch, self.prediction, self.model)
+        patch, asked, views = self.patch, self.model.card.input, self.prediction.views
+        side, (rows, columns) = asked.size, views.grid
+        if asked.preprocess == "mammogram":
+            left, top, right, bottom = views.places[0].box
+            turned = ", mirrored" if views.places[0].mirrored else ""
+            return (
+                f"The model saw the breast alone, {right - left} x {bottom - top} of {patch.width} x {patch.height} px,"
+                f" without background, labels and exposure{turned}, squeezed to {side} x {side}."
+            )
+        if (patch.width, patch.height) == (side, side):
+            return f"The model saw the whole image, {side} x {side} px."
+        if (rows, columns) == (1, 1):
+            return f"The model saw the whole image, {patch.width} x {patch.height} px, squeezed to {side} x {side}."
+        why = "too large for the model's field of view" if asked.preprocess == "fields" else "too elongated"
+        return (
+            f"The image is {why} to be squeezed whole: the model saw {rows * columns} tiles "
+            f"({rows} x {columns}), each squeezed to {side} x {side}, and averaged their logits."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,25 +151,3 @@ def explain(
     regions = threshold(field, rule, parameter, scale=scale)
     drawn = panels(image, field, regions, limit, colour_map, opacity, f"towards {target}")
     return Explanation(target, field, regions, drawn)
-
-
-def describe_view(patch: Patch, prediction: Prediction, model: Model) -> str:
-    """What the network saw of this patch, in one sentence for its user."""
-    asked, views = model.card.input, prediction.views
-    side, (rows, columns) = asked.size, views.grid
-    if asked.preprocess == "mammogram":
-        left, top, right, bottom = views.places[0].box
-        turned = ", mirrored" if views.places[0].mirrored else ""
-        return (
-            f"The model saw the breast alone, {right - left} x {bottom - top} of {patch.width} x {patch.height} px, "
-            f"without background, labels and exposure{turned}, squeezed to {side} x {side}."
-        )
-    if (patch.width, patch.height) == (side, side):
-        return f"The model saw the whole image, {side} x {side} px."
-    if (rows, columns) == (1, 1):
-        return f"The model saw the whole image, {patch.width} x {patch.height} px, squeezed to {side} x {side}."
-    why = "too large for the model's field of view" if asked.preprocess == "fields" else "too elongated"
-    return (
-        f"The image is {why} to be squeezed whole: the model saw {rows * columns} tiles "
-        f"({rows} x {columns}), each squeezed to {side} x {side}, and averaged their logits."
-    )

@@ -1,6 +1,6 @@
-"""Does the model need what is marked? The probability with only that part shown, and with only that part taken away.
+"""Does the model need what is marked? The probability with only that part shown, and with only that part removed.
 
-A part of an image is taken away by putting a baseline in its place: the same image blurred until no nucleus is left,
+A part of an image is removed by putting a baseline in its place: the same image blurred until no nucleus is left,
 or white glass. Both are images that no microscope takes, so both are offered: what holds under one and not under the
 other is about the baseline and not about the tissue.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-Judge = Callable[[Pixels], Floats]
+Predictor = Callable[[Pixels], Floats]
 """Images as the network sees them, (N, V, S, S, 3) uint8 in V views, to class probabilities (N, C)."""
 
 Baseline = Literal["blurred", "glass"]
@@ -26,7 +26,7 @@ BLUR = 16  # the blur's sigma is the side divided by this: about two nuclei in a
 GLASS = 243  # grey level of white glass through a microscope's camera
 # Share of the positive area kept at each threshold of a curve: closer together where little is kept.
 SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
-BATCH = 4  # images a call of the judge: progress moves, and memory stays flat
+BATCH = 4  # images a call of the predictor: progress moves, and memory stays flat
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def effect_curve(
     views: Pixels,
     field: NDArray[np.float32],
     to_views: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    judge: Judge,
+    predict: Predictor,
     whole: Floats,
     verdict: Callable[[Floats], object],
     target: str,
@@ -63,7 +63,7 @@ def effect_curve(
     baseline: Baseline,
     progress: Callable[[int, int], None] | None = None,
 ) -> EffectCurve:
-    """Ask the judge about every threshold of `SHARES`: 2 K + 1 images.
+    """Predict the image at every threshold of `SHARES`: 2 K + 1 images.
 
     views: (V, S, S, 3) uint8, what the network sees. field: (H, W), the signed map on the image as it is shown, and
     `to_views` cuts a mask (H, W) 0..1 into what each view sees of it, (V, S, S). whole: what has been said of
@@ -79,15 +79,15 @@ def effect_curve(
     thresholds = np.unique(positive[places])[::-1]  # equal values of the map cannot be told apart by a threshold
     kept = [field >= threshold for threshold in thresholds]
     masks = np.stack([to_views(mask.astype(np.float32)) for mask in kept])
-    instead = replaced_by(views, baseline)
+    instead = baseline_of(views, baseline)
 
     def images() -> Iterator[Pixels]:
         yield instead
         for mask in masks:
-            yield mixed(views, instead, mask)
-            yield mixed(views, instead, 1 - mask)
+            yield blended(views, instead, mask)
+            yield blended(views, instead, 1 - mask)
 
-    answers = judged(images(), 1 + 2 * len(thresholds), judge, progress)
+    answers = predictions(images(), 1 + 2 * len(thresholds), predict, progress)
     nothing, shown, removed = answers[0], answers[1::2], answers[2::2]
     same = [verdict(row) == verdict(whole) for row in shown]
     suggested, reason = None, None
@@ -111,24 +111,24 @@ def effect_curve(
     )
 
 
-def judged(
-    images: Iterator[Pixels], total: int, judge: Judge, progress: Callable[[int, int], None] | None = None
+def predictions(
+    images: Iterator[Pixels], total: int, predict: Predictor, progress: Callable[[int, int], None] | None = None
 ) -> Floats:
-    """The judge's answers (total, C) on images that are made one after the other, a few at a time."""
+    """The predictor's answers (total, C) on images that are made one after the other, a few at a time."""
     rows: list[Floats] = []
     waiting: list[Pixels] = []
     for number, image in enumerate(images, start=1):
         waiting.append(image)
         if len(waiting) == BATCH or number == total:
-            rows.append(judge(np.stack(waiting)))
+            rows.append(predict(np.stack(waiting)))
             waiting.clear()
             if progress is not None:
                 progress(number, total)
     return np.concatenate(rows)
 
 
-def replaced_by(views: Pixels, baseline: Baseline) -> Pixels:
-    """What stands where tissue is taken away, for views (V, S, S, 3) uint8. Raises ValueError for another baseline."""
+def baseline_of(views: Pixels, baseline: Baseline) -> Pixels:
+    """What stands where tissue is removed, for views (V, S, S, 3) uint8. Raises ValueError for another baseline."""
     if baseline == "glass":
         return np.full_like(views, GLASS)
     if baseline == "blurred":
@@ -138,7 +138,7 @@ def replaced_by(views: Pixels, baseline: Baseline) -> Pixels:
     raise ValueError(f"There is no baseline named {baseline!r}; choose one of {', '.join(BASELINES)}.")
 
 
-def mixed(views: Pixels, instead: Pixels, mask: NDArray[np.float32]) -> Pixels:
+def blended(views: Pixels, instead: Pixels, mask: NDArray[np.float32]) -> Pixels:
     """Views (V, S, S, 3) where the mask (V, S, S) is 1, what is `instead` of them where it is 0; uint8."""
     share = mask[..., None]
     return np.asarray(np.rint(views * share + instead * (1 - share)), dtype=np.uint8)

@@ -1,6 +1,6 @@
-"""Deletion and insertion: does the probability follow the map when tissue is taken away in the map's own order?
+"""Deletion and insertion: does the probability follow the map when tissue is removed in the map's own order?
 
-Petsiuk, Das and Saenko, RISE, BMVC 2018. Deletion takes the strongest cells away first: the faster the probability
+Petsiuk, Das and Saenko, RISE, BMVC 2018. Deletion removes the strongest cells first: the faster the probability
 falls, the smaller the area under its curve. Insertion puts the strongest cells first onto a baseline: the faster it
 rises, the larger the area. Neither number means anything alone, because a baseline moves the probability too, so both
 are given beside those of a random order and of the inverted map.
@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.explanation.effect import Baseline, Judge, Pixels, judged, mixed, replaced_by
+from dala.explanation.effect import Baseline, Pixels, Predictor, baseline_of, blended, predictions
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Ordered:
-    """Probability of the target over the share of cells taken away (`deletion`) or put back (`insertion`), (K + 1,).
+    """Probability of the target over the share of cells removed (`deletion`) or put back (`insertion`), (K + 1,).
 
     `shares` (K + 1,) runs from 0 to 1. The areas under the curves lie in 0..1.
     """
@@ -54,7 +54,7 @@ def random_map(shape: tuple[int, int], seed: int) -> NDArray[np.float32]:
 def ordered_curves(
     view: Pixels,
     values: NDArray[np.float32],
-    judge: Judge,
+    predict: Predictor,
     class_index: int,
     baseline: Baseline = "blurred",
     steps: int = 10,
@@ -68,7 +68,7 @@ def ordered_curves(
     side, cells = view.shape[0], values.size
     order = strongest_first(values, seed)
     views = view[None]
-    instead = replaced_by(views, baseline)
+    instead = baseline_of(views, baseline)
     counts = np.rint(np.linspace(0, cells, steps + 1)).astype(int)
 
     def mask(count: int) -> NDArray[np.float32]:
@@ -81,10 +81,10 @@ def ordered_curves(
     middle = counts[1:-1]
     images = (
         [views, instead]
-        + [mixed(instead, views, mask(count)) for count in middle]
-        + [mixed(views, instead, mask(count)) for count in middle]
+        + [blended(instead, views, mask(count)) for count in middle]
+        + [blended(views, instead, mask(count)) for count in middle]
     )
-    p = judged(iter(images), len(images), judge)[:, class_index]
+    p = predictions(iter(images), len(images), predict)[:, class_index]
     whole, nothing, deletion, insertion = p[:1], p[1:2], p[2 : 2 + len(middle)], p[2 + len(middle) :]
     return Ordered(
         counts / cells,

@@ -143,7 +143,3 @@ class SignedMap:
 
     def _resized(self, height: int, width: int) -> NDArray[np.float32]:
         return np.asarray(cv2.resize(self.values, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-
-    def mirrored(self, target: str) -> SignedMap:
-        """The map towards the other of two classes: the same values with the opposite sign."""
-        return SignedMap(-self.values, target, self.box)

@@ -103,16 +103,6 @@ def panels(
     )
 
 
-def colourise(field: FloatField, limit: float, colour_map: str = "viridis") -> Pixels:
-    """Colours of a signed field, (H, W, 4) uint8 RGBA: 0..limit linear over the 256 colours, alpha 255 where positive.
-
-    Values of 0 and below are fully transparent; values above the limit have the last colour (the bar then says ">=").
-    """
-    colours = _colours(field, limit, colour_map)
-    alpha = np.where(field > 0, np.uint8(255), np.uint8(0))
-    return np.dstack((colours, alpha))
-
-
 def overlay(
     image: Pixels, field: FloatField, limit: float, colour_map: str = "viridis", opacity: float = 0.5
 ) -> Pixels:
@@ -186,11 +176,11 @@ def colour_bar(
     values lie above the limit, which is then written with ">=". The bar has a light paper of its own and so reads the
     same on a light and on a dark page. Raises ValueError for a limit that is no positive number or too small a height.
     """
-    _colours(np.zeros((1, 1), dtype=np.float32), limit, colour_map)
+    colours(np.zeros((1, 1), dtype=np.float32), limit, colour_map)
     paper, size, (top, bottom) = _paper(height, title, caption)
     small = round(SMALL_TEXT * size)
     left, right = size, size + round(1.6 * size)
-    paper[top:bottom, left:right] = _colours(_ramp(bottom - top, limit)[:, None], limit, colour_map)
+    paper[top:bottom, left:right] = colours(_ramp(bottom - top, limit)[:, None], limit, colour_map)
     cv2.rectangle(paper, (left - 1, top - 1), (right, bottom), BAR_INK, 1)
 
     exponent = math.floor(math.log10(limit))
@@ -247,8 +237,11 @@ def _check(image: Pixels, field: FloatField, opacity: float) -> None:
         raise ValueError(f"The opacity lies between 0 and 1, not at {opacity:g}.")
 
 
-def _colours(field: FloatField, limit: float, colour_map: str) -> Pixels:
-    """Colour of every value, (H, W, 3), whether it will be seen or not."""
+def colours(field: FloatField, limit: float, colour_map: str) -> Pixels:
+    """Colours of a signed field, (H, W, 3) uint8 RGB: 0..limit linear over the 256 colours, beyond either end the last.
+
+    Raises ValueError for an unknown colour map or a limit that is no positive number.
+    """
     if colour_map not in COLOUR_MAPS:
         raise ValueError(f"There is no colour map named {colour_map!r}; choose one of {', '.join(COLOUR_MAPS)}.")
     if not (math.isfinite(limit) and limit > 0):
@@ -261,7 +254,7 @@ def _colours(field: FloatField, limit: float, colour_map: str) -> Pixels:
 def _blend(
     image: Pixels, field: FloatField, where: NDArray[np.bool_], limit: float, colour_map: str, opacity: float
 ) -> Pixels:
-    mixed = cv2.addWeighted(image, 1 - opacity, _colours(field, limit, colour_map), opacity, 0)
+    mixed = cv2.addWeighted(image, 1 - opacity, colours(field, limit, colour_map), opacity, 0)
     result = image.copy()
     np.copyto(result, np.asarray(mixed, dtype=np.uint8), where=where[:, :, None])
     return result

@@ -10,13 +10,13 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dala.errors import IntakeError, TooLarge, TooSmall, UnreadableImage, UnsupportedFormat
+from dala.intake.patch import Patch
 
 WORKER = Path(__file__).with_name("dicom_worker.py")
 PREAMBLE, MAGIC = 128, b"DICM"
@@ -30,28 +30,12 @@ REFUSALS: dict[str, type[IntakeError]] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """The first frame of a DICOM file.
-
-    pixels         uint8 (rows, columns) or (rows, columns, 3), writable
-    notes          sentences about what was done to the values
-    pixel_size_um  distance of the rows and of the columns in micrometres, where the file tells it
-    stated         what kind of image the file says it is, such as "a mammogram"; None where that tells nothing
-    """
-
-    pixels: NDArray[np.uint8]
-    notes: tuple[str, ...]
-    pixel_size_um: tuple[float, float] | None
-    stated: str | None
-
-
 def is_dicom(data: bytes) -> bool:
     """By content: the four letters behind the preamble (PS3.10, 7.1)."""
     return data[PREAMBLE : PREAMBLE + len(MAGIC)] == MAGIC
 
 
-def read_frame(data: bytes, who: str, most: int, least: int) -> Frame:
+def read_frame(data: bytes, name: str, who: str, most: int, least: int) -> Patch:
     """Decode the first frame; at most `most` pixels, at least `least` on each side.
 
     Raises IntakeError, one of its kinds, with a sentence on `who` the file is.
@@ -81,5 +65,7 @@ def read_frame(data: bytes, who: str, most: int, least: int) -> Frame:
         raise REFUSALS[told["refused"]](f"{who} {told['why']}")
     shape = (told["rows"], told["columns"], 3)[: 3 if told["samples"] == 3 else 2]
     values = np.frombuffer(bytearray(pixels), np.uint8).reshape(shape)
-    size = told["pixel_size_um"]
-    return Frame(values, tuple(told["notes"]), None if size is None else (size[0], size[1]), told["stated"])
+    if values.ndim == 2:
+        values = np.repeat(values[..., np.newaxis], 3, axis=2)
+    size = None if told["pixel_size_um"] is None else tuple(told["pixel_size_um"])
+    return Patch(values, sha256(data).hexdigest(), name, "DICOM", tuple(told["notes"]), size, told["stated"])

@@ -131,14 +131,11 @@ def _of_bytes(data: bytes, shown: str) -> Patch:
     kind = containers.kind_of(data)
     if kind is None:
         raise UnsupportedFormat(f"{who} is not an image of an accepted kind ({ACCEPTED}).")
-    digest = sha256(data).hexdigest()
     try:
         if kind == "DICOM":
-            frame = read_frame(data, who, MAXIMUM_PIXELS, MINIMUM_SIDE)
-            pixels = frame.pixels if frame.pixels.ndim == 3 else np.repeat(frame.pixels[..., np.newaxis], 3, axis=2)
-            return Patch(pixels, digest, shown, kind, frame.notes, frame.pixel_size_um, frame.stated)
+            return read_frame(data, shown, who, MAXIMUM_PIXELS, MINIMUM_SIDE)
         pixels, notes = _decode(data, kind, who)
-        return Patch(pixels, digest, shown, kind, tuple(notes))
+        return Patch(pixels, sha256(data).hexdigest(), shown, kind, tuple(notes))
     except IntakeError:
         raise
     except MemoryError as failure:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from dala.errors import BackboneError
-from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, Backbone, is_backbone_parameter
+from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, Backbone, copy_backbone
 from dala.nets.staged import Head, LinearHead, StagedNetwork
 
 OPEN_GATE = 20.0  # sigmoid(20) is 1 in float32 and in bfloat16: such a gate changes nothing
@@ -79,15 +79,7 @@ class SEResNet50(StagedNetwork):
 
     def load_imagenet(self, backbone: Backbone) -> None:
         """Copy stem and stages from a torchvision-named ResNet50 and open the gates."""
-        renamed = {
-            name if name.startswith("layer4.") else f"trunk.{name}": value
-            for name, value in backbone.state.items()
-            if is_backbone_parameter(name)
-        }
-        missing, unexpected = self.load_state_dict(renamed, strict=False)
-        own = [n for n in missing if not n.startswith("head.") and ".se." not in n and "num_batches" not in n]
-        if own or unexpected:
-            raise ValueError(f"The backbone does not fit: {(own + unexpected)[0]}.")
+        copy_backbone(self, backbone, "layer4.", own=("head.", ".se."))
         for part, bias in ((self.trunk, OPEN_GATE), (self.layer4, NEARLY_OPEN_GATE)):
             for name, module in part.named_modules():
                 if name.endswith("se.fc2"):
@@ -159,8 +151,8 @@ def swin(settings: Settings) -> Baseline:
     """timm's Swin-T, windows of 7; last stage: the fourth stage and the norm. `side` is a multiple of 32."""
     net = _timm("swin_tiny_patch4_window7_224.ms_in1k", settings)
     # Maps leave trunk and tail with channels first, as those of the convolutional networks do.
-    trunk = nn.Sequential(_Recoloured(net), net.patch_embed, *net.layers[:3], _ChannelsFirst())
-    last = nn.Sequential(_ChannelsLast(), net.layers[3], net.norm, _ChannelsFirst())
+    trunk = nn.Sequential(_Recoloured(net), net.patch_embed, *net.layers[:3], _Permuted(0, 3, 1, 2))
+    last = nn.Sequential(_Permuted(0, 2, 3, 1), net.layers[3], net.norm, _Permuted(0, 3, 1, 2))
     return Baseline(trunk, last, LinearHead(net.num_features, settings.classes))
 
 
@@ -207,14 +199,15 @@ class _Class(nn.Module):
         return x[:, 0]
 
 
-class _ChannelsFirst(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 3, 1, 2)
+class _Permuted(nn.Module):
+    """The same values with their axes in another order."""
 
+    def __init__(self, *axes: int) -> None:
+        super().__init__()
+        self.axes = axes
 
-class _ChannelsLast(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 2, 3, 1)
+        return x.permute(self.axes)
 
 
 def _convolution(channels: int, out: int, size: int) -> nn.Sequential:

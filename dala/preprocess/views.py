@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD
-from dala.preprocess.fields import field_grid
+from dala.preprocess.fields import adjacent_boxes, field_grid
 from dala.preprocess.mammogram import crop_breast
 
 # Longest side over shortest up to which the whole image is squeezed to the square input; see `plan_grid`.
@@ -85,17 +84,9 @@ def cut(pixels: np.ndarray, grid: tuple[int, int], size: int) -> tuple[np.ndarra
 
     Bicubic with antialiasing: the filter that made the training images.
     """
-    height, width = pixels.shape[:2]
-    tops = np.linspace(0, height, grid[0] + 1).round().astype(int).tolist()
-    lefts = np.linspace(0, width, grid[1] + 1).round().astype(int).tolist()
-    image = Image.fromarray(pixels)
-    views, tiles = [], []
-    for top, bottom in pairwise(tops):
-        for left, right in pairwise(lefts):
-            box = (left, top, right, bottom)
-            tiles.append(np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box)))
-            views.append(View(box))
-    return np.stack(tiles), tuple(views)
+    image, boxes = Image.fromarray(pixels), adjacent_boxes(pixels.shape[1], pixels.shape[0], grid)
+    tiles = [np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box)) for box in boxes]
+    return np.stack(tiles), tuple(View(box) for box in boxes)
 
 
 def preprocess(pixels: np.ndarray, asked: Input) -> Views:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dala.explanation.effect import GLASS, SHARES, effect_curve, mixed, replaced_by
+from dala.explanation.effect import GLASS, SHARES, baseline_of, blended, effect_curve
 
 SIDE = 40
 
@@ -103,17 +103,17 @@ def test_views_are_not_written_to() -> None:
 
 def test_baselines() -> None:
     views = sides(0, 255)
-    assert (replaced_by(views, "glass") == GLASS).all()
-    blurred = replaced_by(views, "blurred")
+    assert (baseline_of(views, "glass") == GLASS).all()
+    blurred = baseline_of(views, "blurred")
     assert blurred.shape == views.shape
     assert blurred[0, 0, 0, 0] == 0 and blurred[0, 0, -1, 0] == 255 and 100 < blurred[0, 0, SIDE // 2, 0] < 155
-    np.testing.assert_array_equal(replaced_by(np.full_like(views, 77), "blurred"), np.full_like(views, 77))
+    np.testing.assert_array_equal(baseline_of(np.full_like(views, 77), "blurred"), np.full_like(views, 77))
     with pytest.raises(ValueError, match="choose one of blurred, glass"):
-        replaced_by(views, "noise")  # type: ignore[arg-type]
+        baseline_of(views, "noise")  # type: ignore[arg-type]
 
 
 def test_mixed_rounds_and_keeps_the_type() -> None:
-    half = mixed(sides(10, 10), sides(21, 21), np.full((1, SIDE, SIDE), 0.5, np.float32))
+    half = blended(sides(10, 10), sides(21, 21), np.full((1, SIDE, SIDE), 0.5, np.float32))
     assert half.dtype == np.uint8 and (half == 16).all()  # 15.5, to the even number
 
 

@@ -227,7 +227,7 @@ def test_signed_map_by_hand() -> None:
     assert one.values.dtype == np.float32
     assert one.maximum == 2.0
     assert one.positive.tolist() == [[1, 0], [0, 2]]
-    mirror = one.mirrored("benign")
+    mirror = SignedMap(-one.values, "benign", one.box)
     assert mirror.target == "benign"
     assert mirror.values.tolist() == [[-1, 3], [0, -2]]
     assert mirror.maximum == 3.0
@@ -253,7 +253,7 @@ def test_enlarged_has_half_pixel_centres() -> None:
     one = SignedMap(np.array([[0.0, 8.0]]), "malignant")
     assert one.upsampled(1, 4).tolist() == [[0, 2, 6, 8]]
     assert one.upsampled(2, 4).tolist() == [[0, 2, 6, 8]] * 2
-    assert one.mirrored("benign").upsampled(1, 4).tolist() == [[0, -2, -6, -8]]
+    assert SignedMap(-one.values, "benign").upsampled(1, 4).tolist() == [[0, -2, -6, -8]]
 
 
 def test_enlarged_equals_torch() -> None:
@@ -283,6 +283,6 @@ def test_a_map_of_a_part_of_the_image_is_zero_elsewhere() -> None:
     part = SignedMap(values, "cancer", box=(0.5, 0.25, 1.0, 0.75))
     field = part.upsampled(4, 4)
     assert field.tolist() == [[0, 0, 0, 0], [0, 0, 1, -2], [0, 0, 3, 4], [0, 0, 0, 0]]
-    assert part.mirrored("benign").upsampled(4, 4).tolist() == (-field).tolist()
+    assert SignedMap(-part.values, "benign", part.box).upsampled(4, 4).tolist() == (-field).tolist()
     # A part too thin to be seen at a small size leaves nothing.
     assert not SignedMap(values, "cancer", box=(0.5, 0.0, 0.6, 1.0)).upsampled(2, 2).any()

@@ -50,16 +50,11 @@ def test_look_up_tables_are_the_published_ones() -> None:
 def test_colours_are_linear_in_the_raw_value() -> None:
     # Half of the limit: index floor(127.5 + 0.5) = 128, whatever else is in the field. Nothing is stretched.
     field = np.array([[-1, 0, 1e-6, 0.5, 1, 2]], dtype=np.float32)
-    rgba = render.colourise(field, 1.0)
-    table = render.COLOUR_MAPS["viridis"]
-    assert rgba[0, :, 3].tolist() == [0, 0, 255, 255, 255, 255]
-    assert rgba[0, 2:, :3].tolist() == [
-        table[0].tolist(),
-        table[128].tolist(),
-        table[255].tolist(),
-        table[255].tolist(),
-    ]
-    assert np.array_equal(render.colourise(field[:, 3:4], 1.0)[0, 0], rgba[0, 3])
+    rgb = render.colours(field, 1.0, "viridis")
+    assert rgb[0].tolist() == render.COLOUR_MAPS["viridis"][[0, 0, 0, 128, 255, 255]].tolist()
+    assert np.array_equal(render.colours(field[:, 3:4], 1.0, "viridis")[0, 0], rgb[0, 3])
+    seen = render.overlay(plain((1, 6)), field, 1.0, opacity=1)
+    assert (seen != plain((1, 6))).any(axis=2).tolist() == [[False, False, True, True, True, True]]
 
 
 def test_overlay_blends_by_hand() -> None:
@@ -233,7 +228,7 @@ def test_arguments_are_not_written() -> None:
     before = (image.copy(), field.copy(), regions.mask.copy())
     image.flags.writeable = field.flags.writeable = False
     render.panels(image, field, regions)
-    render.colourise(field, 1.0)
+    render.colours(field, 1.0, "viridis")
     render.encode_png(image)
     assert all(np.array_equal(now, then) for now, then in zip((image, field, regions.mask), before, strict=True))
 

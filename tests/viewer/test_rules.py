@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Page
 
-from dala.explanation.render import COLOUR_MAPS, _number, _tick_step, colourise
+from dala.explanation.render import COLOUR_MAPS, _number, _tick_step, colours
 from dala.explanation.threshold import RULES, Regions, threshold
 
 Field = NDArray[np.float32]
@@ -192,7 +192,7 @@ def test_colours_are_those_of_the_exports(page: Page) -> None:
         field *= np.float32(limit / max(abs(field.max()), abs(field.min())) * 1.3)
         call = "([v, limit]) => text(rules.colourIndices(new rules.Field(new Float32Array(bytes(v)), 50, 40), limit))"
         indices = np.frombuffer(base64.b64decode(page.evaluate(call, [text(field), limit])), np.uint8).reshape(40, 50)
-        np.testing.assert_array_equal(COLOUR_MAPS["magma"][indices], colourise(field, limit, "magma")[:, :, :3])
+        np.testing.assert_array_equal(COLOUR_MAPS["magma"][indices], colours(field, limit, "magma"))
 
 
 def test_numbers_are_written_as_python_writes_them(page: Page) -> None:
