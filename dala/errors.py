@@ -1,10 +1,10 @@
-"""Everything that can go wrong for a person's sake: one class, its kinds, each message one sentence for the user."""
+"""All that can go wrong on a person's side: one class and its kinds, each message one sentence for the user."""
 
 from __future__ import annotations
 
 
 class DalaError(Exception):
-    """What a user can be told in one sentence; nothing is recognised by the name of its class."""
+    """One sentence for the user; nothing is recognised by the name of its class."""
 
 
 class WeightsError(DalaError):

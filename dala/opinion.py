@@ -78,7 +78,7 @@ class Explanation:
 def second_opinion(
     source: Source, model: Model | None = None, *, pixel_size_um: PixelSize | None = None, name: str | None = None
 ) -> Opinion:
-    """Read an image, run the network once, assess whether it may be judged, and map its evidence towards every class.
+    """Read an image, run the network once, assess whether it is competent, and map the evidence towards every class.
 
     `source`: bytes, a path, an array (height, width, 3) uint8 RGB or a PIL image. `model` None: the served weights for
     what the image is, an H&E patch or a mammogram. `pixel_size_um` and `name` as in `dala.intake.image.read_image`.

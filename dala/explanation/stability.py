@@ -3,7 +3,7 @@
 The last stage of a ResNet looks at every second cell of the stage before. Moved by one such cell it looks at the
 others: four shifts give four maps whose cells lie between each other, one map of twice the resolution each way. That
 costs four passes of the last stage and none of the trunk. Tissue has no up or down: the eight flips and quarter turns
-of a patch should be judged alike, and how far their maps differ is what a map's value is uncertain by.
+of a patch should get the same answer, and how far their maps differ is what a map's value is uncertain by.
 
 Flips also take away a bias: strided convolutions centre a cell at its upper left and not at its middle, so a single map
 lies half a cell too low and too far right on the image; from the mirrored image it lies too far the other way.

@@ -1,4 +1,4 @@
-"""May the model judge this image? The checks of its pixels and its out-of-distribution score, in one answer."""
+"""May the model analyse this image? The checks of its pixels and its out-of-distribution score, in one answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dala.gate.modality import stated_reason
 
 @dataclass(frozen=True)
 class Gate:
-    """Whether a model may judge an image: `reason` why not, or None. `score` is the out-of-distribution score, the
+    """Whether a model may analyse an image: `reason` why not, or None. `score` is the out-of-distribution score, the
     median over the views, and `p_value` the share of true patches of new patients that score at least as high; both
     are None without statistics of the training images."""
 

@@ -1,4 +1,4 @@
-"""Is this an image that a model may judge? Checks of the pixels alone, each with a named reason in one sentence.
+"""Is this an image that a model may analyse? Checks of the pixels alone, each with a named reason in one sentence.
 
 The checks look at the square views that the network is shown, not at the file: a large image that is a little out of
 focus may be sharp at the size that counts. Each is a line far outside what true images do, so that hardly any of them
@@ -128,7 +128,7 @@ FILM_CHECKS: tuple[tuple[str, Callable[[Film], bool], str], ...] = (
 
 
 def histology_reason(view: NDArray[np.uint8]) -> Reason | None:
-    """Why a view, (H, W, 3) uint8 RGB, is no H&E patch that can be judged; None where nothing speaks against it."""
+    """Why a view, (H, W, 3) uint8 RGB, is no H&E patch that can be analysed; None where nothing speaks against it."""
     m = measure_histology(view)
     return next((Reason(name, sentence) for name, fails, sentence in HISTOLOGY_CHECKS if fails(m)), None)
 
@@ -147,12 +147,12 @@ def measure_film(view: NDArray[np.uint8]) -> Film:
 
 
 def film_reason(view: NDArray[np.uint8]) -> Reason | None:
-    """Why a view is no mammogram that can be judged; None where nothing speaks against it."""
+    """Why a view is no mammogram that can be analysed; None where nothing speaks against it."""
     m = measure_film(view)
     return next((Reason(name, sentence) for name, fails, sentence in FILM_CHECKS if fails(m)), None)
 
 
-# Which images a model may judge is written in its card: `input.modality` is one of these.
+# Which images a model may analyse is written in its card: `input.modality` is one of these.
 CHECKS: Mapping[str, Callable[[NDArray[np.uint8]], Reason | None]] = MappingProxyType(
     {HISTOLOGY: histology_reason, MAMMOGRAM: film_reason}
 )

@@ -1,4 +1,4 @@
-"""Which kind of image is this: an H&E patch or a mammogram? Told from the pixels, and from a DICOM file's own word.
+"""Which kind of image is this: an H&E patch or a mammogram? By its pixels, and by a DICOM file's own word.
 
 One rule, which a person can check by eye: a mammogram is grey and its shades are smooth; everything else is taken for
 histology, whose checks then say what is wrong with it. A DICOM file that says "mammogram" or "microscopy" is believed.
@@ -27,14 +27,14 @@ STATED = {"a mammogram": MAMMOGRAM, "a digital mammogram": MAMMOGRAM, "microscop
 
 @dataclass(frozen=True)
 class Recognised:
-    """A modality, one of `dala.gate.checks.HISTOLOGY` and `MAMMOGRAM`, and in a few words what told it."""
+    """A modality, one of `dala.gate.checks.HISTOLOGY` and `MAMMOGRAM`, and in a few words why."""
 
     modality: str
     because: str
 
 
 def recognise(patch: Patch) -> Recognised:
-    """What an image is taken for; there is always an answer, and the gate of that modality judges it."""
+    """What an image is taken for; there is always an answer, and the gate of that modality assesses it."""
     if patch.stated in STATED:
         return Recognised(STATED[patch.stated], f"the DICOM file says that it is {patch.stated}")
     size = (SIDE, SIDE)
@@ -59,7 +59,7 @@ def corrected(patch: Patch, modality: str) -> Patch:
 
 
 def stated_reason(stated: str | None, modality: str) -> Reason | None:
-    """Why what a file has `stated` it is (`Patch.stated`) keeps a model of this modality from judging it, or None."""
+    """Why what a file has `stated` it is (`Patch.stated`) keeps a model of this modality from analysing it, or None."""
     if stated is not None and stated not in STATED:
         return Reason(
             "other_modality", f"The file says that this is {stated}: neither a mammogram nor a patch of tissue."

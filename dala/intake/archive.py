@@ -46,7 +46,7 @@ class Upload:
     file: IO[bytes]
 
 
-# What there is to be judged
+# What there is to be analysed
 
 
 def members(sources: Iterable[str | Path | Upload]) -> Iterator[Item]:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 CPU_SECONDS = 60
 DAMAGED = "is a damaged, incomplete or unusual DICOM file."
-DEPTHS = (8, 16)  # bits a value takes in the file; one, twelve packed, 32 and floating point are no images to judge
+DEPTHS = (8, 16)  # bits a value takes in the file; one, twelve packed, 32 and floating point are no images to analyse
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 GREYS = ("MONOCHROME1", "MONOCHROME2")
 
-# Modality (0008,0060), as far as it says whether a model may judge the image. Film (RG), secondary captures and the
+# Modality (0008,0060), as far as it says whether a model may analyse the image. Film (RG), secondary captures and the
 # like say nothing: there the pixels decide.
 KINDS = {
     "MG": "a mammogram",
@@ -80,7 +80,7 @@ def damaged(why: str) -> NoReturn:
 
 
 def decode(data: bytes, most: int, least: int) -> tuple[dict[str, Any], NDArray[np.uint8]]:
-    """What is told of the image, and its pixels; at most `most` pixels, at least `least` on each side.
+    """What is said of the image, and its pixels; at most `most` pixels, at least `least` on each side.
 
     Raises Refused, or whatever pydicom and its decoders raise for damaged bytes.
     """

@@ -19,7 +19,7 @@ class Patch:
     notes          sentences about what was done to the pixels beyond decoding
     pixel_size_um  distance of the rows and of the columns in micrometres; None where neither the caller nor the file
                    tells it. Of files only DICOM does: what a TIFF says of its resolution is mostly a printer's.
-    stated         what kind of image a DICOM file says it is (`dala.intake.dicom.Frame`), None where nothing is said
+    stated         what kind of image a DICOM file says it is, such as "a mammogram"; None where it tells nothing
     """
 
     pixels: NDArray[np.uint8]

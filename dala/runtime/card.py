@@ -16,7 +16,7 @@ from dala.preprocess.views import Input
 from dala.runtime.calibration import Calibration
 
 WEIGHTS_DIR = shipped("weights")
-# The weights that judge an image of each modality where nobody names others.
+# The weights that analyse an image of each modality where nobody names others.
 SERVED = {HISTOLOGY: "breakhis", MAMMOGRAM: "mini_ddsm"}
 SCHEMA: dict[str, Any] = json.loads((Path(__file__).parent / "card.schema.json").read_text(encoding="utf-8"))
 
@@ -48,7 +48,7 @@ class Card:
 
     @property
     def modality(self) -> str:
-        """What the model may judge; a key of `dala.gate.checks.CHECKS`."""
+        """What the model may analyse; a key of `dala.gate.checks.CHECKS`."""
         return str(self.fields["input"]["modality"])
 
     @property

@@ -1,4 +1,4 @@
-"""A judge that knows six numbers of an image: how often would colour alone have been right?
+"""A classifier that knows six numbers of an image: how often would colour alone have been right?
 
 Group-balanced logistic regression on mean and standard deviation of R, G and B. It stands beside the network on the
 teaching page, with all images fitted, and in every table, fitted and measured by accession group. It lies beside
@@ -44,13 +44,13 @@ def colour_statistics(pixels: NDArray[np.uint8]) -> Floats:
 
 
 def save_colour_only(path: Path, model: ColourOnly, **facts: str) -> None:
-    """Write a judge with further facts on how it was made."""
+    """Write a classifier with further facts on how it was made."""
     save_file({"rows": model.rows, "biases": model.biases}, path, {**facts, "classes": ", ".join(model.classes)})
     path.chmod(0o644)
 
 
 def load_colour_only(weights: Path) -> ColourOnly | None:
-    """The colour-only judge beside `weights` (a .safetensors path), None if there is none.
+    """The colour-only classifier beside `weights` (a .safetensors path), None if there is none.
 
     Raises `WeightsError` for a damaged file.
     """
