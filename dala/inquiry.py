@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dala.errors import DataError
 from dala.explanation import stability
 from dala.explanation.effect import Baseline, EffectCurve, effect_curve
 from dala.explanation.gradcam import SignedMap, margins, stitch
@@ -51,7 +52,7 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
     """The probability of `target` with only the marked part shown, and with only it removed, over thresholds.
 
     The verdict that a part has to keep is that of the page: the classes of the default prediction set, or the most
-    probable class where the weights are not calibrated. Raises ValueError for a map without positive evidence.
+    probable class where the weights are not calibrated. Raises DataError for a map without positive evidence.
     """
     model, patch, prediction = opinion.model, opinion.patch, opinion.prediction
     height, width = opinion.image.shape[:2]
@@ -90,11 +91,11 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
 def augmented_maps(opinion: Opinion, progress: Progress | None = None) -> dict[str, AugmentedMap]:
     """The map towards every class under test-time augmentation, at twice the resolution of the opinion's own each way.
 
-    Raises ValueError for a model whose images have an up and a down: a film turned upside down is no film.
+    Raises DataError for a model whose images have an up and a down: a film turned upside down is no film.
     """
     model, prediction = opinion.model, opinion.prediction
     if model.card.input.preprocess == "mammogram":
-        raise ValueError("A mammogram has a top and a bottom, so its map cannot be averaged over rotated images.")
+        raise DataError("A mammogram has a top and a bottom, so its map cannot be averaged over rotated images.")
     views, targets = prediction.views.for_network, margins(len(prediction.classes))
     found = []
     for number, view in enumerate(views):

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dala.errors import DataError
+
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Predictor = Callable[[Pixels], Floats]
@@ -68,13 +70,11 @@ def effect_curve(
     views: (V, S, S, 3) uint8, what the network sees. field: (H, W), the signed map on the image as it is shown, and
     `to_views` cuts a mask (H, W) 0..1 into what each view sees of it, (V, S, S). whole: what has been said of
     the image as it is, probabilities (C,). verdict: what is said of such probabilities, anything that compares.
-    Raises ValueError for an unknown baseline or a field without a positive value.
+    Raises DataError for an unknown baseline or a field without a positive value.
     """
     positive = np.sort(field[field > 0])[::-1]
     if not len(positive):
-        raise ValueError(
-            "The map holds no positive evidence for this target, so there is no part to show or to remove."
-        )
+        raise DataError("The map holds no positive evidence for this target, so there is no part to show or to remove.")
     places = np.ceil(np.array(SHARES) * len(positive)).astype(int).clip(1) - 1
     thresholds = np.unique(positive[places])[::-1]  # equal values of the map cannot be told apart by a threshold
     kept = [field >= threshold for threshold in thresholds]
@@ -128,14 +128,14 @@ def predictions(
 
 
 def baseline_of(views: Pixels, baseline: Baseline) -> Pixels:
-    """What stands where tissue is removed, for views (V, S, S, 3) uint8. Raises ValueError for another baseline."""
+    """What stands where tissue is removed, for views (V, S, S, 3) uint8. Raises DataError for another baseline."""
     if baseline == "glass":
         return np.full_like(views, GLASS)
     if baseline == "blurred":
         sigma = views.shape[1] / BLUR
         blurred = [cv2.GaussianBlur(view, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) for view in views]
         return np.stack(blurred).astype(np.uint8)
-    raise ValueError(f"There is no baseline named {baseline!r}; choose one of {', '.join(BASELINES)}.")
+    raise DataError(f"There is no baseline named {baseline!r}; choose one of {', '.join(BASELINES)}.")
 
 
 def blended(views: Pixels, instead: Pixels, mask: NDArray[np.float32]) -> Pixels:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from dala.errors import DataError
 from dala.explanation.threshold import Regions, has_evidence
 
 Pixels = NDArray[np.uint8]
@@ -234,18 +235,18 @@ def _check(image: Pixels, field: FloatField, opacity: float) -> None:
     if image.shape[:2] != field.shape:
         raise ValueError(f"The map of {field.shape} does not have the size of the image, {image.shape[:2]}.")
     if not 0 <= opacity <= 1:
-        raise ValueError(f"The opacity lies between 0 and 1, not at {opacity:g}.")
+        raise DataError(f"The opacity lies between 0 and 1, not at {opacity:g}.")
 
 
 def colours(field: FloatField, limit: float, colour_map: str) -> Pixels:
     """Colours of a signed field, (H, W, 3) uint8 RGB: 0..limit linear over the 256 colours, beyond either end the last.
 
-    Raises ValueError for an unknown colour map or a limit that is no positive number.
+    Raises DataError for an unknown colour map or a limit that is no positive number.
     """
     if colour_map not in COLOUR_MAPS:
-        raise ValueError(f"There is no colour map named {colour_map!r}; choose one of {', '.join(COLOUR_MAPS)}.")
+        raise DataError(f"There is no colour map named {colour_map!r}; choose one of {', '.join(COLOUR_MAPS)}.")
     if not (math.isfinite(limit) and limit > 0):
-        raise ValueError(f"The upper end of the colours must be a positive number, not {limit:g}.")
+        raise DataError(f"The upper end of the colours must be a positive number, not {limit:g}.")
     # Divided in float64: 255 / limit overflows float32 for the smallest maps.
     index = np.clip(field * np.float64(255 / limit) + 0.5, 0, 255).astype(np.uint8)
     return COLOUR_MAPS[colour_map][index]
