@@ -2,7 +2,7 @@
 
 Group-balanced logistic regression on mean and standard deviation of R, G and B. It stands beside the network on the
 teaching page, with all images fitted, and in every table, fitted and measured by accession group. It lies beside
-the weights NAME.safetensors as NAME.colour.safetensors; `dala train breakhis` writes it, and `dala colour breakhis`.
+the weights NAME.safetensors as NAME.colour.safetensors; `dala train breakhis` and `dala colour breakhis` write it.
 """
 
 from __future__ import annotations
