@@ -40,7 +40,7 @@ def test_serving_waits_for_no_library_that_it_does_not_need() -> None:
     program = """
 import sys
 import dala.opinion, dala.inquiry, dala.batch
-from dala.nets.runtime import load_model
+from dala.runtime.predict import load_model
 load_model(engine="torch")
 print([name for name in ("torchvision", "torch._dynamo", "torch._inductor", "sympy", "sklearn") if name in sys.modules])
 """
