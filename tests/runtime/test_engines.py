@@ -170,7 +170,7 @@ def test_processes_at_once_leave_one_whole_graph(tmp_path: Path) -> None:
     program = f"""
 import torch
 from pathlib import Path
-from dala.nets.engines import converted, import_openvino, kept
+from dala.runtime.engines import converted, import_openvino, kept
 torch.manual_seed(0)
 module = torch.nn.Conv2d(3, 8, 3)
 core = import_openvino().Core()
@@ -261,7 +261,7 @@ def refuse(*arguments, **named):
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
 import torch
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.nets.engines import choose_engine
+from dala.runtime.engines import choose_engine
 engine = choose_engine(DALAResNet50().eval(), None, "openvino-f32")
 engine.trunk(torch.zeros(1, 3, 64, 64))
 import sys
