@@ -2,7 +2,7 @@
 
     python benchmarks/batch.py [--images 300]
 
-Drawn images of 700 x 460 px in a ZIP; the batch reads, decodes, judges, maps and makes thumbnails, the bare pass gets
+Drawn images of 700 x 460 px in a ZIP; the batch reads, decodes, analyses, maps and makes thumbnails, the bare pass gets
 pixels that lie ready. Both take turns over groups of 20, so that a machine which is busy otherwise slows both. Memory
 is this process's VmRSS (Linux) after a third of the batch and at its end: it must not grow with the images.
 """

@@ -27,7 +27,7 @@ from dala.studies.options import add_runs
 from dala.studies.record import IMAGES, Data, Record, Result
 from dala.studies.robustness import mean_shift as mean_over_groups
 from dala.studies.study import Study, Verb
-from dala.words import figure
+from dala.words import counted, figure
 
 BASELINES = {"blurred": "the image blurred", "glass": "white glass"}
 FINER = ("fine", "steady", "random_fine")  # maps of finer cells, beside a random order of such
@@ -132,9 +132,9 @@ def run(options: argparse.Namespace) -> int:
     record = Faithfulness(
         protocol=f"deletion and insertion in {options.steps} steps of the cells in the map's order, towards the "
         f"network's own call, by the network of the fold ({FOLDS} folds by accession number) that has not seen the "
-        f"patient, before calibration; up to {options.each} images, drawn at random, of every accession group; gains "
-        "are paired by image with a random order of cells of the same size; mean over the groups; 95 % intervals: "
-        "bootstrap over accession groups",
+        f"patient, before calibration; up to {counted(options.each, 'image')}, drawn at random, of every accession "
+        "group; gains are paired by image with a random order of cells of the same size; mean over the groups; "
+        "95 % intervals: bootstrap over accession groups",
         command=f"{STUDY.command} --each {options.each}"
         + (f" --score-cam {len(slow)}" if slow else "")
         + (f" --engine {options.engine}" if slow and options.engine else ""),

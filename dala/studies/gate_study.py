@@ -1,4 +1,4 @@
-"""What does the gate refuse? True patches of patients held out, and all that a model of H&E patches cannot judge.
+"""What does the gate refuse? True patches of patients held out, and all that a model of H&E patches cannot assess.
 
 dala gate breakhis --data ROOT --others DIR
 """
@@ -227,7 +227,7 @@ STUDY = Study(
     "dala gate breakhis --data ROOT --others DIR",
     part="Not sure, or refused",
     title="What it refuses",
-    question="Does it turn away what it cannot judge, and how many true patches does that cost?",
+    question="Does it turn away what it cannot assess, and how many true patches does that cost?",
     section=section,
     summary=summary,
     verb=Verb(

@@ -27,7 +27,7 @@ from dala.studies.options import add_backbone, add_runs
 from dala.studies.record import IMAGES, Data, Record, Result
 from dala.studies.study import Study, Verb
 from dala.terminal import Progress, progress
-from dala.words import figure
+from dala.words import counted, figure
 
 if TYPE_CHECKING:
     from dala.data.perturb import Change
@@ -154,10 +154,10 @@ def measure(
     plain = answers("unchanged", lambda: pixels[chosen], groups)
     record = Robustness(
         protocol=f"images analysed by the network of the fold ({FOLDS} folds by accession number, the first repeat "
-        f"of the cross-validation) that has not seen their patient, before calibration; up to {each} images, drawn "
-        "at random, of every accession group, each changed alike at every strength; threshold 0.5; 95 % intervals: "
-        "bootstrap over accession groups; the shift is the mean over the patients of the change of the true class's "
-        "probability",
+        "of the cross-validation) that has not seen their patient, before calibration; up to "
+        f"{counted(each, 'image')}, drawn at random, of every accession group, each changed alike at every strength; "
+        "threshold 0.5; 95 % intervals: bootstrap over accession groups; the shift is the mean over the patients of "
+        "the change of the true class's probability",
         command=f"{STUDY.command} --originals DIR --each {each}",
         data=replace(Data.from_json(task.described()), images=len(chosen)),
         imagenet=backbone.source,

@@ -43,7 +43,7 @@ def card_table(card: Card) -> list[Row]:
     classes = ", ".join(f"{count:,} {name}" for name, count in data["per_class"].items())
     facts = {
         "Network": f"{fields['network']}, {fields['bytes'] / 1e6:.0f} MB",
-        "Judges": f"{fields['input']['modality']}, {fields['input']['magnification']}",
+        "Analyses": f"{fields['input']['modality']}, {fields['input']['magnification']}",
         "Classes": ", ".join(card.classes),
         "Image": f"{card.input.size} x {card.input.size} px; {fields['input']['resize']}",
         "Start": fields["imagenet"],
