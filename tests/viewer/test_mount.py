@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from dala.explanation.render import COLOUR_MAPS, encode_png
 from dala.explanation.threshold import RULES
+from pages.parts.component import sources
 from pages.parts.second_opinion import viewer as _viewer
 
 pytestmark = pytest.mark.browser
@@ -63,9 +64,7 @@ def packed(field: np.ndarray, image: np.ndarray, start: str = "1", **settings: A
 
 
 def mount(page: Page, data: bytes) -> None:
-    names = ("index.html", "viewer.css", "rules.js", "viewer.js")
-    html, css, rules, viewer = ((_viewer.FOLDER / name).read_text(encoding="utf-8") for name in names)
-    page.evaluate(MOUNT, [html, css, rules + viewer, base64.b64encode(data).decode()])
+    page.evaluate(MOUNT, [*sources("heatmap"), base64.b64encode(data).decode()])
 
 
 def drawn(page: Page, kind: str) -> np.ndarray:

@@ -74,7 +74,7 @@ def browser(monkeypatch: pytest.MonkeyPatch, model: runtime.Model, weights_stay_
     monkeypatch.delenv("DALA_SAMPLES", raising=False)
     monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, model.card))
     monkeypatch.setattr(runtime, "load_familiarity", lambda *_: None)
-    monkeypatch.setattr(_viewer, "component", lambda: browser)
+    monkeypatch.setattr(_viewer, "component", lambda name: browser)
     yield browser
     st.cache_resource.clear()
 
@@ -207,7 +207,7 @@ def test_the_plain_view_takes_over_the_settings_and_gives_them_back(page: AppTes
 def test_without_components_the_plain_view_is_shown(
     browser: Browser, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def unavailable() -> None:
+    def unavailable(name: str) -> None:
         raise error
 
     monkeypatch.setattr(_viewer, "component", unavailable)
@@ -223,7 +223,7 @@ def test_the_real_component_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
     page = choose(AppTest.from_file(str(PAGE), default_timeout=120).run(), 0)
     assert not page.info
     (mounted,) = page.get("bidi_component")
-    assert mounted.proto.component_name == "dala_viewer"
+    assert mounted.proto.component_name == "dala_heatmap"
     assert unpack(mounted.proto.bytes)[0]["image"]["type"] == "image/png"
     st.cache_resource.clear()
 

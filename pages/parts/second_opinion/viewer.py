@@ -9,9 +9,6 @@ import math
 import secrets
 import struct
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -21,11 +18,8 @@ from streamlit.errors import StreamlitAPIException
 from dala.explanation.render import COLOUR_MAPS, encode_png
 from dala.explanation.threshold import RULES, threshold
 from dala.opinion import Opinion
+from pages.parts.component import component
 
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
-
-FOLDER = Path(__file__).resolve().parents[3] / "viewer"
 COLOUR_LIMITS = [float(f"{digit}e{power}") for power in range(-5, 3) for digit in (1, 2, 5)]
 OPACITY = (0.1, 1.0)
 DETAIL_SIDE, DETAIL_QUALITY = 4096, 92
@@ -122,7 +116,7 @@ def show(opinion: Opinion, settings: Settings) -> Settings:
         start = Start(secrets.token_hex(4), shown_map(opinion), settings)
         st.session_state[START] = start
     try:
-        state = component()(
+        state = component("heatmap")(
             key=COMPONENT,
             data=packed(opinion, start),
             on_settings_change=lambda: None,
@@ -145,15 +139,6 @@ def to_plain_view() -> None:
     """The viewer has reported that it cannot run in this browser."""
     st.session_state[PLAIN] = True
     st.session_state[FAILURE] = str(st.session_state[COMPONENT].get("failed"))
-
-
-@lru_cache(maxsize=1)
-def component() -> ComponentRenderer:
-    """The component, registered once. Two files make one module, for a module from a string cannot import another."""
-    html, css, rules, viewer = (
-        (FOLDER / name).read_text(encoding="utf-8") for name in ("index.html", "viewer.css", "rules.js", "viewer.js")
-    )
-    return st.components.v2.component("dala_viewer", html=html, css=css, js=rules + viewer)
 
 
 def packed(opinion: Opinion, start: Start) -> bytes:

@@ -5,21 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
 from dala.teaching.reading import Mark, mark_from
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
-
-FOLDER = Path(__file__).resolve().parents[3] / "viewer"
+from pages.parts.component import component
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,7 @@ def mark(
     legend: given, nothing can be marked any more, and this sentence stands below the image.
     """
     width, height = size
-    state = component()(
+    state = component("marker")(
         key=key,
         data={
             "id": identity,
@@ -74,10 +66,3 @@ def outlines_of(mask: NDArray[np.bool_]) -> tuple[Mark, ...]:
     return tuple(
         tuple(((float(x) + 0.5) / width, (float(y) + 0.5) / height) for x, y in contour[:, 0]) for contour in found
     )
-
-
-@lru_cache(maxsize=1)
-def component() -> ComponentRenderer:
-    """The component, registered once."""
-    html, css, js = ((FOLDER / f"marker.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
-    return st.components.v2.component("dala_marker", html=html, css=css, js=js)

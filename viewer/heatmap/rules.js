@@ -2,7 +2,7 @@
 //
 // A slider cannot ask the server sixty times a second, so the rules exist twice; tests/viewer compares them. They agree
 // exactly, not nearly: every sum is taken in the order of numpy's own, in float64, and rounded to float32 where numpy
-// rounds. This file and viewer.js are served as one module, this one first.
+// rounds.
 
 const RELATIVE_NOISE = 2 ** -20;
 const SMALLEST_NORMAL = 2 ** -126; // of float32
@@ -10,7 +10,33 @@ const OTSU_BINS = 256;
 const NUMPY_BLOCK = 128; // numpy adds in pairs of blocks of this size ...
 const NUMPY_BUFFER = 8192; // ... within buffers of this many values, where it turns float32 into float64
 
-/** numpy's pairwise sum of `count` values from `start`. */
+/** @typedef {Float32Array | Float64Array} Floats */
+
+/**
+ * A region: its share 0..1 of the image and of the evidence, and the first pixel of its top row.
+ * @typedef {{area: number, evidence: number, x: number, y: number}} Region
+ *
+ * What a rule gives: the threshold (NaN without evidence), the mask (the field's own room, which lives until the next
+ * call), shares 0..1 of the image and of the evidence, regions (largest first), how many were dropped as too small, why
+ * nothing is marked, and the index of the region at a pixel, or -1.
+ * @typedef {object} Result
+ * @property {number} threshold
+ * @property {Uint8Array} mask
+ * @property {number} keptArea
+ * @property {number} keptEvidence
+ * @property {Region[]} regions
+ * @property {number} dropped
+ * @property {string} reason
+ * @property {(x: number, y: number) => number} regionAt
+ */
+
+/**
+ * numpy's pairwise sum of `count` values from `start`.
+ * @param {Floats} values
+ * @param {number} start
+ * @param {number} count
+ * @returns {number}
+ */
 export function pairwiseSum(values, start, count) {
   if (count < 8) {
     let sum = 0;
@@ -39,7 +65,11 @@ export function pairwiseSum(values, start, count) {
   return pairwiseSum(values, start, half) + pairwiseSum(values, start + half, count - half);
 }
 
-/** What `float32_array.sum(dtype=float64)` gives for the first `count` values. */
+/**
+ * What `float32_array.sum(dtype=float64)` gives for the first `count` values.
+ * @param {Floats} values
+ * @param {number} count
+ */
 export function bufferedSum(values, count) {
   let sum = 0;
   for (let start = 0; start < count; start += NUMPY_BUFFER) {
@@ -50,8 +80,20 @@ export function bufferedSum(values, count) {
 
 /** A signed field, row by row, with the statistics of its positive evidence; each is computed once, when first asked. */
 export class Field {
+  /** @type {{mean: number, deviation: number} | undefined} */ #moments;
+  /** @type {Float32Array | undefined} */ #ascending;
+  /** @type {{strongest: Float32Array, held: Float64Array} | undefined} */ #ranked;
+  /** @type {number | undefined} */ #otsu;
+
+  /**
+   * @param {Float32Array} values
+   * @param {number} width
+   * @param {number} height
+   */
   constructor(values, width, height) {
-    Object.assign(this, { values, width, height });
+    this.values = values;
+    this.width = width;
+    this.height = height;
     let low = Infinity;
     let high = -Infinity;
     for (let i = 0; i < values.length; i++) {
@@ -76,61 +118,61 @@ export class Field {
     };
   }
 
-  once(name, compute) {
-    this.known ??= {};
-    return (this.known[name] ??= compute());
-  }
-
   get moments() {
-    return this.once("moments", () => {
-      const count = this.positive.length;
-      const mean = this.total / count;
-      const squares = Float64Array.from(this.positive, (value) => (value - mean) * (value - mean));
-      return { mean, deviation: Math.sqrt(pairwiseSum(squares, 0, count) / count) };
-    });
+    if (this.#moments) return this.#moments;
+    const count = this.positive.length;
+    const mean = this.total / count;
+    const squares = Float64Array.from(this.positive, (value) => (value - mean) * (value - mean));
+    return (this.#moments = { mean, deviation: Math.sqrt(pairwiseSum(squares, 0, count) / count) });
   }
 
   get ascending() {
-    return this.once("ascending", () => this.values.slice().sort());
+    return (this.#ascending ??= this.values.slice().sort());
   }
 
   get ranked() {
-    return this.once("ranked", () => {
-      const strongest = this.positive.slice().sort().reverse();
-      const held = new Float64Array(strongest.length);
-      let sum = 0;
-      for (let i = 0; i < held.length; i++) held[i] = sum += strongest[i];
-      return { strongest, held };
-    });
+    if (this.#ranked) return this.#ranked;
+    const strongest = this.positive.slice().sort().reverse();
+    const held = new Float64Array(strongest.length);
+    let sum = 0;
+    for (let i = 0; i < held.length; i++) held[i] = sum += strongest[i];
+    return (this.#ranked = { strongest, held });
   }
 
   get otsu() {
-    return this.once("otsu", () => {
-      const low = this.positive.reduce((least, value) => Math.min(least, value), Infinity);
-      const high = this.maximum;
-      if (low === high) return low;
-      const width = (high - low) / OTSU_BINS;
-      const counts = new Float64Array(OTSU_BINS);
-      for (const value of this.positive) counts[Math.min(Math.trunc((value - low) / width), OTSU_BINS - 1)] += 1;
-      const moments = new Float64Array(OTSU_BINS);
-      let moment = 0;
-      for (let i = 0; i < OTSU_BINS; i++) moments[i] = moment += counts[i] * i;
-      const between = new Float64Array(OTSU_BINS - 1);
-      let below = 0;
-      for (let i = 0; i < OTSU_BINS - 1; i++) {
-        below += counts[i];
-        const above = this.positive.length - below;
-        const apart = moments[i] / below - (moment - moments[i]) / above;
-        between[i] = below * above * (apart * apart);
-      }
-      const enough = Math.max(...between) * (1 - 1e-12);
-      const first = between.findIndex((value) => value >= enough);
-      const last = between.findLastIndex((value) => value >= enough);
-      return low + width * ((first + last) / 2 + 1);
-    });
+    return (this.#otsu ??= otsu(this.positive, this.maximum));
   }
 }
 
+/**
+ * Otsu's threshold of positive values.
+ * @param {Float32Array} positive
+ * @param {number} high their maximum
+ */
+function otsu(positive, high) {
+  const low = positive.reduce((least, value) => Math.min(least, value), Infinity);
+  if (low === high) return low;
+  const width = (high - low) / OTSU_BINS;
+  const counts = new Float64Array(OTSU_BINS);
+  for (const value of positive) counts[Math.min(Math.trunc((value - low) / width), OTSU_BINS - 1)] += 1;
+  const moments = new Float64Array(OTSU_BINS);
+  let moment = 0;
+  for (let i = 0; i < OTSU_BINS; i++) moments[i] = moment += counts[i] * i;
+  const between = new Float64Array(OTSU_BINS - 1);
+  let below = 0;
+  for (let i = 0; i < OTSU_BINS - 1; i++) {
+    below += counts[i];
+    const above = positive.length - below;
+    const apart = moments[i] / below - (moment - moments[i]) / above;
+    between[i] = below * above * (apart * apart);
+  }
+  const enough = Math.max(...between) * (1 - 1e-12);
+  const first = between.findIndex((value) => value >= enough);
+  const last = between.findLastIndex((value) => value >= enough);
+  return low + width * ((first + last) / 2 + 1);
+}
+
+/** @type {Record<string, (field: Field, parameter: number) => number>} */
 const FORMULAS = {
   mean_std: (field, k) => field.moments.mean + k * field.moments.deviation,
   evidence: (field, percent) => {
@@ -161,15 +203,20 @@ const FORMULAS = {
 };
 
 /**
- * Apply a rule to a field: threshold (NaN without evidence), mask, keptArea, keptEvidence, regions (largest first, each
- * with area, evidence and the first pixel of its top row), dropped, reason, and regionAt(x, y): its index, or -1.
- * The mask is the field's own room and lives until the next call.
+ * Apply a rule to a field; regions below `minimumArea` of the image are dropped.
+ * @param {Field} field
+ * @param {string} rule
+ * @param {number} parameter
+ * @param {number} minimumArea
  */
 export function threshold(field, rule, parameter, minimumArea) {
   const { start, end, parent, rows, mask, kept } = field.scratch;
   const { values, width, height } = field;
   mask.fill(0);
-  const result = { threshold: NaN, mask, keptArea: 0, keptEvidence: 0, regions: [], dropped: 0, regionAt: () => -1 };
+  /** @type {Result} */
+  const result = {
+    threshold: NaN, mask, keptArea: 0, keptEvidence: 0, regions: [], dropped: 0, reason: "", regionAt: () => -1,
+  };
   if (!field.hasEvidence) {
     result.reason = "The map holds no positive evidence for this target, so there is nothing to show.";
     return result;
@@ -178,6 +225,7 @@ export function threshold(field, rule, parameter, minimumArea) {
   result.threshold = limit;
 
   // Runs of kept pixels, joined with the runs that they touch in the row above, also diagonally.
+  /** @param {number} run */
   const root = (run) => {
     while (parent[run] !== run) run = parent[run] = parent[parent[run]];
     return run;
@@ -205,19 +253,19 @@ export function threshold(field, rule, parameter, minimumArea) {
   rows[height] = count;
 
   // Evidence of each part, added up in the order of the image as numpy.bincount does.
-  const parts = new Map();
+  /** @type {{pixels: number, sum: number, share: number, x: number, y: number, block: number, number: number}[]} */
+  const parts = []; // sparse, by the first run of each
   for (let y = 0; y < height; y++) {
     for (let run = rows[y]; run < rows[y + 1]; run++) {
-      const key = root(run);
-      let part = parts.get(key);
-      if (!part) parts.set(key, (part = { pixels: 0, sum: 0, x: start[run], y, block: Infinity, number: -1 }));
+      const part = (parts[root(run)] ??= { pixels: 0, sum: 0, share: 0, x: start[run], y, block: Infinity, number: -1 });
       part.pixels += end[run] - start[run];
       for (let i = y * width + start[run]; i < y * width + end[run]; i++) part.sum += values[i];
       // OpenCV numbers its parts by the first block of 2 x 2 pixels; only this tells equal ones apart.
       part.block = Math.min(part.block, (y >> 1) * width + (start[run] >> 1));
     }
   }
-  const large = [...parts.values()].filter((part) => part.pixels >= minimumArea * values.length);
+  const all = Object.values(parts);
+  const large = all.filter((part) => part.pixels >= minimumArea * values.length);
   for (const part of large) part.share = part.sum / field.total;
   large.sort((a, b) => b.pixels - a.pixels || b.share - a.share || a.block - b.block);
   large.forEach((part, number) => (part.number = number));
@@ -225,7 +273,7 @@ export function threshold(field, rule, parameter, minimumArea) {
   let pixels = 0;
   for (let y = 0; y < height; y++) {
     for (let run = rows[y]; run < rows[y + 1]; run++) {
-      if (parts.get(root(run)).number < 0) continue;
+      if (parts[root(run)].number < 0) continue;
       for (let i = y * width + start[run]; i < y * width + end[run]; i++) {
         mask[i] = 1;
         kept[pixels++] = values[i];
@@ -238,13 +286,13 @@ export function threshold(field, rule, parameter, minimumArea) {
     x,
     y,
   }));
-  result.dropped = parts.size - large.length;
+  result.dropped = all.length - large.length;
   result.keptArea = pixels / values.length;
   result.keptEvidence = Math.min(1, bufferedSum(kept, pixels) / field.total);
   result.regionAt = (x, y) => {
     if (!(x >= 0 && y >= 0 && x < width && y < height)) return -1;
     for (let run = rows[y]; run < rows[y + 1]; run++) {
-      if (start[run] <= x && x < end[run]) return parts.get(root(run)).number;
+      if (start[run] <= x && x < end[run]) return parts[root(run)].number;
     }
     return -1;
   };
@@ -258,6 +306,7 @@ export function threshold(field, rule, parameter, minimumArea) {
 
 // The other edge that a line through a cell crosses, by the corners inside (1 top left, 2 top right, 4 bottom right,
 // 8 bottom left) and the edge of entry (0 top, 1 right, 2 bottom, 3 left). Corners that touch diagonally are one region.
+/** @type {(number | undefined)[][]} */
 const EXITS = [
   [], [3, , , 0], [1, 0], [, 3, , 1], [, 2, 1], [1, 0, 3, 2], [2, , 0], [, , 3, 2],
   [, , 3, 2], [2, , 0], [3, 2, 1, 0], [, 2, 1], [, 3, , 1], [1, 0], [3, , , 0], [],
@@ -266,6 +315,9 @@ const EXITS = [
 /**
  * Closed outlines of a mask, each a list x, y, x, y ... in pixels of the field (the first pixel's centre is .5, .5).
  * They follow the line where the bilinear field crosses the limit, and the image's edge.
+ * @param {Field} field
+ * @param {Uint8Array} mask
+ * @param {number} limit
  */
 export function outlines(field, mask, limit) {
   const { values, width, height } = field;
@@ -273,11 +325,13 @@ export function outlines(field, mask, limit) {
   const wide = width + 2;
   seen.fill(0);
   for (let y = 0; y < height; y++) inside.set(mask.subarray(y * width, (y + 1) * width), (y + 1) * wide + 1);
+  /** @param {number} cell */
   const code = (cell) =>
     inside[cell] | (inside[cell + 1] << 1) | (inside[cell + wide + 1] << 2) | (inside[cell + wide] << 3);
   const ends = [0, 1, 1, wide + 1, wide, wide + 1, 0, wide];
   const steps = [-wide, 1, wide, -1];
 
+  /** @type {(line: number[], cell: number, edge: number) => void} */
   const point = (line, cell, edge) => {
     const first = cell + ends[2 * edge];
     const second = cell + ends[2 * edge + 1];
@@ -295,6 +349,7 @@ export function outlines(field, mask, limit) {
     line.push(ax + 0.5 + share * (bx - ax), ay + 0.5 + share * (by - ay));
   };
 
+  /** @type {number[][]} */
   const lines = [];
   for (let cell = 0; cell < inside.length - wide - 1; cell++) {
     // Nearly all cells lie within or without, and this is read sixty times a second.
@@ -303,10 +358,11 @@ export function outlines(field, mask, limit) {
     const exits = EXITS[code(cell)];
     for (let edge = 0; edge < exits.length; edge++) {
       if (exits[edge] === undefined || seen[cell] & (1 << edge)) continue;
+      /** @type {number[]} */
       const line = [];
       let [at, entry] = [cell, edge];
       do {
-        const exit = EXITS[code(at)][entry];
+        const exit = /** @type {number} */ (EXITS[code(at)][entry]);
         seen[at] |= (1 << entry) | (1 << exit);
         point(line, at, exit);
         at += steps[exit];
@@ -316,47 +372,4 @@ export function outlines(field, mask, limit) {
     }
   }
   return lines;
-}
-
-/** Index 0..255 into a table of colours for every value: 0..limit linear, as dala/explanation/render.py does. */
-export function colourIndices(field, limit) {
-  const { values } = field;
-  const indices = new Uint8Array(values.length);
-  const factor = 255 / limit;
-  for (let i = 0; i < values.length; i++) {
-    indices[i] = Math.trunc(Math.min(255, Math.max(0, values[i] * factor + 0.5)));
-  }
-  return indices;
-}
-
-/** Ticks of a colour bar from 0 to the limit: the power of ten they are written in, and [value, text] of each. */
-export function ticks(limit, most) {
-  let exponent = Math.floor(Math.log10(limit));
-  if (exponent >= -2 && exponent <= 3) exponent = 0;
-  const unit = 10 ** exponent;
-  const power = 10 ** Math.floor(Math.log10(limit / most));
-  const step = [1, 2, 5, 10, 20].map((factor) => factor * power).find((one) => limit / one <= most);
-  const values = [0];
-  for (let i = 1; i * step < limit * (1 - 1e-9); i++) values.push(i * step);
-  values.push(limit);
-  const decimals = Math.max(0, 2 - Math.floor(Math.log10(limit / unit)));
-  return { exponent, values: values.map((value) => [value, value ? (value / unit).toFixed(decimals) : "0"]) };
-}
-
-/** A number with fixed decimals, an exact half rounded to even as Python rounds it. */
-export function rounded(value, decimals) {
-  const halves = value * 2 ** (decimals + 1);
-  if (Math.abs(halves % 2) !== 1) return value.toFixed(decimals);
-  const below = Math.floor(value * 10 ** decimals);
-  return ((below % 2 ? below + 1 : below) / 10 ** decimals).toFixed(decimals);
-}
-
-/** Three significant figures, written as Python's `.3g`. */
-export function general(value) {
-  if (value === 0) return "0";
-  const [digits, exponent] = value.toExponential(2).split("e");
-  const power = Number(exponent);
-  const short = (text) => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
-  if (power >= -4 && power < 3) return short(rounded(value, Math.max(0, 2 - power)));
-  return `${short(digits)}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
 }

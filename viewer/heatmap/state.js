@@ -1,0 +1,195 @@
+// One image with its maps under the present settings: what the server sent, and what follows from a change of them.
+
+import { inkOf } from "../dom.js";
+import { colourIndices, colourTable } from "./colour_bar.js";
+import { Field, outlines, threshold } from "./rules.js";
+
+/**
+ * Where a part lies behind the header.
+ * @typedef {{offset: number, length: number}} Place
+ * @typedef {Place & {type: string}} ImagePlace
+ *
+ * As pages/parts/session.py: `limit` is the raw value of the last colour of a fixed scale.
+ * @typedef {object} Settings
+ * @property {string} target
+ * @property {string} rule
+ * @property {number} parameter
+ * @property {number} opacity
+ * @property {string} colour_map
+ * @property {boolean} fixed
+ * @property {number | null} limit
+ *
+ * A rule as dala/explanation/threshold.py offers it.
+ * @typedef {object} Rule
+ * @property {string} name
+ * @property {string} label
+ * @property {string} parameter
+ * @property {string} unit
+ * @property {string} help
+ * @property {number} minimum
+ * @property {number} maximum
+ * @property {number} default
+ * @property {number} step
+ *
+ * What pages/parts/second_opinion/viewer.py packs. `colour_maps` are RGB bytes in base64.
+ * @typedef {object} Header
+ * @property {string} start
+ * @property {string} id
+ * @property {Settings} settings
+ * @property {{width: number, height: number, pixel_um?: number | null}} patch
+ * @property {Rule[]} rules
+ * @property {Record<string, string>} colour_maps
+ * @property {number[]} limits
+ * @property {number} minimum_area
+ * @property {ImagePlace & {width: number, height: number}} image
+ * @property {ImagePlace | null} detail
+ * @property {Place[]} fields
+ * @property {{name: string, field: number, sign: number}[]} targets
+ *
+ * @typedef {(place: Place) => Uint8Array<ArrayBuffer>} Parts
+ *
+ * What a change of the settings, or of the view, makes it necessary to compute or draw anew.
+ * @typedef {"field" | "threshold" | "colours" | "view"} Change
+ */
+
+/** What this tab has last set: a viewer that is taken down and put up again (another page, and back) goes on from there. */
+const remembered = { start: "", settings: /** @type {Settings | null} */ (null) };
+
+/**
+ * Pixel size that a person has told, in micrometres: it holds for every image whose file does not tell its own.
+ * @type {{microns: number | null}}
+ */
+export const toldPixel = { microns: null };
+
+/**
+ * The data of the component: 4 bytes, little-endian, with the length of a JSON header, the header, the parts it names.
+ * @param {Uint8Array} data
+ */
+export function unpack(data) {
+  const length = new DataView(data.buffer, data.byteOffset, 4).getUint32(0, true);
+  /** @type {Header} */
+  const header = JSON.parse(new TextDecoder().decode(data.subarray(4, 4 + length)));
+  /** @type {Parts} */
+  const part = ({ offset, length: size }) => {
+    // A copy begins at an address that float32 may be read from.
+    const copy = new Uint8Array(size);
+    copy.set(data.subarray(4 + length + offset, 4 + length + offset + size));
+    return copy;
+  };
+  return { header, part };
+}
+
+export class HeatMap {
+  /** @type {Map<string, Field>} */ #fields = new Map();
+  /** @type {Parts} */ #part;
+  /** @type {Uint32Array} */ #pixels;
+
+  /**
+   * @param {Header} header
+   * @param {Parts} part
+   * @param {ImageBitmap} display
+   * @param {ImageBitmap | null} detail the patch's own pixels, where the displayed image has fewer
+   */
+  constructor(header, part, display, detail) {
+    this.header = header;
+    this.display = display;
+    this.detail = detail;
+    this.#part = part;
+    this.width = header.image.width;
+    this.height = header.image.height;
+    this.settings = { ...(remembered.start === header.start && remembered.settings || header.settings) };
+    const layer = () => Object.assign(document.createElement("canvas"), { width: this.width, height: this.height });
+    this.layers = { gradcam: layer(), dt: layer() };
+    this.image = new ImageData(this.width, this.height);
+    this.#pixels = new Uint32Array(this.image.data.buffer);
+    this.limit = 0;
+    /** @type {Uint8Array | null} */
+    this.indices = null;
+    this.colours = new Uint32Array(256);
+    this.field = this.#towards(this.settings.target);
+    this.result = this.#applied();
+    this.lines = this.#outlined();
+  }
+
+  get rule() {
+    return this.ruleOf(this.settings.rule);
+  }
+
+  /** Micrometres of a pixel of the patch along a row: the file's, else what a person has told, else null. */
+  get pixelSize() {
+    return this.header.patch.pixel_um ?? toldPixel.microns;
+  }
+
+  /** @param {string} name */
+  ruleOf(name) {
+    const found = this.header.rules.find((rule) => rule.name === name);
+    if (!found) throw new Error(`There is no rule ${name}`);
+    return found;
+  }
+
+  remember() {
+    Object.assign(remembered, { start: this.header.start, settings: { ...this.settings } });
+  }
+
+  /**
+   * Everything that depends on what has changed.
+   * @param {Set<Change>} changed
+   */
+  compute(changed) {
+    const { settings, header } = this;
+    const fresh = changed.has("field");
+    const colours = fresh || changed.has("colours");
+    const cut = fresh || changed.has("threshold");
+    if (fresh) this.field = this.#towards(settings.target);
+    const { field } = this;
+    if (colours) {
+      this.limit = settings.fixed && settings.limit !== null ? settings.limit : field.maximum;
+      this.indices = field.hasEvidence ? colourIndices(field, this.limit) : null;
+      this.colours = colourTable(header.colour_maps[settings.colour_map]);
+      this.#paint(this.layers.gradcam, (i) => field.values[i] > 0);
+    }
+    if (cut) {
+      this.result = this.#applied();
+      this.lines = this.#outlined();
+    }
+    const { mask } = this.result;
+    if (colours || cut) this.#paint(this.layers.dt, (i) => mask[i] > 0);
+  }
+
+  /** @param {string} target */
+  #towards(target) {
+    const known = this.#fields.get(target);
+    if (known) return known;
+    const one = this.header.targets.find(({ name }) => name === target);
+    if (!one) throw new Error(`There is no map towards ${target}`);
+    const values = new Float32Array(this.#part(this.header.fields[one.field]).buffer);
+    const field = new Field(one.sign < 0 ? values.map((value) => -value) : values, this.width, this.height);
+    this.#fields.set(target, field);
+    return field;
+  }
+
+  #applied() {
+    const { rule, parameter } = this.settings;
+    return threshold(this.field, rule, parameter, this.header.minimum_area);
+  }
+
+  #outlined() {
+    const lines = new Path2D();
+    for (const line of outlines(this.field, this.result.mask, this.result.threshold)) {
+      for (let i = 0; i < line.length; i += 2) lines[i ? "lineTo" : "moveTo"](line[i], line[i + 1]);
+      lines.closePath();
+    }
+    return lines;
+  }
+
+  /**
+   * @param {HTMLCanvasElement} layer
+   * @param {(i: number) => boolean} seen
+   */
+  #paint(layer, seen) {
+    const [pixels, indices, colours] = [this.#pixels, this.indices, this.colours];
+    if (!indices) pixels.fill(0);
+    else for (let i = 0; i < pixels.length; i++) pixels[i] = seen(i) ? colours[indices[i]] : 0;
+    inkOf(layer).putImageData(this.image, 0, 0);
+  }
+}
