@@ -70,7 +70,7 @@ def batch(page: Page, folder: Path) -> None:
         files[-1].write_bytes(encode_png(draw(name).pixels))
     turn_to(page, "Batch")
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(files)
-    page.get_by_role("button", name=f"Judge {len(files)} images").click()
+    page.get_by_role("button", name=f"Analyse {len(files)} images").click()
     page.get_by_role("button", name="All as CSV").wait_for()
     take(page, "batch.webp")
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dala.batch import Result, Run
 from dala.errors import IntakeError
@@ -22,21 +23,19 @@ from dala.intake.patch import Patch
 from dala.opinion import model_for
 from dala.runtime.card import SERVED
 from dala.runtime.predict import Model
-from pages.parts.second_opinion.own_read import note_answer_seen
+from dala.words import counted
+from pages.parts.session import BATCH_FILTER, Handed, session
 from pages.parts.shared import (
-    DROPPED,
-    HANDED,
     NOT_SURE,
     OUTSIDE,
+    SECOND_OPINION_PAGE,
     SHAPES,
-    Handed,
     known_group,
     model_or_stop,
     plain,
     shared_model,
 )
 
-RUN, OVERLAYS = "batch", "batch-overlays"
 LARGEST_MB = 256  # a ZIP of several hundred camera fields
 SLICE_SECONDS, PAUSE_SECONDS = 1.0, 0.1
 SHOWN_MEANWHILE, SHOWN_AT_MOST = 20, 2000
@@ -47,20 +46,20 @@ ROW_HEIGHT, TABLE_HEIGHT, PREVIEW_WIDTH = 72, 560, 96
 
 
 def start(items: list[Item], model: Model) -> None:
-    stop()
-    st.session_state.pop(DROPPED, None)
-    st.session_state[RUN] = Run(items, model, by_modality)
-    st.session_state.pop(OVERLAYS, None)
-    st.session_state.pop("batch-filter", None)
+    kept = session()
+    if kept.run is not None:
+        kept.run.cancel()
+    kept.dropped = kept.overlays = None
+    kept.run = Run(items, model, by_modality)
+    st.session_state.pop(BATCH_FILTER, None)
 
 
 def by_modality(patch: Patch) -> Model:
     return model_for(patch, shared_model)
 
 
-def stop() -> None:
-    if RUN in st.session_state:
-        st.session_state[RUN].cancel()
+def items_of(files: list[UploadedFile]) -> list[Item]:
+    return list(members(Upload(file.name, file) for file in files))
 
 
 def choose(model: Model, working: bool) -> None:
@@ -73,18 +72,23 @@ def choose(model: Model, working: bool) -> None:
         max_upload_size=LARGEST_MB,
         key="batch-upload",
     )
-    waiting = [] if files else st.session_state.get(DROPPED, [])
-    items = list(members(Upload(file.name, file) for file in files or waiting))
-    if waiting:
+    dropped = None if files else session().dropped
+    items = items_of(dropped.files if dropped else files)
+    images = counted(len(items), "image")
+    if dropped:
         row = st.container(horizontal=True, vertical_alignment="center")
-        row.info(f"{counted(len(items))} from the first page, to be judged in place of the ones below.")
-        row.button("Put them away", on_click=lambda: st.session_state.pop(DROPPED), type="tertiary")
-    what = f"Judge {counted(len(items))}" if items else "Judge the images"
+        row.info(f"{images} from the first page, to be analysed in place of the ones below.")
+        row.button("Remove", on_click=remove_dropped, type="tertiary")
+    what = f"Analyse {images}" if items else "Analyse the images"
     st.button(what, type="primary", disabled=working or not items, on_click=start, args=(items, model))
 
 
-def counted(images: int) -> str:
-    return f"{images} image{'' if images == 1 else 's'}"
+def remove_dropped() -> None:
+    session().dropped = None
+
+
+def remove_overlays() -> None:
+    session().overlays = None
 
 
 def in_time(seconds: float) -> str:
@@ -135,7 +139,7 @@ def table(results: list[Result], positive: str, key: str | None, choosable: bool
     """The table; the numbers of the rows that were chosen. Whose answer stands there can no more be read first."""
     for result in results:
         if result.record["status"] != "refused":
-            note_answer_seen(result.record["sha256"])
+            session().note_answer_seen(result.record["sha256"])
     event = st.dataframe(
         [table_row(result, positive) for result in results],
         column_config={
@@ -171,7 +175,7 @@ def show_run(run: Run, model: Model, working: bool) -> None:
     """
     if not working:
         if run.cancelled:
-            st.warning(f"Cancelled: {len(run.results)} of {counted(len(run.items))} were judged.")
+            st.warning(f"Cancelled: {len(run.results)} of {counted(len(run.items), 'image')} analysed.")
         if run.results:
             warn_of_known(run, model)
             show_answers(run, model, model.card.fields["positive"])
@@ -215,7 +219,7 @@ def show_progress(bar: DeltaGenerator, run: Run) -> None:
     left = run.seconds_left
     done, total = len(run.results), len(run.items)
     about = "" if left is None else f"; about {in_time(left)} left"
-    bar.progress(done / total, text=f"{done} of {counted(total)}{about}")
+    bar.progress(done / total, text=f"{done} of {counted(total, 'image')}{about}")
 
 
 def show_answers(run: Run, model: Model, positive: str) -> None:
@@ -228,7 +232,7 @@ def show_answers(run: Run, model: Model, positive: str) -> None:
         default=ALL,
         required=True,
         format_func=lambda kind: f"{kind} {numbers[kind]}",
-        key="batch-filter",
+        key=BATCH_FILTER,
     )
     chosen = [place for place, one in enumerate(answers) if kind in (ALL, one)]
     shown = chosen[:SHOWN_AT_MOST]
@@ -259,8 +263,8 @@ def show_chosen(run: Run, place: int, positive: str) -> None:
             st.error(plain(str(error)))
             return
         assert isinstance(data, bytes)  # of an upload, never a file of the server's
-        st.session_state[HANDED] = Handed(item.name, data, "From the batch")
-        st.switch_page("second_opinion.py")
+        session().handed = Handed(item.name, data, "From the batch")
+        st.switch_page(SECOND_OPINION_PAGE)
 
 
 def show_downloads(run: Run, model: Model) -> None:
@@ -269,7 +273,7 @@ def show_downloads(run: Run, model: Model) -> None:
     with_names = row.toggle(
         "Write the files' names",
         key="batch-with-names",
-        on_change=lambda: st.session_state.pop(OVERLAYS, None),
+        on_change=remove_overlays,
         help="Off, what is downloaded numbers the images and tells them by their fingerprints only: a file's name "
         "may name a patient.",
     )
@@ -284,10 +288,10 @@ def show_downloads(run: Run, model: Model) -> None:
     judged = [record for record in records if record["prediction"] is not None]
     if not judged:
         return
-    if OVERLAYS in st.session_state:
+    if made := session().overlays:
         row.download_button(
             "Overlays (ZIP)",
-            st.session_state[OVERLAYS],
+            made,
             "overlays.zip",
             "application/zip",
             on_click="ignore",
@@ -300,7 +304,7 @@ def show_downloads(run: Run, model: Model) -> None:
         f"at each of them again; at most the first {MAXIMUM_OVERLAYS}.",
     ):
         bar = st.progress(0.0, text="Overlays …")
-        st.session_state[OVERLAYS] = overlays(
+        session().overlays = overlays(
             list(zip(run.items, records, strict=False)),
             model,
             lambda done, total: cast(None, bar.progress(done / total, text=f"Overlays: {done} of {total}")),
@@ -314,9 +318,10 @@ def show_downloads(run: Run, model: Model) -> None:
 
 model = model_or_stop()
 
-if DROPPED in st.session_state and RUN not in st.session_state:
-    start(list(members(Upload(file.name, file) for file in st.session_state[DROPPED])), model)
-run: Run | None = st.session_state.get(RUN)
+dropped = session().dropped
+if dropped and session().run is None:
+    start(items_of(dropped.files), model)
+run = session().run
 working = run is not None and not run.done
 choose(model, working)
 if run is not None:

@@ -13,21 +13,21 @@ from dala.explanation.threshold import RULES, Regions
 from dala.gate.checks import MAMMOGRAM
 from dala.opinion import Explanation, Opinion, explain
 from dala.runtime.predict import Model, Prediction
-from pages.parts.second_opinion import viewer as _viewer
+from pages.parts.second_opinion import viewer
 from pages.parts.second_opinion.choice import choose_image, show_gallery
 from pages.parts.second_opinion.inquiry import show_effect, show_steadiness, steadied_if_wanted
 from pages.parts.second_opinion.modality import opinion_by_modality, show_worth
-from pages.parts.second_opinion.own_read import answer_may_be_shown, note_answer_seen, show_first_read
+from pages.parts.second_opinion.own_read import answer_may_be_shown, show_first_read
 from pages.parts.second_opinion.report import show_report
 from pages.parts.second_opinion.viewer import (
     COLOUR_LIMITS,
     OPACITY,
-    Settings,
     ViewerError,
     identity,
     remember,
     settings_for,
 )
+from pages.parts.session import PLAIN, Settings, session
 from pages.parts.shared import NOT_SURE, OUTSIDE, SHAPES, known_group, model_or_stop, percent, plain
 
 CLOSE_TO_EVEN = 0.65
@@ -187,24 +187,22 @@ def show_explanation(opinion: Opinion) -> None:
     settings = settings_for(opinion)
     plain_view = switches.toggle(
         "Plain view",
-        key=_viewer.PLAIN,
+        key=PLAIN,
         bind="query-params",
         help="Images drawn by the server and Streamlit's own sliders, for a browser in which the viewer does not "
         "run. The address of the page remembers it.",
     )
     if not plain_view:
-        st.session_state.pop(_viewer.FAILURE, None)
         try:
             with place:
-                settings = _viewer.show(opinion, settings)
+                settings = viewer.show(opinion, settings)
         except ViewerError as error:
             place.info(f"The viewer is not available here, so this is the plain view. {plain(str(error))}")
             plain_view = True
-    elif _viewer.FAILURE in st.session_state:
-        said = plain(st.session_state[_viewer.FAILURE])
-        place.info(f"The viewer could not run in this browser, so this is the plain view. It said: {said}")
+    elif failure := session().viewing.failure:
+        place.info(f"The viewer could not run in this browser, so this is the plain view. It said: {plain(failure)}")
     if plain_view:
-        _viewer.leave()
+        viewer.leave()
         settings = plain_controls(place, opinion, settings)
     remember(opinion, settings)
 
@@ -353,7 +351,7 @@ except OSError:
     st.stop()
 if not answer_may_be_shown(opinion):
     st.stop()
-note_answer_seen(opinion.patch.sha256)
+session().note_answer_seen(opinion.patch.sha256)
 # A drawn example is shown at once: it is chosen as a drawing and named as one.
 if drawn is not None or opinion.gate.inside or show_refusal(opinion):
     show_first_read(opinion)

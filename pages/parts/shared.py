@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
@@ -21,18 +20,7 @@ from dala.runtime.predict import Model
 OUTSIDE = "Outside the model's competence"
 SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that colour is never the only sign
 NOT_SURE = "◆ Not sure"
-HANDED = "handed"  # in the session: the `Handed` image that the first page is about
-DROPPED = "dropped"  # in the session: files that were dropped on the first page and wait for the batch
-BATCH_PAGE = "batch.py"
-
-
-@dataclass(frozen=True)
-class Handed:
-    """An image's file that the first page shows, and where it comes from, in words for the user."""
-
-    name: str
-    data: bytes
-    origin: str = "Your image"
+SECOND_OPINION_PAGE, BATCH_PAGE = "second_opinion.py", "batch.py"
 
 
 def shared_model(name: str = SERVED[HISTOLOGY]) -> Model:

@@ -1,4 +1,4 @@
-"""The batch in a real browser: a ZIP is judged slice by slice, a row opens in the first page, files come down."""
+"""The batch in a real browser: a ZIP is analysed slice by slice, a row opens in the first page, files come down."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.helpers.browser import Visit, settle
 def opened(visit: Callable[..., Visit], path: Path, images: int) -> Visit:
     visited = visit()
     visited.page.get_by_role("link", name="Batch").click()
-    button = visited.page.get_by_role("button", name="Judge the images")
+    button = visited.page.get_by_role("button", name="Analyse the images")
     expect(button).to_be_disabled(timeout=60_000)
     settle(visited.page)
     visited.page.locator("input[type=file]").set_input_files(path)
-    visited.page.get_by_role("button", name=f"Judge {images} images").click()
+    visited.page.get_by_role("button", name=f"Analyse {images} images").click()
     return visited
 
 
@@ -72,7 +72,7 @@ def test_cancel_stops_and_keeps(visit: Callable[..., Visit], tmp_path: Path) -> 
     page = opened(visit, path, 60).page
     expect(page.get_by_text("left")).to_be_visible(timeout=60_000)
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("of 60 images were judged.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("of 60 images analysed.")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("button", name="All as CSV")).to_be_visible(timeout=60_000)
     settle(page)
 

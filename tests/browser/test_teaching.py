@@ -119,7 +119,7 @@ def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_text("of these 11 images (open circles)")).to_be_visible(timeout=60_000)
     settle(page)
-    page.get_by_role("button", name=control("Put everything back")).click()
+    page.get_by_role("button", name=control("Reset all")).click()
     expect(page.get_by_text("Nothing has moved.")).to_be_visible(timeout=60_000)
 
     page.get_by_role("link", name="Second opinion").first.click()

@@ -19,7 +19,7 @@ from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime
 from dala.runtime import weights
-from pages.parts.shared import Handed
+from pages.parts.session import KEY, Dropped, Handed, Session
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "batch.py"
 IMAGE = encode_png(draw(PHANTOMS[0]).pixels)
@@ -59,8 +59,23 @@ def button(page: AppTest, label: str) -> Any:
     return next(one for one in page.button if one.label.startswith(label))
 
 
+def session_of(page: AppTest) -> Session:
+    """What the session keeps; made here where the page has not run yet."""
+    if KEY not in page.session_state:
+        page.session_state[KEY] = Session()
+    return page.session_state[KEY]
+
+
 def run_of(page: AppTest) -> Run:
-    return page.session_state["batch"]
+    run = session_of(page).run
+    assert run is not None
+    return run
+
+
+def overlays_of(page: AppTest) -> zipfile.ZipFile:
+    made = session_of(page).overlays
+    assert made is not None
+    return zipfile.ZipFile(io.BytesIO(made))
 
 
 def finished(page: AppTest) -> AppTest:
@@ -76,14 +91,14 @@ def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
     assert page.file_uploader[0].label == (
         "Drop many H&E breast patches or mammograms, or one ZIP of them here, then start."
     )
-    assert button(page, "Judge the images").disabled
+    assert button(page, "Analyse the images").disabled
     assert not page.dataframe
 
 
 @pytest.mark.slow
 def test_a_batch_from_upload_to_table(page: AppTest) -> None:
     uploaded(page, ("a.png", IMAGE), ("mix.zip", zipped({"b.png": GREY, "c.png": b"none"})))
-    button(page, "Judge 3 images").click().run()
+    button(page, "Analyse 3 images").click().run()
     finished(page)
     assert not page.exception
     run = run_of(page)
@@ -111,28 +126,28 @@ def test_a_batch_from_upload_to_table(page: AppTest) -> None:
 
     # The files may go, the results stay; overlays are made of what has a verdict.
     button(page, "Make overlays").click().run()
-    with zipfile.ZipFile(io.BytesIO(page.session_state["batch-overlays"])) as archive:
+    with overlays_of(page) as archive:
         assert archive.namelist() == [f"0001-{first['prediction']}-dt.png", "index.csv"]
         assert b"a.png" not in archive.read("index.csv")
     # With the files' names only when told to; what was made without them is made anew.
     page.toggle(key="batch-with-names").set_value(True).run()
-    assert "batch-overlays" not in page.session_state
+    assert session_of(page).overlays is None
     button(page, "Make overlays").click().run()
-    with zipfile.ZipFile(io.BytesIO(page.session_state["batch-overlays"])) as archive:
+    with overlays_of(page) as archive:
         assert archive.namelist() == [f"0001-a-{first['prediction']}-dt.png", "index.csv"]
     assert "Overlays (ZIP)" in [one.label for one in page.get("download_button")]
     uploaded(page, ("d.png", IMAGE))
     assert run_of(page) is run
-    button(page, "Judge 1 image").click().run()
+    button(page, "Analyse 1 image").click().run()
     assert run_of(page) is not run
-    assert "batch-overlays" not in page.session_state
+    assert session_of(page).overlays is None
 
 
 def test_cancelled_it_keeps_what_it_has(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Run, "advance", lambda self, seconds, advance=Run.advance: advance(self, 0.0))
     uploaded(page, ("many.zip", zipped({f"{n}.png": b"none" for n in range(60)})))
-    button(page, "Judge 60 images").click().run()
-    assert button(page, "Judge 60 images").disabled
+    button(page, "Analyse 60 images").click().run()
+    assert button(page, "Analyse 60 images").disabled
     assert page.get("progress")[0].proto.text.startswith("1 of 60 images; about ")
     page.run()
     assert page.dataframe[0].value["File"].tolist() == ["many.zip/1.png", "many.zip/0.png"], "the newest first"
@@ -140,16 +155,16 @@ def test_cancelled_it_keeps_what_it_has(page: AppTest, monkeypatch: pytest.Monke
     page.run()
     kept = len(run_of(page).results)
     assert 2 <= kept < 60
-    assert page.warning[0].value == f"Cancelled: {kept} of 60 images were judged."
+    assert page.warning[0].value == f"Cancelled: {kept} of 60 images analysed."
     assert len(page.dataframe[0].value) == kept
-    assert not button(page, "Judge 60 images").disabled
+    assert not button(page, "Analyse 60 images").disabled
 
 
 def test_images_of_known_patients_are_said(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     group = sorted(weights.read_card("breakhis")[0].training_groups)[0]
     name = f"SOB_B_A-{group}-200-001.png"
     uploaded(page, ("a.zip", zipped({name: b"none", "b.png": b"none"})))
-    button(page, "Judge").click().run()
+    button(page, "Analyse").click().run()
     finished(page)
     assert page.warning[0].value.startswith("By their names 1 of these images")
 
@@ -157,20 +172,20 @@ def test_images_of_known_patients_are_said(page: AppTest, monkeypatch: pytest.Mo
 @pytest.mark.slow
 def test_the_first_page_opens_what_is_handed_over() -> None:
     first = AppTest.from_file(str(PAGE.with_name("second_opinion.py")), default_timeout=60)
-    first.session_state["handed"] = Handed("many.zip/a*b.png", IMAGE, "From the batch")
+    session_of(first).handed = Handed("many.zip/a*b.png", IMAGE, "From the batch")
     first.run()
     assert not first.exception
     assert first.header[0].value
     assert "From the batch: **many.zip/a\\*b.png**" in [one.value for one in first.markdown]
-    button(first, "Put it away").click().run()
+    button(first, "Remove").click().run()
     assert not first.header
-    assert "handed" not in first.session_state
+    assert session_of(first).handed is None
 
 
 @pytest.mark.slow
 def test_an_upload_takes_the_place_of_what_was_handed_over() -> None:
     first = AppTest.from_file(str(PAGE.with_name("second_opinion.py")), default_timeout=60)
-    first.session_state["handed"] = Handed("a.png", IMAGE, "From the batch")
+    session_of(first).handed = Handed("a.png", IMAGE, "From the batch")
     first.run()
     first.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
     assert not any("From the batch" in one.value for one in first.markdown)
@@ -178,37 +193,42 @@ def test_an_upload_takes_the_place_of_what_was_handed_over() -> None:
     assert not first.header
 
 
-def test_files_dropped_on_the_first_page_are_judged_at_once() -> None:
+def test_files_dropped_on_the_first_page_are_analysed_at_once() -> None:
     page = AppTest.from_file(str(PAGE), default_timeout=60)
-    page.session_state["dropped"] = [named("a.png", IMAGE), named("two.zip", zipped({"b.png": b"", "c.png": b""}))]
+    dropped(page, named("a.png", IMAGE), named("two.zip", zipped({"b.png": b"", "c.png": b""})))
     page.run()
     assert not page.exception
     finished(page)
     assert [result.record["file"] for result in run_of(page).results] == ["a.png", "two.zip/b.png", "two.zip/c.png"]
-    assert "dropped" not in page.session_state
+    assert session_of(page).dropped is None
     # The table tells the answer, so that image can no more be read first.
-    assert page.session_state["answers-seen"] == {hashlib.sha256(IMAGE).hexdigest()}
+    assert session_of(page).answer_seen(hashlib.sha256(IMAGE).hexdigest())
 
 
 def test_files_dropped_on_the_first_page_do_not_end_another_batch() -> None:
     page = AppTest.from_file(str(PAGE), default_timeout=60).run()
     uploaded(page, ("a.png", IMAGE))
-    button(page, "Judge 1 image").click().run()
+    button(page, "Analyse 1 image").click().run()
     finished(page)
     uploaded(page)
-    page.session_state["dropped"] = [named("b.png", IMAGE), named("c.png", IMAGE)]
+    dropped(page, named("b.png", IMAGE), named("c.png", IMAGE))
     page.run()
-    assert page.info[0].value == "2 images from the first page, to be judged in place of the ones below."
+    assert page.info[0].value == "2 images from the first page, to be analysed in place of the ones below."
     assert [result.record["file"] for result in run_of(page).results] == ["a.png"]
-    button(page, "Judge 2 images").click().run()
+    button(page, "Analyse 2 images").click().run()
     finished(page)
     assert [result.record["file"] for result in run_of(page).results] == ["b.png", "c.png"]
     assert not page.info
-    page.session_state["dropped"] = [named("d.png", IMAGE)]
+    dropped(page, named("d.png", IMAGE))
     page.run()
-    button(page, "Put them away").click().run()
-    assert not page.info and "dropped" not in page.session_state
+    button(page, "Remove").click().run()
+    assert not page.info and session_of(page).dropped is None
     assert [result.record["file"] for result in run_of(page).results] == ["b.png", "c.png"]
+
+
+def dropped(page: AppTest, *files: Any) -> None:
+    """As the first page leaves them; it has opened this one already."""
+    session_of(page).dropped = Dropped(list(files), fresh=False)
 
 
 def named(name: str, data: bytes) -> io.BytesIO:

@@ -171,7 +171,7 @@ def test_changes_are_followed_by_network_colours_and_gate() -> None:
     assert not at.exception
     rows = at.table[0].value
     assert all(before != after for before, after in zip(rows["As it came"], rows["Changed"], strict=True))
-    button(at, "Put everything back").click().run()
+    button(at, "Reset all").click().run()
     assert "Nothing has moved." in words(at)
     at.selectbox(key="disturb-sweep").set_value("jpeg").run()
     assert not at.exception

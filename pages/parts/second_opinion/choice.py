@@ -25,34 +25,33 @@ from pages.parts.second_opinion.examples import (
     title,
 )
 from pages.parts.second_opinion.own_read import offer_first_read
-from pages.parts.shared import BATCH_PAGE, DROPPED, HANDED, Handed, plain
+from pages.parts.session import EXAMPLE, Dropped, Handed, session
+from pages.parts.shared import BATCH_PAGE, plain
 
 LARGEST_MB = 64  # a camera field of 2048 x 1536 pixels, uncompressed at 16 bit, takes 19
 THUMBNAIL_WIDTH = 146
-TO_BATCH = "to-batch"  # in the session: files were dropped just now that the page Batch is to show
 EXAMPLES = (*PHANTOMS, *FILMS)
 
 
 def uploader_key() -> str:
-    return f"upload-{st.session_state.get('uploads', 0)}"
+    return f"upload-{session().uploads}"
 
 
-# Whichever was chosen last is shown: a file that is dropped puts the example back, an example puts the file away.
+# Whichever was chosen last is shown: a file that is dropped puts the example back, an example removes the file.
 def take_files() -> None:
     """Keep what was dropped and empty the uploader: the next file takes the place of this one, it does not join it."""
     files = st.session_state[uploader_key()]
-    st.session_state["uploads"] = st.session_state.get("uploads", 0) + 1
-    give_back(files)
-    st.session_state["example"] = NONE
-    put_away()
+    session().uploads += 1
+    release(files)
+    st.session_state[EXAMPLE] = NONE
+    remove()
     if len(files) > 1 or any(file.name.lower().endswith(".zip") for file in files):
-        st.session_state[DROPPED] = files
-        st.session_state[TO_BATCH] = True
+        session().dropped = Dropped(files)
     elif files:
-        st.session_state[HANDED] = Handed(files[0].name, files[0].getvalue())
+        session().handed = Handed(files[0].name, files[0].getvalue())
 
 
-def give_back(files: list[UploadedFile]) -> None:
+def release(files: list[UploadedFile]) -> None:
     """Let the server forget its copies. It would keep those of an uploader that is no more until the session ends."""
     context = get_script_run_ctx()
     if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
@@ -60,13 +59,13 @@ def give_back(files: list[UploadedFile]) -> None:
             context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
 
 
-def put_away() -> None:
-    st.session_state.pop(HANDED, None)
+def remove() -> None:
+    session().handed = None
 
 
 def choose_example(key: str) -> None:
-    st.session_state["example"] = key
-    put_away()
+    st.session_state[EXAMPLE] = key
+    remove()
 
 
 def choose_image() -> tuple[bytes, str, str | None] | None:
@@ -74,7 +73,9 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
 
     Several files at once, or a ZIP, open the page Batch with them instead.
     """
-    if st.session_state.pop(TO_BATCH, False):  # once: files that wait there do not keep anybody from this page
+    dropped = session().dropped
+    if dropped is not None and dropped.fresh:
+        dropped.fresh = False  # once: files that wait there do not keep anybody from this page
         st.switch_page(BATCH_PAGE)
     files = samples()
     upload_column, example_column = st.columns([3, 2], gap="medium")
@@ -92,8 +93,8 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
         "Examples",
         [NONE, *(DRAWN + name for name in EXAMPLES), *(FILE + name for name in files)],
         format_func=title,
-        key="example",
-        on_change=put_away,
+        key=EXAMPLE,
+        on_change=remove,
         help="Drawn examples are made by code: schematic H&E and a schematic film, neither tissue nor a radiograph. "
         "Images from a folder of yours are listed here too if the environment variable DALA_SAMPLES names that "
         "folder.",
@@ -101,11 +102,10 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
     offer_first_read(example_column)
     if os.environ.get("DALA_SAMPLES") and not files:
         example_column.caption("The folder that DALA_SAMPLES names holds no images.")
-    if HANDED in st.session_state:
-        handed: Handed = st.session_state[HANDED]
+    if handed := session().handed:
         row = st.container(horizontal=True, vertical_alignment="center")
         row.markdown(f"{handed.origin}: **{plain(handed.name)}**", width="content")
-        row.button("Put it away", on_click=put_away, type="tertiary")
+        row.button("Remove", on_click=remove, type="tertiary")
         return handed.data, handed.name, None
     if example.startswith(DRAWN):
         name = example.removeprefix(DRAWN)

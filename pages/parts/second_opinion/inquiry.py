@@ -13,6 +13,7 @@ from dala.explanation.render import encode_png, spread_overlay
 from dala.gate.checks import MAMMOGRAM
 from dala.inquiry import AugmentedMap
 from dala.opinion import Explanation, Opinion
+from pages.parts.session import session
 from pages.parts.shared import percent
 
 BASELINE_NAMES: dict[Baseline, str] = {"blurred": "the image, blurred", "glass": "white glass"}
@@ -106,8 +107,8 @@ def show_effect(opinion: Opinion, explanation: Explanation) -> EffectCurve | Non
     if ask.button(
         "Measure", help="Shows the model some two dozen altered images; takes a few seconds.", width="stretch"
     ):
-        st.session_state["effect"] = asked
-    if st.session_state.get("effect") != asked:
+        session().effect = asked
+    if session().effect != asked:
         st.caption(
             "Measured on request: the probability when only the marked part is shown, and when only that part is taken "
             "away, over the whole range of thresholds."

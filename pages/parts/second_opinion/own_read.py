@@ -8,23 +8,17 @@ from streamlit.delta_generator import DeltaGenerator
 from dala.explanation.render import encode_png
 from dala.export.report import OWN_READS, FirstRead, OwnRead
 from dala.opinion import Opinion
+from pages.parts.session import READ_FIRST, own_read_key, session
 from pages.parts.shared import SHAPES
 
-WANTED, READS, SEEN = "read-first", "reads-first", "answers-seen"
 IMAGE_WIDTH = 640
-
-
-def first_read(opinion: Opinion) -> FirstRead | None:
-    """What was recorded for this image before its answer was shown, if anything."""
-    found: FirstRead | None = st.session_state.get(READS, {}).get(opinion.patch.sha256)
-    return found
 
 
 def offer_first_read(place: DeltaGenerator) -> None:
     """The switch; it stands where an image is chosen, for it has to be set before the answer is seen."""
     place.toggle(
         "Record my own read first",
-        key=WANTED,
+        key=READ_FIRST,
         bind="query-params",
         help="The model's answer is shown after you have given yours: who sees the machine's first is led by it. What "
         "you recorded goes into the report, and the address of the page remembers the switch.",
@@ -33,18 +27,14 @@ def offer_first_read(place: DeltaGenerator) -> None:
 
 def answer_may_be_shown(opinion: Opinion) -> bool:
     """Whether a read is recorded or none is wanted; otherwise the image is shown alone, with the question."""
-    if not st.session_state.get(WANTED) or first_read(opinion) is not None:
+    sha256 = opinion.patch.sha256
+    if not st.session_state.get(READ_FIRST) or session().first_read(sha256) is not None:
         return True
-    if opinion.patch.sha256 in st.session_state.get(SEEN, set()):
+    if session().answer_seen(sha256):
         st.caption("The model's answer on this image was shown before; an own read of it would not be the first.")
         return True
     ask(opinion)
     return False
-
-
-def note_answer_seen(sha256: str) -> None:
-    """From now on a read of this image is no longer the first."""
-    st.session_state.setdefault(SEEN, set()).add(sha256)
 
 
 def ask(opinion: Opinion) -> None:
@@ -72,15 +62,15 @@ def ask(opinion: Opinion) -> None:
         if st.button("Record it and show the model's answer", type="primary", disabled=call is None, width="stretch"):
             assert call is not None
             read = FirstRead(call, None if call == OWN_READS[-1] else sure / 100)
-            st.session_state.setdefault(READS, {})[opinion.patch.sha256] = read
+            session().record_first_read(opinion.patch.sha256, read)
             # The report begins with it; a second thought may change that one, never what was recorded first.
-            st.session_state[f"own-read-{identity}"] = call
+            st.session_state[own_read_key(opinion)] = call
             st.rerun()
 
 
 def show_first_read(opinion: Opinion) -> None:
     """The person's read beside the model's answer."""
-    read = first_read(opinion)
+    read = session().first_read(opinion.patch.sha256)
     if read is None:
         return
     positive = opinion.model.card.fields["positive"]

@@ -14,7 +14,7 @@ from dala.export.geojson import geojson
 from dala.export.pdf import pdf
 from dala.export.report import LONGEST_COMMENT, OWN_READS, Remarks, report
 from dala.opinion import Explanation, Opinion
-from pages.parts.second_opinion.own_read import first_read
+from pages.parts.session import own_read_key, session
 
 AGREE = {"agree": True, "disagree": False}
 
@@ -24,7 +24,7 @@ def words_of_person(opinion: Opinion) -> Remarks:
     image = opinion.patch.sha256[:12]
     with st.expander("Add your own read and a comment to the report"):
         read, agreement, name = st.columns([4, 3, 4], vertical_alignment="bottom")
-        own_read = read.segmented_control("My own read", OWN_READS, key=f"own-read-{image}")
+        own_read = read.segmented_control("My own read", OWN_READS, key=own_read_key(opinion))
         agree = agreement.segmented_control("The model's answer: I", list(AGREE), key=f"agree-{image}")
         with_name = name.toggle(
             "Write the file's name",
@@ -38,7 +38,8 @@ def words_of_person(opinion: Opinion) -> Remarks:
             key=f"comment-{image}",
             placeholder="What you see. No names, no numbers of patients.",
         )
-    return Remarks(comment, own_read, None if agree is None else AGREE[agree], with_name, first_read(opinion))
+    agreed = None if agree is None else AGREE[agree]
+    return Remarks(comment, own_read, agreed, with_name, session().first_read(opinion.patch.sha256))
 
 
 def show_report(opinion: Opinion, explanation: Explanation, effect: EffectCurve | None = None) -> None:
@@ -61,8 +62,8 @@ def show_report(opinion: Opinion, explanation: Explanation, effect: EffectCurve 
     # numbers: the setting is these and the images.
     setting = sha256(b"".join([numbers.encode(), *(content for _, content, _ in images)])).hexdigest()
     if row.button("Make the report (PDF)"):
-        st.session_state["pdf"] = setting
-    if st.session_state.get("pdf") == setting:
+        session().report = setting
+    if session().report == setting:
         made = made_pdf(setting, opinion, explanation, words, day, effect)
         row.download_button("Report (PDF)", made, f"{name}.pdf", "application/pdf", on_click="ignore", type="primary")
     row.download_button("Numbers (JSON)", numbers, f"{name}.json", "application/json", on_click="ignore")

@@ -8,7 +8,7 @@ import json
 import math
 import secrets
 import struct
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import cv2
 import numpy as np
@@ -19,43 +19,16 @@ from dala.explanation.render import COLOUR_MAPS, encode_png
 from dala.explanation.threshold import RULES, threshold
 from dala.opinion import Opinion
 from pages.parts.component import component
+from pages.parts.session import PLAIN, VIEWER, Settings, Start, session
 
 COLOUR_LIMITS = [float(f"{digit}e{power}") for power in range(-5, 3) for digit in (1, 2, 5)]
 OPACITY = (0.1, 1.0)
 DETAIL_SIDE, DETAIL_QUALITY = 4096, 92
 MINIMUM_AREA = float(inspect.signature(threshold).parameters["minimum_area"].default)
 
-# Keys of the session.
-SETTINGS, START, COMPONENT, PLAIN, FAILURE = "settings", "viewer-start", "viewer", "plain", "viewer-failure"
-
 
 class ViewerError(RuntimeError):
     """This installation cannot show the viewer."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user has set for an image: target, rule and its parameter, opacity 0.1..1, colours and their scale.
-
-    limit: the raw value of the last colour of a fixed scale, None until one was first asked for.
-    """
-
-    target: str
-    rule: str
-    parameter: float
-    opacity: float = 0.5
-    colour_map: str = next(iter(COLOUR_MAPS))
-    fixed: bool = False
-    limit: float | None = None
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where the viewer was started: the number that its answers carry, the image, and the settings at that time."""
-
-    number: str
-    image: str
-    settings: Settings
 
 
 def identity(opinion: Opinion) -> str:
@@ -70,18 +43,18 @@ def shown_map(opinion: Opinion) -> str:
 
 def settings_for(opinion: Opinion) -> Settings:
     """This session's settings; target and parameter are an image's own, and start anew with another one."""
-    label, image = opinion.prediction.label, identity(opinion)
-    last: tuple[str, Settings] | None = st.session_state.get(SETTINGS)
-    if last is None:
+    label, viewing = opinion.prediction.label, session().viewing
+    if viewing.settings is None:
         rule = next(iter(RULES.values()))
         return Settings(label, rule.name, rule.default)
-    if last[0] == image:
-        return last[1]
-    return replace(last[1], target=label, parameter=RULES[last[1].rule].default)
+    if viewing.image == identity(opinion):
+        return viewing.settings
+    return replace(viewing.settings, target=label, parameter=RULES[viewing.settings.rule].default)
 
 
 def remember(opinion: Opinion, settings: Settings) -> None:
-    st.session_state[SETTINGS] = (identity(opinion), settings)
+    viewing = session().viewing
+    viewing.image, viewing.settings = identity(opinion), settings
 
 
 def parse(record: object, opinion: Opinion) -> Settings | None:
@@ -111,13 +84,14 @@ def show(opinion: Opinion, settings: Settings) -> Settings:
     The data stay the same for one image, so they travel once; what is set comes back as the component's state. The
     viewer takes settings only from a new start, so that an answer of the server never moves a slider that is held.
     """
-    start: Start | None = st.session_state.get(START)
+    viewing = session().viewing
+    viewing.failure = None
+    start = viewing.start
     if start is None or start.image != shown_map(opinion):
-        start = Start(secrets.token_hex(4), shown_map(opinion), settings)
-        st.session_state[START] = start
+        start = viewing.start = Start(secrets.token_hex(4), shown_map(opinion), settings)
     try:
         state = component("heatmap")(
-            key=COMPONENT,
+            key=VIEWER,
             data=packed(opinion, start),
             on_settings_change=lambda: None,
             on_failed_change=to_plain_view,
@@ -132,13 +106,13 @@ def show(opinion: Opinion, settings: Settings) -> Settings:
 
 def leave() -> None:
     """The viewer is not shown: when it comes back it starts from the settings of that time."""
-    st.session_state.pop(START, None)
+    session().viewing.start = None
 
 
 def to_plain_view() -> None:
     """The viewer has reported that it cannot run in this browser."""
     st.session_state[PLAIN] = True
-    st.session_state[FAILURE] = str(st.session_state[COMPONENT].get("failed"))
+    session().viewing.failure = str(st.session_state[VIEWER].get("failed"))
 
 
 def packed(opinion: Opinion, start: Start) -> bytes:

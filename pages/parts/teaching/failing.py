@@ -81,7 +81,7 @@ def experiment(view: np.ndarray, frame: tuple[int, int], model: Model, colours: 
             )
             for slider in SLIDERS
         }
-        st.button("Put everything back", on_click=put_back, disabled=settings == NEUTRAL, width="stretch")
+        st.button("Reset all", on_click=reset, disabled=settings == NEUTRAL, width="stretch")
     changed = disturbed(view, settings, frame)
     before, after = judged(view, model), judged(changed, model)
     with result:
@@ -98,7 +98,7 @@ def experiment(view: np.ndarray, frame: tuple[int, int], model: Model, colours: 
         show_sweep(view, settings, frame, model, colours)
 
 
-def put_back() -> None:
+def reset() -> None:
     for slider in SLIDERS:
         st.session_state[KEY + slider.name] = slider.neutral
 

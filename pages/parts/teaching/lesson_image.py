@@ -18,11 +18,11 @@ from pages.parts.second_opinion.examples import (
     samples,
     title,
 )
+from pages.parts.session import session
 from pages.parts.shared import OUTSIDE, known_group, percent, plain
 
 LARGEST_MB = 64
 START = "solid_sheets"
-CHOICE = "lesson-image"
 
 
 def lesson_opinion(model: Model) -> Opinion | None:
@@ -31,7 +31,7 @@ def lesson_opinion(model: Model) -> Opinion | None:
     keys = [*(DRAWN + name for name in PHANTOMS), *(FILE + name for name in files)]
     choice, own = st.columns([3, 1], vertical_alignment="bottom")
     # What has been chosen stays chosen on the other parts of the page and after a visit of another page.
-    kept = st.session_state.get(CHOICE)
+    kept = session().lesson_image
     chosen = choice.selectbox(
         "Image",
         keys,
@@ -39,7 +39,7 @@ def lesson_opinion(model: Model) -> Opinion | None:
         format_func=title,
         key="lesson-image-box",
     )
-    st.session_state[CHOICE] = chosen
+    session().lesson_image = chosen
     with own.popover("Use an image of your own", width="stretch"):
         upload = st.file_uploader("An H&E patch", type=UPLOAD_TYPES, max_upload_size=LARGEST_MB, key="lesson-upload")
     try:

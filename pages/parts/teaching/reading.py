@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -31,31 +30,15 @@ from dala.teaching.reading import (
     to_csv,
 )
 from pages.parts.second_opinion.examples import opinion_of, samples
+from pages.parts.session import Round, session
 from pages.parts.shared import OUTSIDE, SHAPES, inline, known_group, percent, plain
 from pages.parts.teaching.marker import Shown, mark, outlines_of
 
 COUNTS = (5, 10, 20)
 DRAWINGS, FILES = "Drawn cases", "Images of the samples folder"
-ROUND = "reading"  # in the session
 POSITIVE = CLASSES[1]
 LESION, OWN = "#E69F00", "#ffffff"  # Okabe and Ito's orange
 COLUMNS, BAR_WIDTH = [3, 2], 110
-
-
-@dataclass
-class Round:
-    """One pass through a deck by one session: what has been read, and whether the present case is revealed."""
-
-    number: str
-    deck: list[Case]
-    reads: list[Read] = field(default_factory=list)
-    revealed: bool = False
-
-    @property
-    def case(self) -> Case | None:
-        """The present case, None after the last one."""
-        place = len(self.reads) - self.revealed
-        return self.deck[place] if place < len(self.deck) else None
 
 
 @st.cache_resource(show_spinner="The next case is drawn …", max_entries=64)
@@ -70,7 +53,7 @@ def drawing_png(name: str, number: int) -> bytes:
 
 def show_reading(model: Model) -> None:
     """The whole part: a round is begun, goes case by case, and ends with the score."""
-    going: Round | None = st.session_state.get(ROUND)
+    going = session().round
     if going is None:
         show_start()
         return
@@ -118,7 +101,7 @@ def show_start() -> None:
     if st.button("Start reading", type="primary"):
         seed = secrets.randbits(32)
         deck = drawn_deck(count, seed) if source == DRAWINGS else file_deck(known, count, seed)
-        st.session_state[ROUND] = Round(secrets.token_hex(4), deck)
+        session().round = Round(secrets.token_hex(4), deck)
         st.rerun()
 
 
@@ -303,7 +286,7 @@ def show_end(going: Round) -> None:
             "All reads (CSV)", to_csv(going.reads), "reads.csv", "text/csv", on_click="ignore", width="content"
         )
     if row.button("Another round", type="primary"):
-        st.session_state.pop(ROUND)
+        session().round = None
         st.rerun()
 
 

@@ -1,0 +1,143 @@
+"""What a session keeps between two runs of a page: one typed object; and the keys of widgets that others speak of.
+
+Streamlit keeps the values of widgets itself, under their keys, and only as long as they are on the page. Everything
+else is here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from dala.batch import Run
+from dala.explanation.render import COLOUR_MAPS
+from dala.export.report import FirstRead
+from dala.opinion import Opinion
+from dala.teaching.cases import Case
+from dala.teaching.reading import Read
+
+KEY = "session"
+
+# Keys of widgets that are set or read elsewhere than where they stand. The addresses of the pages hold the second line.
+EXAMPLE, BATCH_FILTER, VIEWER = "example", "batch-filter", "viewer"
+PLAIN, READ_FIRST = "plain", "read-first"
+
+
+def own_read_key(opinion: Opinion) -> str:
+    return f"own-read-{opinion.patch.sha256[:12]}"
+
+
+@dataclass(frozen=True)
+class Handed:
+    """An image's file that the first page shows, and where it comes from, in words for the user."""
+
+    name: str
+    data: bytes
+    origin: str = "Your image"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user has set for an image: target, rule and its parameter, opacity 0.1..1, colours and their scale.
+
+    limit: the raw value of the last colour of a fixed scale, None until one was first asked for.
+    """
+
+    target: str
+    rule: str
+    parameter: float
+    opacity: float = 0.5
+    colour_map: str = next(iter(COLOUR_MAPS))
+    fixed: bool = False
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the viewer was started: the number that its answers carry, the image, and the settings at that time."""
+
+    number: str
+    image: str
+    settings: Settings
+
+
+@dataclass
+class Viewing:
+    """How the maps are looked at: the image and its settings, the viewer's start, and what it said when it failed."""
+
+    image: str | None = None
+    settings: Settings | None = None
+    start: Start | None = None
+    failure: str | None = None
+
+
+@dataclass
+class Dropped:
+    """Files that were dropped on the first page for the batch; `fresh` until the batch has been opened with them."""
+
+    files: list[UploadedFile]
+    fresh: bool = True
+
+
+@dataclass
+class Round:
+    """One pass through a deck of cases: what has been read, and whether the present case is revealed."""
+
+    number: str
+    deck: list[Case]
+    reads: list[Read] = field(default_factory=list)
+    revealed: bool = False
+
+    @property
+    def case(self) -> Case | None:
+        """The present case, None after the last one."""
+        place = len(self.reads) - self.revealed
+        return self.deck[place] if place < len(self.deck) else None
+
+
+@dataclass
+class Session:
+    """Everything that one person's visit has come to.
+
+    uploads: how many times files were dropped on the first page. effect, report: what the effect curve and the PDF were
+    last asked for. overlays: the ZIP of the batch. lesson_image: what the lessons are about.
+    """
+
+    handed: Handed | None = None
+    uploads: int = 0
+    dropped: Dropped | None = None
+    viewing: Viewing = field(default_factory=Viewing)
+    effect: tuple[str, str, bool] | None = None
+    report: str | None = None
+    run: Run | None = None
+    overlays: bytes | None = None
+    round: Round | None = None
+    lesson_image: str | None = None
+    _first_reads: dict[str, FirstRead] = field(default_factory=dict)
+    _answers_seen: set[str] = field(default_factory=set)
+
+    def first_read(self, sha256: str) -> FirstRead | None:
+        """What was recorded for this image before its answer was shown, if anything."""
+        return self._first_reads.get(sha256)
+
+    def record_first_read(self, sha256: str, read: FirstRead) -> None:
+        """The first stays: it cannot be rewritten, and after the answer there is none."""
+        if not self.answer_seen(sha256):
+            self._first_reads.setdefault(sha256, read)
+
+    def answer_seen(self, sha256: str) -> bool:
+        return sha256 in self._answers_seen
+
+    def note_answer_seen(self, sha256: str) -> None:
+        """From now on a read of this image is no longer the first."""
+        self._answers_seen.add(sha256)
+
+
+def session() -> Session:
+    """The session of whoever runs this script."""
+    if KEY not in st.session_state:
+        st.session_state[KEY] = Session()
+    found: Session = st.session_state[KEY]
+    return found
