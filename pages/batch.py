@@ -65,9 +65,9 @@ def items_of(files: list[UploadedFile]) -> list[Item]:
 def choose(model: Model, working: bool) -> None:
     """The uploader and the button that starts."""
     files = st.file_uploader(
-        "Drop many H&E breast patches or mammograms, or one ZIP of them here, then start.",
+        "Drop many H&E breast patches or mammograms here, or one ZIP of them, then start.",
         # No list of types: a DICOM file often has no suffix, or a number for one. Its content tells what a file is.
-        help=f"{ACCEPTED} are accepted, in a ZIP by their suffix. Each is judged by the model for what it is.",
+        help=f"{ACCEPTED} are accepted, in a ZIP by their suffix. Each is analysed by the model for its kind.",
         accept_multiple_files=True,
         max_upload_size=LARGEST_MB,
         key="batch-upload",
@@ -136,7 +136,7 @@ def certain_of_nothing(percent: float) -> float:
 
 
 def table(results: list[Result], positive: str, key: str | None, choosable: bool) -> list[int]:
-    """The table; the numbers of the rows that were chosen. Whose answer stands there can no more be read first."""
+    """The table; the numbers of the chosen rows. An image whose answer stands there can no longer be read first."""
     for result in results:
         if result.record["status"] != "refused":
             session().note_answer_seen(result.record["sha256"])
@@ -153,7 +153,7 @@ def table(results: list[Result], positive: str, key: str | None, choosable: bool
             "Distance": st.column_config.NumberColumn(
                 format="%.2f",
                 width=90,
-                help="From the images that the model learnt from, whose own is about 1.",
+                help="Distance from the training images, whose own is about 1.",
             ),
             "Why no verdict": st.column_config.TextColumn(width="large"),
         },
@@ -210,8 +210,8 @@ def warn_of_known(run: Run, model: Model) -> None:
         known += known_group(PureWindowsPath(record["file"]).name, one) is not None
     if known:
         st.warning(
-            f"By their names {known} of these images are of patients on whom the model was trained: that it is right "
-            "there would prove nothing."
+            f"Of patients on whom the model was trained, by the file names: {known} of "
+            f"{counted(len(run.results), 'image')}. A correct answer there would prove nothing."
         )
 
 
@@ -239,11 +239,11 @@ def show_answers(run: Run, model: Model, positive: str) -> None:
     # A key of its own for each filter: a row that was chosen in one is another image in the next.
     rows = table([run.results[place] for place in shown], positive, f"batch-table-{kind}", choosable=True)
     if len(shown) < len(chosen):
-        st.caption(f"The first {SHOWN_AT_MOST} of {len(chosen)}; CSV and JSON have all.")
+        st.caption(f"The first {SHOWN_AT_MOST} of {len(chosen)}; CSV and JSON hold all of them.")
     if rows and rows[0] < len(shown):
         show_chosen(run, shown[rows[0]], positive)
     else:
-        st.caption("Choose a row by its box to open the image with its heat maps. A click on a heading sorts.")
+        st.caption("Tick a row to open the image with its heat maps; click a heading to sort.")
     show_downloads(run, model)
 
 
@@ -271,11 +271,11 @@ def show_downloads(run: Run, model: Model) -> None:
     records: list[Record] = [result.record for result in run.results]
     row = st.container(horizontal=True, vertical_alignment="center")
     with_names = row.toggle(
-        "Write the files' names",
+        "Include file names",
         key="batch-with-names",
         on_change=remove_overlays,
-        help="Off, what is downloaded numbers the images and tells them by their fingerprints only: a file's name "
-        "may name a patient.",
+        help="When off, downloads number the images and identify them by their fingerprints only: a file name may "
+        "identify a patient.",
     )
     told = records if with_names else nameless(records)
     # The files are made when they are asked for, not at every redrawing.
@@ -285,8 +285,8 @@ def show_downloads(run: Run, model: Model) -> None:
     row.download_button(
         "All as JSON", lambda: to_json(told), "batch.json", "application/json", on_click="ignore", width="content"
     )
-    judged = [record for record in records if record["prediction"] is not None]
-    if not judged:
+    answered = [record for record in records if record["prediction"] is not None]
+    if not answered:
         return
     if made := session().overlays:
         row.download_button(
@@ -301,7 +301,7 @@ def show_downloads(run: Run, model: Model) -> None:
     elif row.button(
         "Make overlays",
         help="A ZIP with the DT Grad-CAM of each image that has a verdict, towards its prediction. The network looks "
-        f"at each of them again; at most the first {MAXIMUM_OVERLAYS}.",
+        f"at each of them again; at most the first {MAXIMUM_OVERLAYS} are made.",
     ):
         bar = st.progress(0.0, text="Overlays …")
         session().overlays = overlays(
@@ -312,7 +312,7 @@ def show_downloads(run: Run, model: Model) -> None:
             with_names=with_names,
         )
         st.rerun()
-    if len(judged) > MAXIMUM_OVERLAYS:
+    if len(answered) > MAXIMUM_OVERLAYS:
         st.caption(f"Overlays are made of the first {MAXIMUM_OVERLAYS} images with a verdict.")
 
 

@@ -13,6 +13,7 @@ from dala.explanation.threshold import RULES, Regions
 from dala.gate.checks import MAMMOGRAM
 from dala.opinion import Explanation, Opinion, explain
 from dala.runtime.predict import Model, Prediction
+from dala.words import counted, figure
 from pages.parts.second_opinion import viewer
 from pages.parts.second_opinion.choice import choose_image, show_gallery
 from pages.parts.second_opinion.inquiry import show_effect, show_steadiness, steadied_if_wanted
@@ -63,13 +64,13 @@ def familiar(opinion: Opinion) -> str:
     if gate.score is None or gate.p_value is None or limit is None:
         film = opinion.model.card.modality == MAMMOGRAM
         return (
-            "Whether the image is like those that the model learnt from cannot be told: these weights have no "
-            f"statistics for it. {FILM_CHECKED if film else HISTOLOGY_CHECKED}"
+            "These weights hold no statistics that would tell how much the image resembles those that the model was "
+            f"trained on. {FILM_CHECKED if film else HISTOLOGY_CHECKED}"
         )
     common = "less than 1" if gate.p_value < 0.01 else f"{100 * gate.p_value:.0f}"
     return (
-        f"Distance from the training images {gate.score:.2f}, limit {limit.limit:.2f}; of the true patches of new "
-        f"patients {common} % are at least as far away."
+        f"Distance from the training images {gate.score:.2f}, limit {limit.limit:.2f}; {common} % of the genuine "
+        "patches of new patients lie at least as far away."
     )
 
 
@@ -88,7 +89,8 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
         elif decisive is not None and decisive.not_sure:
             st.header(NOT_SURE, anchor=False)
             st.markdown(
-                f"The model leans to {shape} **{prediction.label}**, calibrated probability **{percent(probability)}**."
+                f"The model leans towards {shape} **{prediction.label}**, calibrated probability "
+                f"**{percent(probability)}**."
             )
         else:
             st.header(f"{shape} {prediction.label.capitalize()}", anchor=False)
@@ -98,7 +100,8 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
                 st.markdown(f"Model probability **{percent(probability)}**, not calibrated.")
                 if probability < CLOSE_TO_EVEN:
                     st.markdown(
-                        f"**Close to even:** the model leans to {prediction.label}, but hardly tells them apart here."
+                        f"**Close to even:** the model leans towards {prediction.label} but can hardly tell them apart "
+                        "here."
                     )
         if decisive is not None:
             st.caption(sets_in_words(prediction), help=worth_of_sets(opinion.model))
@@ -107,16 +110,16 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
         group = known_group(opinion.patch.name, opinion.model)
         if group is not None:
             st.warning(
-                f"By its name this image is of {opinion.model.card.group_word} {group}, on which the model was "
-                "trained: that it is right here would prove nothing."
+                f"By its file name this image is of {card.group_word} {group}, on which the model was trained: a "
+                "correct answer here would prove nothing."
             )
         show_worth(opinion.model)
     with facts:
         training = card.fields["training_data"]
         st.markdown(
             f"{opinion.seen} Weights **{plain(opinion.model.name)}**, trained on "
-            f"{training['pictures']} images ({card.magnification}) of {len(card.training_groups)} {card.group_word}s "
-            f"({plain(training['name'])})."
+            f"{counted(training['pictures'], 'image')} ({card.magnification}) of "
+            f"{counted(len(card.training_groups), card.group_word)} ({plain(training['name'])})."
         )
         figures, protocol = headline(opinion.model)
         st.markdown(figures, help=protocol)
@@ -139,39 +142,28 @@ def worth_of_sets(model: Model) -> str:
     calibration = model.card.fields["calibration"]
     measured = calibration["measured"]
     lines = [
-        "With more than one class in the first set, the verdict is not sure.",
-        f"Measured on patients left out: the probability was off by {share(measured, ERROR)} on average.",
+        "Where the first set holds more than one class, the verdict is “not sure”.",
+        f"On held-out patients the probability was off by {figure(measured[ERROR], percent=True)} on average.",
     ]
     for alpha in sorted(calibration["thresholds"], reverse=True):
+
+        def of(name: str, alpha: str = alpha) -> str:
+            return figure(measured[f"{name}_{alpha}"], percent=True)
+
         lines.append(
-            f"At {100 * (1 - float(alpha)):.0f} % the set held the true class for "
-            f"{share(measured, f'coverage_{alpha}')} of the images; not sure: "
-            f"{share(measured, f'not_sure_{alpha}')}; "
-            f"right of the others: {share(measured, f'right_when_sure_{alpha}')}."
+            f"At {100 * (1 - float(alpha)):.0f} % the set held the true class for {of('coverage')} of the images; not "
+            f"sure: {of('not_sure')}; correct among the others: {of('right_when_sure')}."
         )
     return "\n\n".join([*lines, calibration["guarantee"]])
-
-
-def share(measured: dict[str, dict[str, float | None]], name: str) -> str:
-    """A measured share in per cent with its 95 % interval."""
-    value, low, high = (measured[name][key] for key in ("value", "low", "high"))
-    if value is None:
-        return "an undefined share"
-    interval = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
-    return f"{100 * value:.1f} %{interval}"
 
 
 def headline(model: Model) -> tuple[str, str]:
     """How often the model is right, from its card, and by which protocol that was measured."""
     metrics = model.card.fields["metrics"]
-    parts = []
-    for key, words in (("balanced_accuracy", "balanced accuracy"), ("auc", "AUC")):
-        figure = metrics["values"].get(key) or {}
-        if figure.get("value") is not None:
-            part = f"{words} **{figure['value']:.3f}**"
-            if figure["low"] is not None and figure["high"] is not None:
-                part += f" ({figure['low']:.3f} to {figure['high']:.3f})"
-            parts.append(part)
+    names = {"balanced_accuracy": "balanced accuracy", "auc": "AUC"}
+    known = {key: found for key in names if (found := metrics["values"].get(key) or {}).get("value") is not None}
+    figures = [(names[key], *figure(found).partition(" ")) for key, found in known.items()]
+    parts = [f"{name} **{value}**{space}{interval}" for name, value, space, interval in figures]
     if not parts:
         return "How often the model is right has not been measured for these weights.", metrics["protocol"]
     return f"In cross-validation by {model.card.group_word}: {', '.join(parts)}; 95 % intervals.", metrics["protocol"]
@@ -189,8 +181,8 @@ def show_explanation(opinion: Opinion) -> None:
         "Plain view",
         key=PLAIN,
         bind="query-params",
-        help="Images drawn by the server and Streamlit's own sliders, for a browser in which the viewer does not "
-        "run. The address of the page remembers it.",
+        help="Images drawn by the server, with plain sliders, for browsers that cannot run the viewer. The page's "
+        "address remembers the choice.",
     )
     if not plain_view:
         try:

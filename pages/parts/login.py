@@ -24,7 +24,7 @@ def require_login() -> None:
         return
     problem = problem_of(settings)
     if problem is not None:
-        st.error(f"Log-in is configured but does not work: {problem} Nobody is let in until it is mended.")
+        st.error(f"Log-in is configured but does not work: {problem} Nobody can log in until this is fixed.")
         st.stop()
     if not st.user.is_logged_in:
         st.markdown("Please log in to use this tool.")
@@ -32,7 +32,7 @@ def require_login() -> None:
             try:
                 st.login()
             except StreamlitAuthError:
-                st.error("The log-in of this institution cannot be reached; please tell who runs this tool.")
+                st.error("The institution's log-in cannot be reached; please tell whoever runs this tool.")
         st.stop()
     row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right")
     who = next((str(st.user[key]) for key in ("name", "email", "sub") if st.user.get(key)), "")

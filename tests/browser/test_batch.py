@@ -44,7 +44,7 @@ def test_from_a_zip_to_the_heat_map_of_one(visit: Callable[..., Visit], tmp_path
         ("image 2", "refused"),
     ]
     assert rows[1]["reason"].startswith("The file is not an image")
-    page.get_by_text("Write the files' names").click()
+    page.get_by_text("Include file names").click()
     settle(page)
     page.wait_for_timeout(500)
     settle(page)

@@ -37,7 +37,7 @@ def test_a_dicom_film_from_drop_to_verdict_and_correction(visit: Callable[..., V
     expect(page.get_by_text("In cross-validation by case:")).to_be_visible()
     expect(page.get_by_text("because the DICOM file says that it is a mammogram")).to_be_visible()
     expect(page.get_by_text("Steadier, finer map")).to_have_count(0)
-    page.get_by_role("button", name="What its card says of its limits").click()
+    page.get_by_role("button", name="What its card says about its limits").click()
     expect(page.get_by_text("Film scanners only: no digital mammography, no tomosynthesis.")).to_be_visible()
     page.keyboard.press("Escape")
     assert "Nobody" not in page.content()

@@ -205,7 +205,7 @@ def test_an_example_takes_the_place_of_an_upload(visit: Callable[..., Visit], pa
     settle(page)
     assert record(page)["file"] is None  # nobody has said that the name may be written
     page.get_by_text("Add your own read and a comment to the report").click()
-    page.get_by_text("Write the file's name").click()
+    page.get_by_text("Include the file name").click()
     settle(page)
     assert record(page)["file"] == "mucin_pools.png"
     expect(page.get_by_text("patch.png")).to_have_count(0)

@@ -89,7 +89,7 @@ def finished(page: AppTest) -> AppTest:
 
 def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
     assert page.file_uploader[0].label == (
-        "Drop many H&E breast patches or mammograms, or one ZIP of them here, then start."
+        "Drop many H&E breast patches or mammograms here, or one ZIP of them, then start."
     )
     assert button(page, "Analyse the images").disabled
     assert not page.dataframe
@@ -166,7 +166,9 @@ def test_images_of_known_patients_are_said(page: AppTest, monkeypatch: pytest.Mo
     uploaded(page, ("a.zip", zipped({name: b"none", "b.png": b"none"})))
     button(page, "Analyse").click().run()
     finished(page)
-    assert page.warning[0].value.startswith("By their names 1 of these images")
+    assert page.warning[0].value.startswith(
+        "Of patients on whom the model was trained, by the file names: 1 of 2 images."
+    )
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime
 from dala.runtime.card import SERVED, read_card
+from dala.words import counted
 from tests.helpers.dicoms import dicom, film_dicom
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
@@ -73,7 +74,8 @@ def test_a_dicom_film_is_judged_by_the_films_model_in_its_cards_words(page: AppT
     assert f"To {100 * unsure:.0f} % of the images it answers “not sure”." in said(page)
     assert "In cross-validation by case: " in said(page)
     training = fields["training_data"]
-    assert f"{training['pictures']} images (whole film) of {len(training['groups'])} cases" in said(page)
+    images, cases = counted(training["pictures"], "image"), counted(len(training["groups"]), "case")
+    assert f"{images} (whole film) of {cases}" in said(page)
     assert "The model saw the breast alone" in said(page)
     assert "accession" not in said(page)
     assert "Focus, tissue" not in said(page)

@@ -61,7 +61,7 @@ def test_the_answer_waits_for_the_own_read(files: Files) -> None:
     (record,) = [one for one in at.button if one.label.startswith("Record it")]
     record.click().run()
     assert not at.exception
-    assert at.header and "Your own read, recorded before: **● benign, 90 % sure**." in words(at)
+    assert at.header and "Your own read, recorded beforehand: **● benign, 90 % sure**." in words(at)
     assert person(files) == {
         "comment": "",
         "read_first": {"call": "benign", "confidence": 0.9},

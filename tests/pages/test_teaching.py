@@ -88,8 +88,7 @@ def test_a_round_is_read_revealed_and_scored(files: Files) -> None:
     assert f"agree** on {same} of 5" in words(at)
     # Which fields are drawn is chance, so what the gate says of them is the record's to tell.
     outside = sum(row["within_model_competence"] == "false" for row in rows)
-    share = "All" if outside == 5 else f"{outside} of these 5"
-    assert (f"{share} images are outside the model's competence" in words(at)) == (outside > 0)
+    assert (f"Outside the model's competence:** {outside} of 5 images." in words(at)) == (outside > 0)
     button(at, "Another round").click().run()
     assert button(at, "Start reading")
 
@@ -102,7 +101,7 @@ def test_a_round_may_end_early() -> None:
     button(at, "Next case").click().run()
     button(at, "End the round").click().run()
     assert not at.exception
-    assert "1 cases read" in words(at)
+    assert "1 case read" in words(at)
 
 
 @pytest.mark.slow
@@ -114,13 +113,13 @@ def test_images_of_a_folder_are_read_by_their_names(monkeypatch: pytest.MonkeyPa
     (tmp_path / "malignant" / "broken.png").write_bytes(b"no image")
     monkeypatch.setenv("DALA_SAMPLES", str(tmp_path))
     at = opened()
-    assert "3 images of the samples folder have a known answer" in words(at)
+    assert "The samples folder holds 3 images with a known answer" in words(at)
     button(at, "Start reading").click().run()
     seen = 0
     for _ in range(3):
         if errors := [one.value for one in at.error]:
             assert "broken" in errors[0] and "is left out" in errors[0]
-            button(at, "Go on").click().run()
+            button(at, "Continue").click().run()
             continue
         call(at, "benign")
         seen += 1

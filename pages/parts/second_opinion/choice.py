@@ -83,7 +83,7 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
         "Drop an H&E breast patch or a mammogram here to get a second opinion, or choose an example.",
         # No list of types: a DICOM file often has no suffix, or a number for one. Its content tells what a file is.
         help=f"{ACCEPTED} are accepted, whatever the file is called. Several files at once, or a ZIP of them, are "
-        "judged on the page Batch.",
+        "analysed on the Batch page.",
         accept_multiple_files=True,
         max_upload_size=LARGEST_MB,
         key=uploader_key(),
@@ -96,8 +96,7 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
         key=EXAMPLE,
         on_change=remove,
         help="Drawn examples are made by code: schematic H&E and a schematic film, neither tissue nor a radiograph. "
-        "Images from a folder of yours are listed here too if the environment variable DALA_SAMPLES names that "
-        "folder.",
+        "Your own images are listed too if the environment variable DALA_SAMPLES names their folder.",
     )
     offer_first_read(example_column)
     if os.environ.get("DALA_SAMPLES") and not files:

@@ -55,7 +55,7 @@ def steadied_if_wanted(opinion: Opinion) -> Opinion:
         "Steadier, finer map",
         key="steady",
         help="The mean map over the image's eight flips and quarter turns and four half-cell shifts: four times as "
-        "many cells, and how far they disagree. Takes some seconds for an image.",
+        "many cells, and how far they disagree. Takes a few seconds per image.",
     )
     if not wanted:
         return opinion
@@ -80,8 +80,8 @@ def show_steadiness(opinion: Opinion, explanation: Explanation, colour_map: str)
     words.markdown(
         f"**How steady is the map?** Of the cells that speak for {explanation.target}, {percent(found.agreement)} do "
         f"so in at least seven of the image's eight flips and quarter turns. Of the marked area, {shaky:.0f} % is "
-        "unstable: hatched, because there the sign depends on which way round the image lies, and tissue has no way "
-        "round."
+        "unstable: it is hatched, because there the sign depends on how the image is turned, and tissue has no right "
+        "way up."
     )
 
 
@@ -90,17 +90,17 @@ def show_effect(opinion: Opinion, explanation: Explanation) -> EffectCurve | Non
     st.markdown("**Does the model need what is marked?**")
     target = explanation.target
     if not opinion.maps[target].has_evidence:
-        st.markdown(f"Nothing speaks for {target}, so there is no part to show or to take away.")
+        st.markdown(f"Nothing speaks for {target}, so there is no part to show or to remove.")
         return None
     choice, ask = st.columns([3, 2], vertical_alignment="bottom")
     baseline = choice.segmented_control(
-        "What takes the place of tissue",
+        "Replace tissue with",
         BASELINES[:1] if opinion.model.card.modality == MAMMOGRAM else BASELINES,
         default=BASELINES[0],
         format_func=BASELINE_NAMES.__getitem__,
         key="baseline",
-        help="Neither is an image that a microscope takes. What holds with one and not with the other is about the "
-        "replacement and not about the tissue.",
+        help="Neither is an image that a microscope would take. What holds for one and not for the other "
+        "says something about the replacement, not about the tissue.",
         required=True,
     )
     asked = (opinion.patch.sha256, target, opinion.augmented)
@@ -110,8 +110,8 @@ def show_effect(opinion: Opinion, explanation: Explanation) -> EffectCurve | Non
         session().effect = asked
     if session().effect != asked:
         st.caption(
-            "Measured on request: the probability when only the marked part is shown, and when only that part is taken "
-            "away, over the whole range of thresholds."
+            "Measured on request: the probability when only the marked part is shown, and when only that part is "
+            "removed, over the whole range of thresholds."
         )
         return None
     curve = effect_curve(opinion.patch.sha256, weights_of(opinion), target, baseline, opinion.augmented, opinion)
@@ -125,7 +125,7 @@ def chart(curve: EffectCurve, current: float) -> go.Figure:
     figure = go.Figure()
     for name, values, colour, dash, symbol in (
         ("only the marked part shown", curve.shown, SHOWN, "solid", "circle"),
-        ("only the marked part taken away", curve.removed, REMOVED, "dash", "square"),
+        ("only the marked part removed", curve.removed, REMOVED, "dash", "square"),
     ):
         figure.add_scatter(
             x=100 * curve.kept_area,

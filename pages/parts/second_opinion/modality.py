@@ -50,8 +50,8 @@ def chosen_modality(patch: Patch) -> str:
         required=True,
         width="content",
     )
-    why = f"because {plain(recognised.because)}" if modality == recognised.modality else "as you say"
-    row.caption(f"{why}; another model judges each kind", width="content")
+    why = f"because {plain(recognised.because)}" if modality == recognised.modality else "as you chose"
+    row.caption(f"{why}; each kind has its own model", width="content")
     return str(modality)
 
 
@@ -62,13 +62,13 @@ def show_worth(model: Model) -> None:
     if auc.get("value") is None or auc["value"] >= WEAK_BELOW:
         return
     said = (
-        f"**Hardly better than guessing.** Of a {model.card.classes[0]} and a {fields['positive']} image this model "
-        f"gives the right one the higher probability in {100 * auc['value']:.0f} % of the pairs (AUC "
+        f"**Hardly better than guessing.** Of one {model.card.classes[0]} and one {fields['positive']} image, this "
+        f"model ranks the {fields['positive']} one higher in {100 * auc['value']:.0f} % of the pairs (AUC "
         f"{auc['value']:.3f}); chance is 50 %."
     )
     unsure = (fields.get("calibration") or {}).get("measured", {}).get(f"not_sure_{DEFAULT_ALPHA:.2f}") or {}
     if unsure.get("value") is not None:
-        said += f" To {100 * unsure['value']:.0f} % of the images it answers “not sure”."
+        said += f" It answers “not sure” for {100 * unsure['value']:.0f} % of the images."
     st.warning(said)
-    with st.popover("What its card says of its limits", type="tertiary"):
+    with st.popover("What its card says about its limits", type="tertiary"):
         st.markdown("\n".join(f"- {plain(limit)}" for limit in fields["limits"]))

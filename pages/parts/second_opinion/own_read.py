@@ -20,8 +20,8 @@ def offer_first_read(place: DeltaGenerator) -> None:
         "Record my own read first",
         key=READ_FIRST,
         bind="query-params",
-        help="The model's answer is shown after you have given yours: who sees the machine's first is led by it. What "
-        "you recorded goes into the report, and the address of the page remembers the switch.",
+        help="The model's answer appears only after you have given yours, because readers who see the machine's "
+        "answer first are led by it. What you record goes into the report; the page's address remembers the switch.",
     )
 
 
@@ -31,7 +31,9 @@ def answer_may_be_shown(opinion: Opinion) -> bool:
     if not st.session_state.get(READ_FIRST) or session().first_read(sha256) is not None:
         return True
     if session().answer_seen(sha256):
-        st.caption("The model's answer on this image was shown before; an own read of it would not be the first.")
+        st.caption(
+            "The model's answer for this image has been shown already, so a read of yours would no longer be the first."
+        )
         return True
     ask(opinion)
     return False
@@ -78,4 +80,4 @@ def show_first_read(opinion: Opinion) -> None:
         said = "not sure"
     else:
         said = f"{SHAPES[read.call == positive]} {read.call}, {100 * read.confidence:.0f} % sure"
-    st.markdown(f"Your own read, recorded before: **{said}**.")
+    st.markdown(f"Your own read, recorded beforehand: **{said}**.")

@@ -27,16 +27,16 @@ def words_of_person(opinion: Opinion) -> Remarks:
         own_read = read.segmented_control("My own read", OWN_READS, key=own_read_key(opinion))
         agree = agreement.segmented_control("The model's answer: I", list(AGREE), key=f"agree-{image}")
         with_name = name.toggle(
-            "Write the file's name",
+            "Include the file name",
             key="with-name",
-            help="Off, files and their content tell the image by its fingerprint only: a file's name may name a "
-            "patient.",
+            help="When off, the files and their contents identify the image by its fingerprint only: a file name may "
+            "identify a patient.",
         )
         comment = st.text_area(
             "Comment",
             max_chars=LONGEST_COMMENT,
             key=f"comment-{image}",
-            placeholder="What you see. No names, no numbers of patients.",
+            placeholder="What you see. No names or numbers of patients.",
         )
     agreed = None if agree is None else AGREE[agree]
     return Remarks(comment, own_read, agreed, with_name, session().first_read(opinion.patch.sha256))

@@ -154,7 +154,7 @@ def verdict_on(before: Opinion, after: Opinion) -> str:
         return f"**The gate stops it:** {after.gate.reason.sentence} No verdict would be given."
     if before.prediction.label != after.prediction.label:
         caught = "" if after.gate.inside else f" {OUTSIDE}, before and after."
-        return f"**The answer turns over**, and the tissue is the same.{caught}"
+        return f"**The answer flips**, though the tissue is the same.{caught}"
     moved = round(100 * (positive_of(after) - positive_of(before)), 1)
     return f"The answer stays; the probability moves by {moved:+.1f} points." if moved else "Nothing has moved."
 
@@ -195,7 +195,7 @@ def show_sweep(
     refused = sum(not one.gate.inside for one in found)
     st.caption(
         f"The gate refuses {refused} of these {len(found)} images (open circles). One image is an anecdote: what "
-        "each change costs over the patients that were left out is on the evidence page, under what disturbs it."
+        "each change costs on held-out patients is on the Evidence page."
     )
 
 

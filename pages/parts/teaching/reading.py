@@ -29,6 +29,7 @@ from dala.teaching.reading import (
     score_of_reader,
     to_csv,
 )
+from dala.words import counted
 from pages.parts.second_opinion.examples import opinion_of, samples
 from pages.parts.session import Round, session
 from pages.parts.shared import OUTSIDE, SHAPES, inline, known_group, percent, plain
@@ -68,7 +69,7 @@ def show_reading(model: Model) -> None:
     except (IntakeError, OSError):
         st.error(f"Case {case.number}, {plain(case.name)}, cannot be read and is left out.")
         going.deck.remove(case)
-        st.button("Go on", type="primary")
+        st.button("Continue", type="primary")
         return
     if going.revealed:
         show_answer(going, case, opinion, phantom)
@@ -79,7 +80,8 @@ def show_reading(model: Model) -> None:
 def show_start() -> None:
     st.markdown(
         "You read first. For each case you say benign or malignant, how sure you are, and where you see it; only then "
-        "are the answer, the model's opinion and its map shown. **Who sees the machine's answer first is led by it.**"
+        "are the answer, the model's opinion and its map shown. **Readers who see the machine's answer first are led "
+        "by it.**"
     )
     known = answered(samples().values())
     source = DRAWINGS
@@ -89,14 +91,14 @@ def show_start() -> None:
     if source == DRAWINGS:
         st.caption(
             "Schematic H&E made by code, a new field every time. The answer is how it was drawn: it is not tissue and "
-            "has no diagnosis, and nearly every drawing is outside the model's competence. For real cases let the "
-            "environment variable DALA_SAMPLES name a folder of images with BreakHis names, or with subfolders "
+            "has no diagnosis, and nearly every drawing is outside the model's competence. For real cases, let "
+            "the environment variable DALA_SAMPLES name a folder of images with BreakHis names, or with subfolders "
             "called benign and malignant."
         )
     else:
         st.caption(
-            f"{len(known)} images of the samples folder have a known answer, by their BreakHis name or a folder "
-            "called benign or malignant. Both classes come with even chances, so their share tells nothing."
+            f"The samples folder holds {counted(len(known), 'image')} with a known answer, by the BreakHis name or a "
+            "folder called benign or malignant. Both classes are equally likely, so their share tells you nothing."
         )
     if st.button("Start reading", type="primary"):
         seed = secrets.randbits(32)
@@ -160,8 +162,8 @@ def ask(going: Round, case: Case, opinion: Opinion, phantom: Phantom | None) -> 
             "How sure are you? (50: a guess, 100: certain)", 50, 100, 75, 5, key=f"sure-{identity(going, case)}"
         )
         st.caption(
-            "Where do you see it? Click a place in the image, or draw around it; a case that you call benign may "
-            "stay without a mark."
+            "Where do you see it? Click a place in the image, or draw around it; a case that you call benign needs "
+            "no mark."
         )
         if st.button("Commit and reveal", type="primary", disabled=call is None, width="stretch"):
             assert call is not None
@@ -194,13 +196,13 @@ def show_answer(going: Round, case: Case, opinion: Opinion, phantom: Phantom | N
     image, words = st.columns(COLUMNS, gap="medium")
     with image:
         shown = []
-        legend = "Your mark is white." if read.mark else "You set no mark."
+        legend = "Your mark is white." if read.mark else "You made no mark."
         if phantom is not None and has_lesion:
             shown = [Shown(outlines_of(lesion_on(opinion, phantom)), LESION, (6, 5))]
             legend += " The drawn lesion is outlined in orange, dashed."
         marked(going, case, opinion, shown, legend)
     with words:
-        st.subheader(f"{'✓ Right' if read.right else '✗ Wrong'}: {case.answer}", anchor=False)
+        st.subheader(f"{'✓ Right' if read.right else '✗ Wrong'}: it is {case.answer}", anchor=False)
         st.markdown(
             f"You: {SHAPES[read.call == POSITIVE]} **{read.call}**, {100 * read.confidence:.0f} % sure.  \n"
             f"The model: {SHAPES[target == POSITIVE]} **{target}**, "
@@ -253,7 +255,7 @@ def remarks(read: Read, opinion: Opinion, explanation: Explanation, phantom: Pha
     """What else there is to say of a case that was read."""
     said = []
     if read.hit is not None:
-        said.append(f"Your mark is {'in' if read.hit else 'not in'} the drawn lesion.")
+        said.append(f"Your mark is {'inside' if read.hit else 'outside'} the drawn lesion.")
     share = evidence_at(read.mark, explanation.field)
     if share is not None:
         if len(read.mark) == 1:
@@ -278,7 +280,7 @@ def show_end(going: Round) -> None:
     if not going.reads:
         st.info("No case was read.")
     else:
-        st.subheader(f"{len(going.reads)} cases read", anchor=False)
+        st.subheader(f"{counted(len(going.reads), 'case')} read", anchor=False)
         show_score(going.reads)
     row = st.container(horizontal=True)
     if going.reads:
@@ -294,24 +296,23 @@ def show_score(reads: list[Read]) -> None:
     scores = {"You": score_of_reader(reads), "The model": score_of_model(reads)}
     st.table([{"": name, **score_row(score)} for name, score in scores.items()], hide_index=True)
     together: Agreement = agreement(reads)
-    kappa = "undefined, for only one class was ever called" if together.kappa is None else f"{together.kappa:.2f}"
+    kappa = "undefined, because only one class was ever called" if together.kappa is None else f"{together.kappa:.2f}"
     lines = [
         f"**You and the model agree** on {together.same.count} of {together.same.of} cases; Cohen's kappa: {kappa}."
     ]
     outside = sum(not read.inside for read in reads)
     if outside:
-        these = "All" if outside == len(reads) else f"{outside} of these {len(reads)}"
         lines.append(
-            f"{these} images are outside the model's competence: it gives no verdict on "
-            "them, and what it computes all the same says nothing about how good it is."
+            f"**{OUTSIDE}:** {outside} of {counted(len(reads), 'image')}. The model gives no verdict there, and what "
+            "it computes all the same says nothing about how good it is."
         )
     pointed = hits(reads)
     if pointed.of:
-        lines.append(f"**{pointed.count} of {pointed.of} marks** on cases with a drawn lesion are in it.")
+        lines.append(f"**Marks inside the drawn lesion:** {pointed.count} of {pointed.of}.")
     st.markdown("  \n".join(lines))
     st.caption(
-        "In brackets: 95 % intervals after Wilson. With so few cases they are wide: that is the point. Brier: the mean "
-        "squared distance of the stated probability from the truth, less is better; always saying 50 % gives 0.25."
+        "In brackets: 95 % Wilson intervals. With so few cases they are wide: that is the point. Brier score: the mean "
+        "squared distance of the stated probability from the truth, lower is better; always saying 50 % gives 0.25."
     )
     st.dataframe(
         [
@@ -338,7 +339,7 @@ def score_row(score: Score) -> dict[str, str]:
         "Right": in_words(score.right),
         "Sensitivity (malignant found)": in_words(score.sensitivity),
         "Specificity (benign left alone)": in_words(score.specificity),
-        "Brier": "undefined" if score.brier is None else f"{score.brier:.3f}",
+        "Brier score": "undefined" if score.brier is None else f"{score.brier:.3f}",
     }
 
 

@@ -12,6 +12,7 @@ from dala.opinion import Opinion
 from dala.runtime.predict import Model
 from dala.teaching.draw import activation_cells, signed_cells
 from dala.teaching.unfold import Channel, Unfolded, unfold
+from dala.words import counted
 from pages.parts.teaching.lesson_image import lesson_opinion
 
 TOWARDS, AGAINST = "#D55E00", "#0072B2"
@@ -150,7 +151,9 @@ def show_sum(opinion: Opinion, steps: Unfolded, image: np.ndarray) -> None:
         ],
         THUMBNAILS,
     )
-    likeness = "" if steps.likeness is None else f" Over the places it goes with the whole at r = {steps.likeness:.2f}."
+    likeness = (
+        "" if steps.likeness is None else f" Over the cells it correlates with the whole at r = {steps.likeness:.2f}."
+    )
     images(
         [
             (signed_cells(image, steps.few, whole), f"These {few} alone"),
@@ -253,7 +256,7 @@ def show_rules(opinion: Opinion, target: str) -> None:
             image.image(
                 encode_png(dt_overlay(opinion.image, field, regions, limit)),
                 caption=f"Threshold {regions.threshold:.3g}; marked {100 * regions.kept_area:.1f} % of the image, "
-                f"{100 * regions.kept_evidence:.0f} % of the evidence, {len(regions.regions)} regions",
+                f"{100 * regions.kept_evidence:.0f} % of the evidence, {counted(len(regions.regions), 'region')}",
                 width="stretch",
                 output_format="PNG",
             )
