@@ -29,7 +29,7 @@ from pages.parts.shared import (
     NOT_SURE,
     OUTSIDE,
     SECOND_OPINION_PAGE,
-    SHAPES,
+    called,
     known_group,
     model_or_stop,
     plain,
@@ -105,10 +105,6 @@ def answer(record: Record, positive: str) -> str:
     if record["status"] == "outside":
         return OUTSIDE_SHORT
     return NOT_SURE if record["not_sure"] else called(record["prediction"], positive)
-
-
-def called(name: str, positive: str) -> str:
-    return f"{SHAPES[name == positive]} {name.capitalize()}"
 
 
 def table_row(result: Result, positive: str) -> dict[str, Any]:

@@ -29,10 +29,20 @@ from pages.parts.second_opinion.viewer import (
     settings_for,
 )
 from pages.parts.session import PLAIN, Settings, session
-from pages.parts.shared import NOT_SURE, OUTSIDE, SHAPES, known_group, model_or_stop, percent, plain
+from pages.parts.shared import (
+    BAR_WIDTH,
+    NOT_SURE,
+    OUTSIDE,
+    SHAPES,
+    known_group,
+    model_or_stop,
+    percent,
+    plain,
+    show_image,
+)
 
 CLOSE_TO_EVEN = 0.65
-BAR_WIDTH, REFUSED_WIDTH = 110, 420
+REFUSED_WIDTH = 420
 DT_CAPTION = "DT Grad-CAM: above the threshold"
 AREA, EVIDENCE = "Area (% of the image)", "Evidence (% of the positive)"
 ERROR = "expected_calibration_error"
@@ -316,9 +326,9 @@ def plain_panes(place: DeltaGenerator, explanation: Explanation) -> None:
         (panels.dt, DT_CAPTION),
     )
     for column, (image, caption) in zip(images.columns(3, gap="small"), shown, strict=True):
-        column.image(encode_png(image), caption=caption, width="stretch", output_format="PNG")
+        show_image(column, image, caption)
     # A width for the image itself would make Streamlit scale it down on the server.
-    row.container(width=BAR_WIDTH).image(encode_png(panels.bar), width="stretch", output_format="PNG")
+    show_image(row.container(width=BAR_WIDTH), panels.bar)
     if explanation.regions.reason is not None:
         images.info(explanation.regions.reason)
     numbers = images.container(horizontal=True, horizontal_alignment="distribute")

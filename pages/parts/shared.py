@@ -8,6 +8,7 @@ import re
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
+from streamlit.delta_generator import DeltaGenerator
 
 from dala.data import breakhis, mini_ddsm
 from dala.errors import DataError, WeightsError
@@ -20,6 +21,7 @@ from dala.runtime.predict import Model
 OUTSIDE = "Outside the model's competence"
 SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that colour is never the only sign
 NOT_SURE = "◆ Not sure"
+BAR_WIDTH = 110  # of a colour bar beside its images
 SECOND_OPINION_PAGE, BATCH_PAGE = "second_opinion.py", "batch.py"
 
 
@@ -60,6 +62,16 @@ def _case(name: str) -> str | None:
 def plain(text: str) -> str:
     """Text with every Markdown sign escaped: a file's name may hold anything, even the address of an image."""
     return re.sub(r"([\\`*_{}\[\]()<>#~|$:!])", r"\\\1", text)
+
+
+def called(name: str, positive: str) -> str:
+    """A class with its shape, as it is chosen and listed."""
+    return f"{SHAPES[name == positive]} {name.capitalize()}"
+
+
+def show_image(place: DeltaGenerator, pixels: NDArray[np.uint8], caption: str | None = None) -> None:
+    """An image (H, W, 3) uint8, lossless, as wide as its place."""
+    place.image(encode_png(pixels), caption=caption, width="stretch", output_format="PNG")
 
 
 def percent(probability: float) -> str:

@@ -17,9 +17,8 @@ from pages.parts.second_opinion.examples import (
     FILE,
     NONE,
     drawn_title,
+    example_bytes,
     phantom,
-    phantom_png,
-    sample_bytes,
     samples,
     thumbnail_png,
     title,
@@ -106,13 +105,10 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
         row.markdown(f"{handed.origin}: **{plain(handed.name)}**", width="content")
         row.button("Remove", on_click=remove, type="tertiary")
         return handed.data, handed.name, None
-    if example.startswith(DRAWN):
-        name = example.removeprefix(DRAWN)
-        return phantom_png(name), f"{name}.png", phantom(name).description
-    if example.startswith(FILE):
-        path = files[example.removeprefix(FILE)]
-        return sample_bytes(path), path.name, None
-    return None
+    if example == NONE:
+        return None
+    drawn = phantom(example.removeprefix(DRAWN)).description if example.startswith(DRAWN) else None
+    return (*example_bytes(example, files), drawn)
 
 
 def show_gallery() -> None:

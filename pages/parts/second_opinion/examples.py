@@ -72,6 +72,15 @@ def sample_bytes(path: Path) -> bytes:
         return file.read(MAXIMUM_BYTES + 1)
 
 
+def example_bytes(key: str, files: dict[str, Path]) -> tuple[bytes, str]:
+    """The file of an example and its name; `files` are the samples. Raises OSError where it cannot be read."""
+    if key.startswith(DRAWN):
+        name = key.removeprefix(DRAWN)
+        return phantom_png(name), f"{name}.png"
+    path = files[key.removeprefix(FILE)]
+    return sample_bytes(path), path.name
+
+
 def title(key: str) -> str:
     """How an example is listed; a drawn one is named as drawn."""
     if key == NONE:

@@ -9,12 +9,12 @@ import streamlit as st
 
 from dala import inquiry
 from dala.explanation.effect import BASELINES, Baseline, EffectCurve
-from dala.explanation.render import encode_png, spread_overlay
+from dala.explanation.render import spread_overlay
 from dala.gate.checks import MAMMOGRAM
 from dala.inquiry import AugmentedMap
 from dala.opinion import Explanation, Opinion
 from pages.parts.session import session
-from pages.parts.shared import percent
+from pages.parts.shared import percent, show_image
 
 BASELINE_NAMES: dict[Baseline, str] = {"blurred": "the image, blurred", "glass": "white glass"}
 SHOWN, REMOVED = "#0072B2", "#D55E00"  # Okabe and Ito's blue and vermilion
@@ -75,7 +75,7 @@ def show_steadiness(opinion: Opinion, explanation: Explanation, colour_map: str)
     kept = explanation.regions.mask
     image, words = st.columns([1, 2], gap="medium")
     drawn = spread_overlay(opinion.image, spread, hatched, explanation.panels.limit, colour_map)
-    image.image(encode_png(drawn), caption="Spread of the map; hatched: unstable", width="stretch", output_format="PNG")
+    show_image(image, drawn, "Spread of the map; hatched: unstable")
     shaky = 100 * (hatched & kept).sum() / max(1, kept.sum())
     words.markdown(
         f"**How steady is the map?** Of the cells that speak for {explanation.target}, {percent(found.agreement)} do "

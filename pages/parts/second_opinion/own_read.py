@@ -5,13 +5,10 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dala.explanation.render import encode_png
-from dala.export.report import OWN_READS, FirstRead, OwnRead
+from dala.export.bundle import OWN_READS, FirstRead, OwnRead
 from dala.opinion import Opinion
 from pages.parts.session import READ_FIRST, own_read_key, session
-from pages.parts.shared import SHAPES
-
-IMAGE_WIDTH = 640
+from pages.parts.shared import NOT_SURE, SHAPES, called, show_image
 
 
 def offer_first_read(place: DeltaGenerator) -> None:
@@ -41,12 +38,12 @@ def answer_may_be_shown(opinion: Opinion) -> bool:
 
 def ask(opinion: Opinion) -> None:
     image, form = st.columns([3, 2], gap="medium")
-    image.image(encode_png(opinion.image), width="stretch", output_format="PNG")
+    show_image(image, opinion.image)
     with form:
         positive = opinion.model.card.fields["positive"]
 
         def shown(name: str) -> str:
-            return "◆ Not sure" if name == OWN_READS[-1] else f"{SHAPES[name == positive]} {name.capitalize()}"
+            return NOT_SURE if name == OWN_READS[-1] else called(name, positive)
 
         identity = opinion.patch.sha256[:12]
         call: OwnRead | None = st.segmented_control(

@@ -12,9 +12,8 @@ from pages.parts.second_opinion.examples import (
     DRAWN,
     FILE,
     UPLOAD_TYPES,
+    example_bytes,
     opinion_of,
-    phantom_png,
-    sample_bytes,
     samples,
     title,
 )
@@ -43,14 +42,7 @@ def lesson_opinion(model: Model) -> Opinion | None:
     with own.popover("Use an image of your own", width="stretch"):
         upload = st.file_uploader("An H&E patch", type=UPLOAD_TYPES, max_upload_size=LARGEST_MB, key="lesson-upload")
     try:
-        if upload is not None:
-            data, name = upload.getvalue(), upload.name
-        elif chosen.startswith(DRAWN):
-            name = f"{chosen.removeprefix(DRAWN)}.png"
-            data = phantom_png(chosen.removeprefix(DRAWN))
-        else:
-            path = files[chosen.removeprefix(FILE)]
-            data, name = sample_bytes(path), path.name
+        data, name = example_bytes(chosen, files) if upload is None else (upload.getvalue(), upload.name)
         opinion = opinion_of(data, name, model)
     except IntakeError as error:
         st.error(plain(str(error)))

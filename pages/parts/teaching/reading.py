@@ -32,14 +32,14 @@ from dala.teaching.reading import (
 from dala.words import counted
 from pages.parts.second_opinion.examples import opinion_of, samples
 from pages.parts.session import Round, session
-from pages.parts.shared import OUTSIDE, SHAPES, inline, known_group, percent, plain
+from pages.parts.shared import BAR_WIDTH, OUTSIDE, SHAPES, called, inline, known_group, percent, plain
 from pages.parts.teaching.marker import Shown, mark, outlines_of
 
 COUNTS = (5, 10, 20)
 DRAWINGS, FILES = "Drawn cases", "Images of the samples folder"
 POSITIVE = CLASSES[1]
 LESION, OWN = "#E69F00", "#ffffff"  # Okabe and Ito's orange
-COLUMNS, BAR_WIDTH = [3, 2], 110
+COLUMNS = [3, 2]
 
 
 @st.cache_resource(show_spinner="The next case is drawn …", max_entries=64)
@@ -154,7 +154,7 @@ def ask(going: Round, case: Case, opinion: Opinion, phantom: Phantom | None) -> 
         call = st.segmented_control(
             "Your call",
             CLASSES,
-            format_func=lambda name: f"{SHAPES[name == POSITIVE]} {name.capitalize()}",
+            format_func=lambda name: called(name, POSITIVE),
             key=f"call-{identity(going, case)}",
             width="stretch",
         )
@@ -298,7 +298,8 @@ def show_score(reads: list[Read]) -> None:
     together: Agreement = agreement(reads)
     kappa = "undefined, because only one class was ever called" if together.kappa is None else f"{together.kappa:.2f}"
     lines = [
-        f"**You and the model agree** on {together.same.count} of {together.same.of} cases; Cohen's kappa: {kappa}."
+        f"**You and the model agree** on {together.same.count} of {counted(together.same.of, 'case')}; Cohen's kappa: "
+        f"{kappa}."
     ]
     outside = sum(not read.inside for read in reads)
     if outside:

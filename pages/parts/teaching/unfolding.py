@@ -6,13 +6,14 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from dala.explanation.render import dt_overlay, encode_png, overlay
+from dala.explanation.render import dt_overlay, overlay
 from dala.explanation.threshold import RULES, threshold
 from dala.opinion import Opinion
 from dala.runtime.predict import Model
 from dala.teaching.draw import activation_cells, signed_cells
 from dala.teaching.unfold import Channel, Unfolded, unfold
 from dala.words import counted
+from pages.parts.shared import show_image
 from pages.parts.teaching.lesson_image import lesson_opinion
 
 TOWARDS, AGAINST = "#D55E00", "#0072B2"
@@ -63,7 +64,7 @@ def images(images: list[tuple[np.ndarray, str]], columns: int) -> None:
         for place, (image, caption) in zip(
             st.columns(columns, gap="small"), images[start : start + columns], strict=False
         ):
-            place.image(encode_png(image), caption=caption, width="stretch", output_format="PNG")
+            show_image(place, image, caption)
 
 
 def show_input(opinion: Opinion, steps: Unfolded, image: np.ndarray) -> None:
@@ -232,12 +233,7 @@ def show_rules(opinion: Opinion, target: str) -> None:
         return
     limit = float(field.max())
     places = st.columns(3, gap="medium")
-    places[0].image(
-        encode_png(overlay(opinion.image, field, limit)),
-        caption="Grad-CAM without a threshold",
-        width="stretch",
-        output_format="PNG",
-    )
+    show_image(places[0], overlay(opinion.image, field, limit), "Grad-CAM without a threshold")
     for number, rule in enumerate(RULES.values(), start=1):
         if number % 3 == 0:
             places = st.columns(3, gap="medium")
@@ -253,10 +249,9 @@ def show_rules(opinion: Opinion, target: str) -> None:
                 help=rule.help,
             )
             regions = threshold(field, rule.name, parameter)
-            image.image(
-                encode_png(dt_overlay(opinion.image, field, regions, limit)),
-                caption=f"Threshold {regions.threshold:.3g}; marked {100 * regions.kept_area:.1f} % of the image, "
+            show_image(
+                image,
+                dt_overlay(opinion.image, field, regions, limit),
+                f"Threshold {regions.threshold:.3g}; marked {100 * regions.kept_area:.1f} % of the image, "
                 f"{100 * regions.kept_evidence:.0f} % of the evidence, {counted(len(regions.regions), 'region')}",
-                width="stretch",
-                output_format="PNG",
             )
