@@ -1,5 +1,12 @@
 // What both components do with the page: find an element, listen, and draw a line that is seen on any ground.
 
+/**
+ * What Streamlit gives a component.
+ * @template D
+ * @typedef {{parentElement: HTMLElement | ShadowRoot, data: D, setStateValue: (name: string, value: unknown) => void,
+ *   setTriggerValue: (name: string, value: unknown) => void}} Component
+ */
+
 export const DARK = "#18181b";
 
 /**

@@ -19,10 +19,7 @@ export function colourIndices(field, limit) {
   return indices;
 }
 
-/**
- * The 256 colours of a map as words of RGBA, from their RGB bytes in base64.
- * @param {string} text
- */
+/** The 256 colours of a map as words of RGBA, from their RGB bytes in base64. @param {string} text */
 export function colourTable(text) {
   const table = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const colours = new Uint32Array(256);
@@ -93,11 +90,7 @@ export class ColourBar {
     });
   }
 
-  /**
-   * Where the threshold lies on the bar.
-   * @param {number} threshold
-   * @param {number} limit
-   */
+  /** Where the threshold lies on the bar. @param {number} threshold @param {number} limit */
   point(threshold, limit) {
     const place = Math.min(1, threshold / limit);
     this.mark.style.left = `${100 * place}%`;

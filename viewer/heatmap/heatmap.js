@@ -10,14 +10,8 @@ import { Panes } from "./panes.js";
 import { HeatMap, unpack } from "./state.js";
 
 /**
+ * @import { Component } from "../dom.js"
  * @import { Change, ImagePlace, Settings } from "./state.js"
- *
- * What Streamlit gives a component.
- * @typedef {object} Component
- * @property {HTMLElement | ShadowRoot} parentElement
- * @property {Uint8Array} data
- * @property {(name: string, value: unknown) => void} setStateValue
- * @property {(name: string, value: unknown) => void} setTriggerValue
  *
  * Listens as long as the viewer is there, and tells the server of what goes wrong.
  * @typedef {<K extends keyof HTMLElementEventMap>(target: EventTarget, kind: K,
@@ -27,7 +21,7 @@ import { HeatMap, unpack } from "./state.js";
 /** @type {WeakMap<Node, Viewer>} */
 const viewers = new WeakMap();
 
-/** @param {Component} component */
+/** @param {Component<Uint8Array>} component */
 export default function mount(component) {
   const { parentElement, data } = component;
   const known = viewers.get(parentElement);
@@ -52,16 +46,13 @@ class Viewer {
   #frame = 0;
   #sending = 0;
 
-  /** @param {HTMLElement} root @param {Component} component */
+  /** @param {HTMLElement} root @param {Component<Uint8Array>} component */
   constructor(root, component) {
     this.root = root;
     this.component = component;
   }
 
-  /**
-   * Whatever goes wrong is told to the server once, which shows the plain page instead.
-   * @param {() => unknown} work
-   */
+  /** Whatever goes wrong is told to the server once, which shows the plain page instead. @param {() => unknown} work */
   guarded(work) {
     /** @param {unknown} error */
     const failed = (error) => {
@@ -164,10 +155,7 @@ class Viewer {
     }), controls.typing ? 150 : 0);
   }
 
-  /**
-   * Computes and draws once a frame at most.
-   * @param {Change} part
-   */
+  /** Computes and draws once a frame at most. @param {Change} part */
   #touch(part) {
     this.#changed.add(part);
     this.#frame ||= requestAnimationFrame(() => {

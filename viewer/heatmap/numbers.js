@@ -12,10 +12,7 @@ export function rounded(value, decimals) {
   return ((below % 2 ? below + 1 : below) / 10 ** decimals).toFixed(decimals);
 }
 
-/**
- * Three significant figures, written as Python's `.3g`.
- * @param {number} value
- */
+/** Three significant figures, written as Python's `.3g`. @param {number} value */
 export function general(value) {
   if (value === 0) return "0";
   const [digits, exponent] = value.toExponential(2).split("e");

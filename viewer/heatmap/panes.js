@@ -8,12 +8,8 @@ import { general, rounded, roundLength } from "./numbers.js";
  * @import { Listen } from "./heatmap.js"
  *
  * @typedef {"patch" | "gradcam" | "dt"} Kind
- * @typedef {object} Pane
- * @property {HTMLElement} figure
- * @property {HTMLElement} pane
- * @property {HTMLCanvasElement} canvas
- * @property {HTMLElement} caption
- * @property {HTMLElement} cross
+ * @typedef {{figure: HTMLElement, pane: HTMLElement, canvas: HTMLCanvasElement, caption: HTMLElement,
+ *   cross: HTMLElement}} Pane
  */
 
 const LENS_SHARE = 0.3; // radius, of the shorter side of a pane
@@ -83,10 +79,7 @@ export class Panes {
     listen(this.lensButton, "click", () => this.toggleLens());
   }
 
-  /**
-   * @param {HeatMap} map
-   * @param {boolean} anew whether it is of another image, which is seen whole at first
-   */
+  /** @param {HeatMap} map @param {boolean} anew whether it is of another image, which is seen whole at first */
   show(map, anew) {
     this.#map = map;
     if (anew) this.#view = { zoom: 1, x: map.width / 2, y: map.height / 2 };

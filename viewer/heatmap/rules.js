@@ -19,15 +19,8 @@ const NUMPY_BUFFER = 8192; // ... within buffers of this many values, where it t
  * What a rule gives: the threshold (NaN without evidence), the mask (the field's own room, which lives until the next
  * call), shares 0..1 of the image and of the evidence, regions (largest first), how many were dropped as too small, why
  * nothing is marked, and the index of the region at a pixel, or -1.
- * @typedef {object} Result
- * @property {number} threshold
- * @property {Uint8Array} mask
- * @property {number} keptArea
- * @property {number} keptEvidence
- * @property {Region[]} regions
- * @property {number} dropped
- * @property {string} reason
- * @property {(x: number, y: number) => number} regionAt
+ * @typedef {{threshold: number, mask: Uint8Array, keptArea: number, keptEvidence: number, regions: Region[],
+ *   dropped: number, reason: string, regionAt: (x: number, y: number) => number}} Result
  */
 
 /**
@@ -85,11 +78,7 @@ export class Field {
   /** @type {{strongest: Float32Array, held: Float64Array} | undefined} */ #ranked;
   /** @type {number | undefined} */ #otsu;
 
-  /**
-   * @param {Float32Array} values
-   * @param {number} width
-   * @param {number} height
-   */
+  /** @param {Float32Array} values @param {number} width @param {number} height */
   constructor(values, width, height) {
     this.values = values;
     this.width = width;
@@ -144,11 +133,7 @@ export class Field {
   }
 }
 
-/**
- * Otsu's threshold of positive values.
- * @param {Float32Array} positive
- * @param {number} high their maximum
- */
+/** Otsu's threshold of positive values. @param {Float32Array} positive @param {number} high their maximum */
 function otsu(positive, high) {
   const low = positive.reduce((least, value) => Math.min(least, value), Infinity);
   if (low === high) return low;

@@ -8,45 +8,21 @@ import { Field, outlines, threshold } from "./rules.js";
  * Where a part lies behind the header.
  * @typedef {{offset: number, length: number}} Place
  * @typedef {Place & {type: string}} ImagePlace
+ * @typedef {(place: Place) => Uint8Array<ArrayBuffer>} Parts
  *
  * As pages/parts/session.py: `limit` is the raw value of the last colour of a fixed scale.
- * @typedef {object} Settings
- * @property {string} target
- * @property {string} rule
- * @property {number} parameter
- * @property {number} opacity
- * @property {string} colour_map
- * @property {boolean} fixed
- * @property {number | null} limit
+ * @typedef {{target: string, rule: string, parameter: number, opacity: number, colour_map: string, fixed: boolean,
+ *   limit: number | null}} Settings
  *
  * A rule as dala/explanation/threshold.py offers it.
- * @typedef {object} Rule
- * @property {string} name
- * @property {string} label
- * @property {string} parameter
- * @property {string} unit
- * @property {string} help
- * @property {number} minimum
- * @property {number} maximum
- * @property {number} default
- * @property {number} step
+ * @typedef {{name: string, label: string, parameter: string, unit: string, help: string, minimum: number,
+ *   maximum: number, default: number, step: number}} Rule
  *
  * What pages/parts/second_opinion/viewer.py packs. `colour_maps` are RGB bytes in base64.
- * @typedef {object} Header
- * @property {string} start
- * @property {string} id
- * @property {Settings} settings
- * @property {{width: number, height: number, pixel_um?: number | null}} patch
- * @property {Rule[]} rules
- * @property {Record<string, string>} colour_maps
- * @property {number[]} limits
- * @property {number} minimum_area
- * @property {ImagePlace & {width: number, height: number}} image
- * @property {ImagePlace | null} detail
- * @property {Place[]} fields
- * @property {{name: string, field: number, sign: number}[]} targets
- *
- * @typedef {(place: Place) => Uint8Array<ArrayBuffer>} Parts
+ * @typedef {{start: string, id: string, settings: Settings, rules: Rule[], limits: number[], minimum_area: number,
+ *   patch: {width: number, height: number, pixel_um?: number | null}, colour_maps: Record<string, string>,
+ *   image: ImagePlace & {width: number, height: number}, detail: ImagePlace | null, fields: Place[],
+ *   targets: {name: string, field: number, sign: number}[]}} Header
  *
  * What a change of the settings, or of the view, makes it necessary to compute or draw anew.
  * @typedef {"field" | "threshold" | "colours" | "view"} Change
@@ -131,10 +107,7 @@ export class HeatMap {
     Object.assign(remembered, { start: this.header.start, settings: { ...this.settings } });
   }
 
-  /**
-   * Everything that depends on what has changed.
-   * @param {Set<Change>} changed
-   */
+  /** Everything that depends on what has changed. @param {Set<Change>} changed */
   compute(changed) {
     const { settings, header } = this;
     const fresh = changed.has("field");
@@ -182,10 +155,7 @@ export class HeatMap {
     return lines;
   }
 
-  /**
-   * @param {HTMLCanvasElement} layer
-   * @param {(i: number) => boolean} seen
-   */
+  /** @param {HTMLCanvasElement} layer @param {(i: number) => boolean} seen */
   #paint(layer, seen) {
     const [pixels, indices, colours] = [this.#pixels, this.indices, this.colours];
     if (!indices) pixels.fill(0);

@@ -3,25 +3,14 @@
 import { find, inkOf, stroke } from "../dom.js";
 
 /**
+ * @import { Component } from "../dom.js"
+ *
  * A place in shares 0..1 of width and height. A mark is a list of them: one for a place, several for an outline.
  * @typedef {[number, number]} Point
  *
  * `image` is a data URL. `marks` are drawn and cannot be moved; where `locked`, nothing can be marked.
- * @typedef {object} Data
- * @property {string} id
- * @property {string} image
- * @property {number} width
- * @property {number} height
- * @property {string} title
- * @property {{outlines: Point[][], colour: string, dash: number[]}[]} marks
- * @property {boolean} locked
- * @property {string} legend
- *
- * What Streamlit gives a component.
- * @typedef {object} Component
- * @property {HTMLElement | ShadowRoot} parentElement
- * @property {Data} data
- * @property {(name: string, value: unknown) => void} setStateValue
+ * @typedef {{id: string, image: string, width: number, height: number, title: string, legend: string, locked: boolean,
+ *   marks: {outlines: Point[][], colour: string, dash: number[]}[]}} Data
  */
 
 const STEP = 0.02, LARGE_STEP = 0.1; // of the image, for the arrow keys
@@ -36,7 +25,7 @@ const markers = new WeakMap();
 // What this tab has marked: a marker that is taken down and put up again goes on from there.
 const remembered = { id: "", points: /** @type {Point[]} */ ([]) };
 
-/** @param {Component} component */
+/** @param {Component<Data>} component */
 export default function mount(component) {
   const { parentElement, data } = component;
   const marker = markers.get(parentElement) ?? new Marker(find(parentElement, ".marker", HTMLElement), component);
@@ -60,7 +49,7 @@ class Marker {
   /** @type {Point | null} */ #cross = null;
   /** @type {{id: number, path: Point[], moved: boolean} | null} */ #press = null;
 
-  /** @param {HTMLElement} root @param {Component} component */
+  /** @param {HTMLElement} root @param {Component<Data>} component */
   constructor(root, component) {
     this.root = root;
     this.component = component;
@@ -133,11 +122,7 @@ class Marker {
     this.canvas.dataset.drawn = String(Number(this.canvas.dataset.drawn ?? 0) + 1);
   }
 
-  /**
-   * An outline, or the sign for a single place.
-   * @param {Point[]} points
-   * @param {boolean} closed
-   */
+  /** An outline, or the sign for a single place. @param {Point[]} points @param {boolean} closed */
   #path(points, closed) {
     const path = new Path2D();
     const placed = points.map(([x, y]) => [x * this.#size.width, y * this.#size.height]);
