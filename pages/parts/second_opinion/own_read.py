@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dala.export.bundle import OWN_READS, FirstRead, OwnRead
+from dala.export.report import OWN_READS, FirstRead, OwnRead
 from dala.opinion import Opinion
 from pages.parts.session import READ_FIRST, own_read_key, session
 from pages.parts.shared import NOT_SURE, SHAPES, called, show_image
