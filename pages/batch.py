@@ -206,8 +206,8 @@ def warn_of_known(run: Run, model: Model) -> None:
         known += known_group(PureWindowsPath(record["file"]).name, one) is not None
     if known:
         st.warning(
-            f"Of patients on whom the model was trained, by the file names: {known} of "
-            f"{counted(len(run.results), 'image')}. A correct answer there would prove nothing."
+            f"Images of patients on whom the model was trained, by file name: {known} of {len(run.results)}. A correct "
+            "answer there would prove nothing."
         )
 
 

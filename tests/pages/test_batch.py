@@ -166,9 +166,7 @@ def test_images_of_known_patients_are_said(page: AppTest, monkeypatch: pytest.Mo
     uploaded(page, ("a.zip", zipped({name: b"none", "b.png": b"none"})))
     button(page, "Analyse").click().run()
     finished(page)
-    assert page.warning[0].value.startswith(
-        "Of patients on whom the model was trained, by the file names: 1 of 2 images."
-    )
+    assert page.warning[0].value.startswith("Images of patients on whom the model was trained, by file name: 1 of 2.")
 
 
 @pytest.mark.slow

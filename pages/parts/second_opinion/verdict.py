@@ -89,7 +89,7 @@ def show_verdict(opinion: Opinion, drawn: str | None) -> None:
         group = known_group(opinion.patch.name, opinion.model)
         if group is not None:
             st.warning(
-                f"By its file name this image is of {card.group_word} {group}, on which the model was trained: a "
+                f"By its file name this image is from {card.group_word} {group}, on which the model was trained: a "
                 "correct answer here would prove nothing."
             )
         show_worth(opinion.model)
