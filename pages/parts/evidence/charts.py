@@ -69,7 +69,10 @@ def _canvas(chart: Chart) -> go.Figure:
             fixedrange=True,
             automargin=True,
             zeroline=False,
+            exponentformat="none",
         )
+    if chart.rows:  # names take much of a narrow screen: few numbers, upright
+        figure.update_xaxes(nticks=5, tickangle=0)
     return figure
 
 
