@@ -298,11 +298,16 @@ def test_the_module_runs() -> None:
 
 
 @pytest.mark.slow
-def test_evaluate_prints_one_object(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On the original images at hand: the keys, and the confession that these patients are known."""
-    assert main(["evaluate", "breakhis", "--data", str(shared_data / "breakhis_originals"), "--json"]) == 0
+def test_evaluate_prints_one_object(shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On every fourth of the original images at hand: the keys, and the confession that these patients are known."""
+    originals = sorted((shared_data / "breakhis_originals").rglob("*.png"))
+    for path in originals[::4]:
+        copy = tmp_path / path.relative_to(shared_data)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.symlink_to(path)
+    assert main(["evaluate", "breakhis", "--data", str(tmp_path), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert record["pictures"] == 44
+    assert record["pictures"] == len(originals[::4]) == 11
     assert "were in the weights' training data" in record["protocol"]
     assert record["auc"]["low"] <= record["auc"]["value"] <= record["auc"]["high"]
 

@@ -32,7 +32,7 @@ def test_drawn_tissue_is_histology_with_and_without_its_colours(name: str) -> No
     assert recognise(patch_of(pixels)).because == "it has colours"
     grey = recognise(patch_of(pixels.mean(2).astype(np.uint8)))
     assert grey.modality == HISTOLOGY
-    assert "not the smooth shades" in grey.because
+    assert grey.because.startswith("it is grey")
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -125,4 +125,4 @@ def test_real_images(shared_data: Path) -> None:
         wrong = [path.name for path in chosen if recognise(read_image(path)).modality != modality]
         assert len(wrong) <= (1 if modality == MAMMOGRAM else 0), wrong
     real = recognise(read_image(shared_data / "slides" / "mammogram_jpeg_extended.dcm"))
-    assert (real.modality, real.because) == (MAMMOGRAM, "it is grey with smooth shades")
+    assert real.modality == MAMMOGRAM and real.because.startswith("it is grey")

@@ -45,6 +45,7 @@ from tests.helpers.generated import examples
 
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
 PREAMBLE = b"\0" * 128 + b"DICM"
+FIRST_OF_SEVERAL = "The file holds several pages or frames; the first was taken."
 
 
 def grey(bits: int, seed: int = 0, size: tuple[int, int] = (40, 48)) -> np.ndarray:
@@ -238,7 +239,7 @@ def test_without_a_window_the_used_range_is_spread(window: dict[str, Any]) -> No
     told, pixels = in_process(dicom(values, 12, **window))
     assert pixels is not None
     assert (pixels[0, 0], pixels[0, 1], pixels[1, 1]) == (0, 255, 64)
-    assert any("spread over all" in note for note in told["notes"])
+    assert any("spread" in note for note in told["notes"])
 
 
 def test_monochrome1_is_turned_around_and_padding_is_black() -> None:
@@ -289,7 +290,7 @@ def test_first_of_several_frames() -> None:
     dataset.PixelData = frames.tobytes()
     told, pixels = in_process(written(dataset))
     np.testing.assert_array_equal(pixels, frames[0])
-    assert told["notes"][0] == "The file holds several pages or frames; the first was taken."
+    assert told["notes"][0] == FIRST_OF_SEVERAL
 
 
 # The patch
@@ -412,7 +413,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], type[IntakeError], str]] = {
     "text": (lambda: PREAMBLE + b"no such thing" * 50, UnreadableImage, "damaged|transfer syntax"),
     "no transfer syntax": (without_syntax, UnreadableImage, "transfer syntax"),
     "no pixels": (lambda: without("PixelData"), UnreadableImage, "without an image"),
-    "no rows": (lambda: without("Rows"), UnreadableImage, "size of its image"),
+    "no rows": (lambda: without("Rows"), UnreadableImage, "size"),
     "half": (lambda: dicom(grey(16))[:2000], UnreadableImage, "damaged"),
     "huge": (lambda: huge(60_000), TooLarge, "60000 x 60000"),
     "just too large": (lambda: huge(6929), TooLarge, "at most 48"),
@@ -439,7 +440,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], type[IntakeError], str]] = {
     "another size in JPEG": (
         lambda: encapsulated(jpeg(grey(8, size=(64, 64))), JPEGBaseline8Bit, grey(8)),
         UnreadableImage,
-        "another size",
+        "size",
     ),
     "nested deep": (lambda: nested(200_000), UnreadableImage, "damaged"),
 }
@@ -589,7 +590,7 @@ def test_a_real_slide_gives_its_first_tile(shared_data: Path) -> None:
     patch = read_image(shared_data / "slides" / "vl_wsi_jpeg.dcm")
     assert patch.pixels.shape == (500, 500, 3)
     assert patch.stated == "microscopy"
-    assert "The file holds several pages or frames; the first was taken." in patch.notes
+    assert FIRST_OF_SEVERAL in patch.notes
 
 
 @pytest.mark.slow

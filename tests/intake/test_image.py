@@ -29,6 +29,9 @@ from dala.intake.image import MAXIMUM_BYTES, read_image
 from dala.intake.patch import Patch
 from tests.helpers.generated import examples
 
+UPPER_BITS = "16-bit values were reduced to their upper 8 bits."
+FIRST_OF_SEVERAL = "The file holds several pages or frames; the first was taken."
+
 
 def encode(image: Image.Image, format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
@@ -289,7 +292,7 @@ def test_cmyk() -> None:
     deep = np.full((32, 32, 4), (51 * 257, 0, 0, 102 * 257), np.uint16)
     patch = read_image(tiff(deep, photometric="separated"))
     assert np.abs(patch.pixels[0, 0].astype(int) - (122, 153, 153)).max() <= 1
-    assert "16-bit values were reduced to their upper 8 bits." in patch.notes
+    assert UPPER_BITS in patch.notes
 
 
 def test_ycbcr_tiff() -> None:
@@ -324,7 +327,7 @@ def test_sixteen_bit_rgb_keeps_the_upper_byte(writer: str) -> None:
     patch = read_image(DEEP_RGB[writer](values))
     assert patch.pixels[0, :2].tolist() == [[0, 0, 1], [1, 2, 255]]
     np.testing.assert_array_equal(patch.pixels, values // 256)
-    assert patch.notes == ("16-bit values were reduced to their upper 8 bits.",)
+    assert patch.notes == (UPPER_BITS,)
 
 
 @pytest.mark.parametrize("factor", [256, 257])
@@ -358,7 +361,7 @@ def test_sixteen_bit_grey() -> None:
         patch = read_image(data)
         assert patch.pixels[0, :3, 1].tolist() == [0, 1, 255]
         np.testing.assert_array_equal(patch.pixels, np.repeat((values // 256)[..., None], 3, 2))
-        assert "16-bit values were reduced to their upper 8 bits." in patch.notes
+        assert UPPER_BITS in patch.notes
     inverted = read_image(tiff(values, photometric="miniswhite"))
     np.testing.assert_array_equal(inverted.pixels[..., 0], 255 - values // 256)
     twelve = read_image(png16(values // 16))
@@ -414,7 +417,7 @@ def test_first_page_is_taken_with_a_note(image: np.ndarray) -> None:
         data = encode(pages[0], format, save_all=True, append_images=pages[1:], **options)
         patch = read_image(data)
         np.testing.assert_array_equal(patch.pixels, image)
-        assert patch.notes == ("The file holds several pages or frames; the first was taken.",)
+        assert patch.notes == (FIRST_OF_SEVERAL,)
     mpo = encode(Image.new("RGB", (40, 50), (9, 99, 199)), "MPO", save_all=True, append_images=pages)
     patch = read_image(mpo)
     assert patch.format == "JPEG"
