@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.errors import DataError, EngineError, IntakeError
+from dala.errors import EngineError
 from dala.studies.blocks import Block, Row, Table
 from dala.studies.options import add_runs
 from dala.studies.record import IMAGES, Data, Record, Result
@@ -132,10 +132,7 @@ def measure(
             except EngineError as error:
                 left_out[name] = str(error)
         for index in fold.test.tolist():
-            try:
-                patch = read_image(paths[index])
-            except IntakeError as error:
-                raise DataError(f"{paths[index].name} cannot be read: {error}") from error
+            patch = read_image(paths[index])
             for name, engine in engines.items():
                 said = answer(predict(patch, Model(net, model.card, model.familiarity, engine)), model)
                 (reference if name == "torch" else found[name])[index] = said

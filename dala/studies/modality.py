@@ -16,7 +16,8 @@ import numpy as np
 from dala.errors import DataError, IntakeError
 from dala.studies.record import IMAGES, Record, Result
 from dala.studies.study import Study, Verb
-from dala.terminal import Progress, progress
+from dala.terminal import Progress, complain, progress
+from dala.words import counted
 
 if TYPE_CHECKING:
     from dala.intake.patch import Patch
@@ -29,13 +30,17 @@ LISTED = 20  # names of wrong files that the record holds
 
 @dataclass(frozen=True, kw_only=True)
 class Folder(Record):
-    """A folder of images of one modality: how many are read as another, and some of their names."""
+    """A folder of images of one modality: how many are read as another, and some of their names.
+
+    `unreadable`: the files in it that are no image or a damaged one, which are not among its images.
+    """
 
     folder: str
     modality: str
     images: int = field(metadata=IMAGES)
     wrong: int
     wrong_files: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +70,9 @@ def kinds() -> dict[str, str]:
 
 
 def measure(root: Path, bars: Callable[[str], Progress] = lambda name: lambda done, total: None) -> Modality:
-    """How the images of every folder of `kinds` below `root` are read.
+    """How the images of every folder of `kinds` below `root` are read; what cannot be read is named and left out.
 
-    Raises DataError if none of the folders is there, or for an image that cannot be read.
+    Raises DataError if none of the folders holds an image that can be read.
     """
     from dala.gate.modality import recognise
     from dala.intake.image import read_image
@@ -78,26 +83,29 @@ def measure(root: Path, bars: Callable[[str], Progress] = lambda name: lambda do
         for grey in (False, True) if folder == GREYED else (False,):
             if not files:
                 continue
-            update, wrong = bars(folder), []
+            update, wrong, unreadable = bars(folder), [], []
             for done, path in enumerate(files, start=1):
                 try:
                     patch = read_image(path)
-                except IntakeError as error:
-                    raise DataError(f"{path.name} cannot be read: {error}") from error
-                if recognise(_without_colour(patch) if grey else patch).modality != modality:
-                    wrong.append(path.name)
+                    if recognise(_without_colour(patch) if grey else patch).modality != modality:
+                        wrong.append(path.name)
+                except IntakeError:
+                    unreadable.append(path.name)
                 update(done, len(files))
             rows.append(
                 Folder(
                     folder=f"{folder}, colour taken out" if grey else folder,
                     modality=modality,
-                    images=len(files),
+                    images=len(files) - len(unreadable),
                     wrong=len(wrong),
                     wrong_files=tuple(sorted(wrong)[:LISTED]),
+                    unreadable=tuple(unreadable),
                 )
             )
     if not rows:
         raise DataError(f"{root} holds none of the folders {', '.join(kinds())}.")
+    if not any(row.images for row in rows):
+        raise DataError(f"None of the images in {root} can be read.")
     return Modality(
         protocol="every image of each folder, read as an upload is and recognised by its pixels alone; the rule's two "
         "limits were set on these same images, so its errors on others may be more",
@@ -132,6 +140,9 @@ def run(options: argparse.Namespace) -> int:
     STUDY.write(record, options.out)
     for row in record.kinds:
         print(f"{row.folder:40s} {row.wrong:4d} of {row.images:5d} not read as {row.modality}")
+        if row.unreadable:
+            files = counted(len(row.unreadable), "file")
+            complain(f"{files} left out of {row.folder}, unreadable: {', '.join(row.unreadable[:LISTED])}.")
     print(f"{record.protocol}\nwritten to {options.out}")
     return 0
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from safetensors.torch import save_file
 
 from dala.cli.main import main, parser
 from dala.nets.imagenet import Backbone
+from dala.phantoms.film import draw_film
 from tests.helpers.trees import draw_tree
 
 INPUTS = {"paths", "file", "data", "images", "predictions", "source", "others", "originals", "folds_file"}
@@ -125,3 +127,21 @@ def test_a_bad_file_in_breakhis_is_a_sentence(
 ) -> None:
     breakhis(tmp_path / "tree", CONTENTS[kind][1])
     refused(call(words, tmp_path / "tree", tmp_path / "out", resnet), capsys)
+
+
+@pytest.mark.parametrize("kind", CONTENTS)
+def test_modality_names_what_it_cannot_read_and_goes_on(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, content = CONTENTS[kind]
+    folder = tmp_path / "mini_ddsm"
+    folder.mkdir()
+    Image.fromarray(draw_film().pixels).save(folder / "film.png")
+    (folder / name).write_bytes(content)
+    line = ["modality", "--data", str(tmp_path), "--out", str(tmp_path / "modality.json")]
+    assert main(line) == 0
+    assert f"unreadable: {name}." in capsys.readouterr().err
+    (kept,) = json.loads((tmp_path / "modality.json").read_text())["kinds"]
+    assert (kept["pictures"], kept["unreadable"]) == (1, [name])
+    (folder / "film.png").unlink()
+    refused(line, capsys)
