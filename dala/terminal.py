@@ -1,7 +1,8 @@
-"""What commands show while they work and when they are done: a progress bar, complaints, scores as aligned text."""
+"""What commands take and show: whole numbers, a progress bar, complaints, scores as aligned text."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,17 @@ Progress = Callable[[int, int], None]
 
 class WrongCall(DalaError):
     """An option that the parser alone could not refuse: exit status 2."""
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an option that takes a whole number of `least` or more."""
+
+    def whole(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"a whole number of at least {least} is needed, not {text!r}")
+        return int(text)
+
+    return whole
 
 
 def complain(sentence: str) -> None:

@@ -6,10 +6,6 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from dala.terminal import WrongCall, complain, progress, table
-
-__all__ = ["DEFAULT_WEIGHTS", "Command", "WrongCall", "complain", "progress", "table"]
-
 DEFAULT_WEIGHTS = "breakhis"
 
 

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from dala import __version__
-from dala.cli import Command, WrongCall, complain, serve, train
+from dala.cli import Command, serve, train
 from dala.errors import DalaError
+from dala.terminal import WrongCall, complain
 
 TOPICS = (serve, train)
 

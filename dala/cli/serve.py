@@ -12,8 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dala.cli import DEFAULT_WEIGHTS, Command, WrongCall, complain, progress
+from dala.cli import DEFAULT_WEIGHTS, Command
 from dala.errors import DalaError
+from dala.terminal import WrongCall, complain, progress
 from dala.words import counted
 
 if TYPE_CHECKING:

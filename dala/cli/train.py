@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dala.cli import Command, complain, progress, table
+from dala.cli import Command
+from dala.terminal import at_least, complain, progress, table
 
 if TYPE_CHECKING:
     from dala.training.task import Task
@@ -60,7 +61,7 @@ def add(command: Command) -> None:
         "breakhis",
     )
     sub.add_argument("--data", type=Path, required=True, metavar="ROOT")
-    sub.add_argument("--magnification", type=int, default=200)
+    sub.add_argument("--magnification", type=int, choices=[40, 100, 200, 400], default=200)
     sub.add_argument(
         "--weights", type=Path, default=None, metavar="FILE.safetensors", help="beside which (default: the shipped)"
     )
@@ -87,10 +88,10 @@ def _options(sub: argparse.ArgumentParser, verb: str, data_set: str) -> None:
         sub.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="features and checkpoints")
         sub.add_argument("--evidence", type=Path, default=None, metavar="FILE", help="the cross-validation's JSON")
     if verb == "crossvalidate":
-        sub.add_argument("--folds", type=int, default=5)
-        sub.add_argument("--repeats", type=int, default=3)
+        sub.add_argument("--folds", type=at_least(2), default=5)
+        sub.add_argument("--repeats", type=at_least(1), default=3)
     if verb == "train":
-        sub.add_argument("--seed", type=int, default=0)
+        sub.add_argument("--seed", type=at_least(0), default=0)
         sub.add_argument("--out", type=Path, default=None, metavar="FILE.safetensors")
     if verb == "evaluate":
         told = NO_WEIGHTS if data_set == "bach" else None

@@ -27,6 +27,7 @@ from dala.studies.options import add_runs
 from dala.studies.record import IMAGES, Data, Record, Result
 from dala.studies.robustness import mean_shift as mean_over_groups
 from dala.studies.study import Study, Verb
+from dala.terminal import at_least
 from dala.words import counted, figure
 
 BASELINES = {"blurred": "the image blurred", "glass": "white glass"}
@@ -112,9 +113,9 @@ class Kept:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="ROOT")
-    parser.add_argument("--each", type=int, default=2, help="images of an accession group, at most")
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--score-cam", type=int, default=0, metavar="N", help="images that ScoreCAM is run on")
+    parser.add_argument("--each", type=at_least(1), default=2, help="images of an accession group, at most")
+    parser.add_argument("--steps", type=at_least(1), default=10)
+    parser.add_argument("--score-cam", type=at_least(0), default=0, metavar="N", help="images that ScoreCAM is run on")
     parser.add_argument("--engine", default=None, metavar="NAME", help="what ScoreCAM's passes run on")
     add_runs(parser, "where crossvalidate kept the folds; what is done is kept there too")
     parser.add_argument("--evidence", type=Path, default=Path(STUDY.path), metavar="FILE")

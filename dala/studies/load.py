@@ -25,6 +25,7 @@ from dala.errors import DataError
 from dala.studies.blocks import Block, Chart, Guide, Line, Text
 from dala.studies.record import Record, Result
 from dala.studies.study import Study, Verb
+from dala.terminal import at_least
 from dala.words import counted
 
 Pairs = tuple[tuple[float, float], ...]
@@ -71,7 +72,7 @@ EACH = 60  # images of a user: more than can be looked at in six minutes
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", "--pictures", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--users", type=int, default=8)
+    parser.add_argument("--users", type=at_least(1), default=8)
     parser.add_argument("--seconds", type=float, default=360)
     parser.add_argument("--evidence", type=Path, default=Path(STUDY.path), metavar="FILE")
 

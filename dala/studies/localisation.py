@@ -22,6 +22,7 @@ from dala.studies.maps import GRADCAM, METHODS, RANDOM, SCORE_CAM, STAIN, STEADY
 from dala.studies.options import add_runs
 from dala.studies.record import IMAGES, Record, Result
 from dala.studies.study import Study, Verb
+from dala.terminal import at_least
 from dala.words import counted, figure, share
 
 SETS = {
@@ -101,7 +102,7 @@ class Localisation(Result):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds camelyon_tiles and bach_part_b")
     parser.add_argument(
-        "--score-cam", type=int, default=0, metavar="N", help="images of each set that ScoreCAM is run on"
+        "--score-cam", type=at_least(0), default=0, metavar="N", help="images of each set that ScoreCAM is run on"
     )
     add_runs(parser, "ScoreCAM's maps, which take two minutes each")
     parser.add_argument("--evidence", type=Path, default=Path(STUDY.path), metavar="FILE")

@@ -26,7 +26,7 @@ from dala.studies.names import MODELS as TITLES
 from dala.studies.options import add_backbone, add_runs
 from dala.studies.record import IMAGES, Data, Record, Result
 from dala.studies.study import Study, Verb
-from dala.terminal import Progress, progress
+from dala.terminal import Progress, at_least, progress
 from dala.words import counted, figure
 
 if TYPE_CHECKING:
@@ -245,7 +245,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--originals", type=Path, default=None, metavar="DIR", help="a tree with 40X, 100X and 400X too"
     )
-    parser.add_argument("--each", type=int, default=6, metavar="N", help="images of an accession group, at most")
+    parser.add_argument(
+        "--each", type=at_least(1), default=6, metavar="N", help="images of an accession group, at most"
+    )
     add_backbone(parser)
     add_runs(parser, "fold networks and answers")
     parser.add_argument("--evidence", type=Path, default=Path("evidence"), metavar="DIR")

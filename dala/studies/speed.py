@@ -32,7 +32,7 @@ from dala.errors import EngineError
 from dala.studies.blocks import Block, Row, Table, Text
 from dala.studies.record import Record, Result
 from dala.studies.study import Study, Verb
-from dala.terminal import complain
+from dala.terminal import at_least, complain
 from dala.words import NO_BREAK
 
 if TYPE_CHECKING:
@@ -183,8 +183,8 @@ def processor() -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", type=int, default=41)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=at_least(1), default=41)
+    parser.add_argument("--threads", type=at_least(1), default=2)
     parser.add_argument("--out", type=Path, default=Path(STUDY.path), metavar="FILE")
 
 

@@ -278,6 +278,16 @@ def test_unknown_rule_and_target(image: Path, tmp_path: Path, capsys: pytest.Cap
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.parametrize(("option", "value"), [("--folds", "1"), ("--repeats", "0"), ("--repeats", "two")])
+def test_a_number_that_makes_no_sense_is_a_wrong_call(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["crossvalidate", "breakhis", "--data", "absent", option, value])
+    assert ended.value.code == 2
+    assert f"a whole number of at least {2 if option == '--folds' else 1} is needed" in capsys.readouterr().err
+
+
 def test_the_program_is_called_dala(capsys: pytest.CaptureFixture[str]) -> None:
     for option, said in (("--version", f"dala {__version__}\n"), ("--help", "usage: dala ")):
         with pytest.raises(SystemExit) as ended:
