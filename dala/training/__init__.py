@@ -1,1 +1,1 @@
-"""Training and honest evaluation: recipe, fit, metrics with intervals by patient group."""
+"""Training and honest evaluation: recipe, features, fine-tuning, cross-validation, release; `tasks/` has a file a task."""
