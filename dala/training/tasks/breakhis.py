@@ -219,7 +219,7 @@ class Subtypes(BreakHis):
             "; an accession group that alone holds a subtype is trained on in every fold and never tested, and a "
             "subtype with fewer groups than folds is tested in as many folds as it has groups; macro scores are over "
             "the subtypes that were tested, and an image called one of the others counts as wrong"
-            + (f"; not testable, with fewer than two accession groups: {left}" if left else "")
+            + (f"; not testable, for want of accession groups: {left}" if left else "")
         )
 
     def described(self) -> dict[str, Any]:
@@ -247,7 +247,7 @@ class Subtypes(BreakHis):
         left = ", ".join(self.not_testable)
         limits = ["Several subtypes come from few patients, and what is known of them is known roughly."]
         if left:
-            limits.append(f"Never measured, for all their images come from one accession group: {left}.")
+            limits.append(f"Never measured, for want of accession groups to test on: {left}.")
         return told | {"limits": limits + told["limits"][1:]}
 
     def card_metrics(self, record: Mapping[str, Any]) -> dict[str, Any]:
