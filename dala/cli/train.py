@@ -206,7 +206,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from dala.runtime.predict import load_model
-    from dala.training.scoring import evaluate
+    from dala.training.evaluate import evaluate
 
     task = _task(options)
     record = evaluate(task, load_model(options.weights or task.weights), progress("scoring"))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DEFAULT_ALPHA = 0.10  # the set that decides whether the answer is "not sure"
+NOT_CALIBRATED = "Probabilities are not calibrated."  # a limit in the card of weights without a calibration
 
 
 @dataclass(frozen=True)

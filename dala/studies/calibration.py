@@ -33,7 +33,7 @@ from scipy.optimize import minimize
 
 from dala.data.splits import group_weights
 from dala.errors import DataError
-from dala.runtime.calibration import DEFAULT_ALPHA
+from dala.runtime.calibration import DEFAULT_ALPHA, NOT_CALIBRATED
 from dala.runtime.card import Card, read_card, write_card
 from dala.stats.metrics import Interval
 
@@ -42,7 +42,6 @@ BINS = 15
 TEMPERATURES = (0.1, 10.0)  # a fit that wants more has found classes that never or always overlap
 RESAMPLES = 2000
 NETWORK, CHANGED_STAIN = "dala_resnet50", "dala_resnet50_stain_shift"
-NOT_CALIBRATED = "Probabilities are not calibrated."
 SETS_LIMIT = (
     "Probabilities are for a patient as likely benign as malignant beforehand. The sets keep their promise on average "
     "over patients like the training groups, not for a single patient and not for each class: a whole patient can be "

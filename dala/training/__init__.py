@@ -1,1 +1,1 @@
-"""Training and honest evaluation: recipe, features, fine-tuning, cross-validation, release; `tasks/` has a file a task."""
+"""Training and honest evaluation: recipe, features, fine-tuning, cross-validation, release; `tasks/`, one file each."""

@@ -25,8 +25,6 @@ from tqdm import tqdm
 
 from dala.data.splits import group_weights
 from dala.files import replacing
-from dala.nets.dala_resnet50 import DALAResNet50
-from dala.nets.imagenet import Backbone
 from dala.nets.staged import StagedNetwork
 from dala.training.features import (
     Floats,
@@ -34,7 +32,6 @@ from dala.training.features import (
     TrunkFeatures,
     barrier,
     device_of,
-    imagenet_resnet50,
     rank,
     reduced_precision,
 )
@@ -44,21 +41,6 @@ from dala.training.recipe import Recipe
 CHECKPOINT_STEPS = 20
 
 Network = TypeVar("Network", bound=StagedNetwork)
-
-
-def fit(
-    features: TrunkFeatures,
-    labels: NDArray[np.int64],
-    groups: NDArray[np.str_],
-    images: Indices,
-    backbone: Backbone,
-    recipe: Recipe,
-    seed: int,
-    folder: Path,
-) -> DALAResNet50:
-    """A DALAResNet50 from ImageNet's weights, fine-tuned on `images` (indices); see `fine_tune`."""
-    net = imagenet_resnet50(backbone, int(labels.max()) + 1, recipe.dropout, seed)
-    return fine_tune(net, features, labels, groups, images, recipe, seed, folder)
 
 
 def fine_tune(

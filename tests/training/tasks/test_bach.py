@@ -23,11 +23,11 @@ from dala.runtime.weights import load_weights
 from dala.stats.metrics import MULTICLASS_METRICS
 from dala.training import cross_validation, release
 from dala.training.cross_validation import cross_validate
+from dala.training.evaluate import evaluate, known_groups
 from dala.training.features import TrunkFeatures
 from dala.training.fine_tune import fine_tune
 from dala.training.recipe import Recipe
 from dala.training.release import metrics_of, own_record, train
-from dala.training.scoring import evaluate, known_groups
 from dala.training.task import Tiles, mean_vote
 from dala.training.tasks import bach as training
 from dala.training.tasks.bach import Bach, majority_vote, tiles_of

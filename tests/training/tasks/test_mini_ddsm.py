@@ -22,9 +22,9 @@ from dala.preprocess.mammogram import crop_breast
 from dala.runtime.predict import load_model, predict
 from dala.training import films
 from dala.training.cross_validation import cross_validate, write_evidence
+from dala.training.evaluate import evaluate
 from dala.training.recipe import Recipe
 from dala.training.release import card_fields, metrics_of, own_record, train
-from dala.training.scoring import evaluate
 from dala.training.site_effect import MASKED_OUT, WHOLE_FILM, naive_table
 from dala.training.tasks import mini_ddsm as training
 from dala.training.tasks.mini_ddsm import MiniDDSM
