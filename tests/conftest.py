@@ -41,15 +41,26 @@ CHROMIUM_ARGUMENTS = [
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for Chromium is marked `browser` and runs in one process; any other file runs in one too.
 
-    So the fixtures of a session or a module are made once. The browser's tests take longest: several processes begin
-    with them; a single one ends with them, for Playwright keeps an event loop running in its thread.
+    So the fixtures of a session or a module are made once. Several processes begin with the browser's tests, which take
+    longest, and end with the files of quick tests, so that they end together. A single process ends with the browser's,
+    for Playwright keeps an event loop running in its thread.
     """
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("browser" if item.get_closest_marker("browser") else file))
-    items.sort(key=lambda item: (item.get_closest_marker("browser") is None) == PARALLEL)
+        item.add_marker(pytest.mark.xdist_group("browser" if item.get_closest_marker("browser") else _file(item)))
+    slow = {_file(item) for item in items if item.get_closest_marker("slow")}
+
+    def place(item: pytest.Item) -> int:
+        if item.get_closest_marker("browser"):
+            return 0 if PARALLEL else 2
+        return 2 if PARALLEL and _file(item) not in slow else 1
+
+    items.sort(key=place)
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")
