@@ -16,7 +16,7 @@ from dala import __version__
 from dala.cli.main import parser
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
-from tests.helpers.documents import BLOCK, DIALECT, DOCUMENTS, ROOT, alternatives, commands, terms
+from tests.helpers.documents import BLOCK, DIALECT, DOCUMENTS, ROOT, alternatives, commands, sentences, terms
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
 
@@ -25,6 +25,7 @@ def python_of(document: Path) -> list[str]:
     return [block for kind, block in BLOCK.findall(document.read_text(encoding="utf-8")) if kind == "python"]
 
 
+PAGES = sorted((ROOT / "pages").rglob("*.py"))
 EXAMPLES = [document for document in DOCUMENTS if python_of(document)]
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 
@@ -136,6 +137,11 @@ def test_help_describes_every_target() -> None:
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     described = dict(re.findall(r"^make (\S+) +(.+)$", said, re.MULTILINE))
     assert described.keys() == {*targets[1].split()}
+
+
+@pytest.mark.parametrize("module", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_use_the_words_of_the_glossary(module: Path) -> None:
+    assert [(line, text) for line, text in sentences(module) if DIALECT.search(text)] == []
 
 
 def test_the_version_is_the_same_everywhere() -> None:

@@ -77,7 +77,7 @@ def show_input(opinion: Opinion, steps: Unfolded, image: np.ndarray) -> None:
         f"{opinion.seen}{tile} Four stages of convolutions turn those {side} x {side} pixels into "
         f"**{len(steps.weights):,} feature maps of {rows} x {columns} cells** (the maps $A_k$), which the attention "
         "module has scaled, each by its own gate. Each map says where in the image a pattern is that the network has "
-        "learnt to look for; nobody has told it which.",
+        "learnt to look for; nobody chose which.",
     )
 
 
