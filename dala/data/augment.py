@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Ruifrok & Johnston 2001, rows haematoxylin, eosin, residual: optical density of R, G, B for one unit of dye.
-HED = torch.tensor([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]])
+from dala.data.perturb import HED
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ def _stain(x: Tensor, how: Augmentation, draw: torch.Generator) -> Tensor:
     density = -torch.log(x.clamp(min=1 / 255)).flatten(2)  # (N, 3, pixels), natural logarithm
     amounts = torch.exp(how.stain * torch.randn(n, 3, generator=draw))
     mix = how.stain_mix * torch.randn(n, 3, 3, generator=draw)
-    to_dyes, to_density = torch.linalg.inv(HED.T), HED.T
+    to_density = torch.from_numpy(HED).T
+    to_dyes = torch.linalg.inv(to_density)
     change = to_density @ (torch.diag_embed(amounts) + mix) @ to_dyes
     gain = how.gain * torch.randn(n, 3, generator=draw)
     gamma = torch.exp(how.gamma * torch.randn(n, 1, 1, generator=draw))

@@ -1,4 +1,4 @@
-"""Changes of an image with a strength: what another laboratory, camera or user does to it."""
+"""Perturbations of an image with a strength: what another laboratory, camera or user does to it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dala.data.augment import HED
-
 Pixels = NDArray[np.uint8]
 FRAME = (700, 460)  # width and height of BreakHis's field; its 224 x 224 edition is squeezed
+# Ruifrok & Johnston 2001, rows haematoxylin, eosin, residual: optical density of R, G, B for one unit of dye.
+HED = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]], np.float32)
 GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
-class Change:
-    """A change of an (S, S, 3) uint8 image, its levels in ascending order, and the one that changes nothing."""
+class Perturbation:
+    """A perturbation of an (S, S, 3) uint8 image, its levels in ascending order, and the one that changes nothing."""
 
     name: str
     unit: str
@@ -55,8 +55,12 @@ def scaled(pixels: Pixels, factor: Any) -> Pixels:
 
 def restain(pixels: Pixels, amounts: NDArray[np.float64]) -> Pixels:
     """Amounts of haematoxylin, eosin and residual multiplied in optical density (Ruifrok & Johnston 2001)."""
-    dyes = density(pixels) @ np.linalg.inv(HED.numpy())
-    return from_density((dyes * amounts) @ HED.numpy())
+    return from_density((dyes(pixels) * amounts) @ HED)
+
+
+def dyes(pixels: Pixels) -> NDArray[np.float64]:
+    """Amounts of haematoxylin, eosin and residual in each pixel."""
+    return density(pixels) @ np.linalg.inv(HED)
 
 
 def density(pixels: Pixels) -> NDArray[np.float64]:
@@ -121,28 +125,25 @@ def _warped(pixels: Pixels, forward: NDArray[np.float64]) -> Pixels:
     return np.asarray(warped, np.uint8)
 
 
-def _dyes(haematoxylin: float, eosin: float) -> NDArray[np.float64]:
-    return np.array([haematoxylin, eosin, 1.0])
-
-
-CHANGES = (
-    Change("haematoxylin", "times", "its optical density times a factor, eosin kept", (0.5, 0.7, 1, 1.4, 2), 1,
-           lambda p, level, _: restain(p, _dyes(level, 1))),
-    Change("eosin", "times", "its optical density times a factor, haematoxylin kept", (0.5, 0.7, 1, 1.4, 2), 1,
-           lambda p, level, _: restain(p, _dyes(1, level))),
-    Change("hue", "degrees", "all colours turned in HSV", (-30, -15, -5, 0, 5, 15, 30), 0,
-           lambda p, level, _: hue(p, level)),
-    Change("saturation", "times", "distance from grey times a factor", (0, 0.5, 0.75, 1, 1.25, 1.5, 2), 1,
-           lambda p, level, _: saturation(p, level)),
-    Change("brightness", "times", "grey levels times a factor, clipped", (0.6, 0.8, 0.9, 1, 1.1, 1.2, 1.4), 1,
-           lambda p, level, _: scaled(p, level)),
-    Change("blur", "px", "Gaussian, sigma in pixels of the 224 px image", (0, 0.5, 1, 1.5, 2, 3), 0,
-           lambda p, level, _: blur(p, level)),
-    Change("JPEG", "quality", "saved at 224 px, which is harsher than at the microscope's size",
-           (30, 40, 50, 65, 80, 95), None, lambda p, level, _: jpeg(p, round(level))),
-    Change("rotation", "degrees", "about the centre, mirrored at the borders", (0, 5, 15, 45, 90), 0,
-           lambda p, level, _: rotated(p, level)),
-    Change("crop", "of the area", "a frame anywhere in the image, enlarged", (0.25, 0.5, 0.75, 0.9, 1), 1, cropped),
-    Change("magnification", "times", "the middle enlarged, or all of it smaller and mirrored at the borders",
-           (0.5, 0.7, 1, 1.4, 2), 1, lambda p, level, _: magnified(p, level)),
+PERTURBATIONS = (
+    Perturbation("haematoxylin", "times", "its optical density times a factor, eosin kept", (0.5, 0.7, 1, 1.4, 2), 1,
+                 lambda p, level, _: restain(p, np.array([level, 1.0, 1.0]))),
+    Perturbation("eosin", "times", "its optical density times a factor, haematoxylin kept", (0.5, 0.7, 1, 1.4, 2), 1,
+                 lambda p, level, _: restain(p, np.array([1.0, level, 1.0]))),
+    Perturbation("hue", "degrees", "all colours turned in HSV", (-30, -15, -5, 0, 5, 15, 30), 0,
+                 lambda p, level, _: hue(p, level)),
+    Perturbation("saturation", "times", "distance from grey times a factor", (0, 0.5, 0.75, 1, 1.25, 1.5, 2), 1,
+                 lambda p, level, _: saturation(p, level)),
+    Perturbation("brightness", "times", "grey levels times a factor, clipped", (0.6, 0.8, 0.9, 1, 1.1, 1.2, 1.4), 1,
+                 lambda p, level, _: scaled(p, level)),
+    Perturbation("blur", "px", "Gaussian, sigma in pixels of the 224 px image", (0, 0.5, 1, 1.5, 2, 3), 0,
+                 lambda p, level, _: blur(p, level)),
+    Perturbation("JPEG", "quality", "saved at 224 px, which is harsher than at the microscope's size",
+                 (30, 40, 50, 65, 80, 95), None, lambda p, level, _: jpeg(p, round(level))),
+    Perturbation("rotation", "degrees", "about the centre, mirrored at the borders", (0, 5, 15, 45, 90), 0,
+                 lambda p, level, _: rotated(p, level)),
+    Perturbation("crop", "of the area", "a frame anywhere in the image, enlarged",
+                 (0.25, 0.5, 0.75, 0.9, 1), 1, cropped),
+    Perturbation("magnification", "times", "the middle enlarged, or all of it smaller and mirrored at the borders",
+                 (0.5, 0.7, 1, 1.4, 2), 1, lambda p, level, _: magnified(p, level)),
 )  # fmt: skip

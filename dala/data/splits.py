@@ -101,23 +101,6 @@ def image_folds(labels: ArrayLike, folds: int = 5, seed: int = 0) -> list[Fold]:
     return list(splitter.split(np.zeros(len(y)), y))
 
 
-def group_weights(labels: ArrayLike, groups: ArrayLike) -> NDArray[np.float64]:
-    """A weight per image, mean 1: classes weigh the same, and within a class its groups, and in a group its images.
-
-    With C classes, G_c groups that hold class c and n_cg images of class c in group g, an image weighs
-    N / (C G_c n_cg). A patient with eighty images then counts no more than one with five.
-    labels: (N,) class indices; groups: (N,) patient groups. Returns (N,) float64.
-    """
-    y, g = _aligned(labels, groups)
-    classes, class_of = np.unique(y, return_inverse=True)
-    names, group_of = np.unique(g, return_inverse=True)
-    images = np.zeros((classes.size, names.size))
-    np.add.at(images, (class_of, group_of), 1)
-    groups_of_class = (images > 0).sum(axis=1)
-    weights: NDArray[np.float64] = y.size / (classes.size * groups_of_class[class_of] * images[class_of, group_of])
-    return weights
-
-
 def _aligned(labels: ArrayLike, groups: ArrayLike) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
     y, g = np.asarray(labels), np.asarray(groups)
     if y.ndim != 1 or y.shape != g.shape or y.size == 0:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.stats.metrics import Interval, with_intervals
+from dala.stats.bootstrap import Interval
+from dala.stats.metrics import binary_intervals
 from dala.stats.paired import compare, holm
 from dala.studies.blocks import Block, Point, Row, Table, Text, interval_chart, numbers, point
 from dala.studies.names import METRICS
@@ -183,7 +184,7 @@ def measure(
 
         found = held_out(make, features, training, trained, network_folder(folder, backbone, name), splits)
         predictions[name] = found.probabilities
-        scores = with_intervals(task.labels, found.probabilities, task.groups)
+        scores = binary_intervals(task.labels, found.probabilities, task.groups)
         row = Trained(title=title, minutes=round(found.minutes, 1), scores=scores)
         compared = comparisons(task.labels, task.groups, predictions)
         record = replace(record, variants=record.variants | {name: row}, comparisons=compared)

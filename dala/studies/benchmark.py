@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from dala.errors import BackboneError
-from dala.stats.metrics import Interval, with_intervals
+from dala.stats.bootstrap import Interval
+from dala.stats.metrics import binary_intervals
 from dala.studies.blocks import Block, Box, Caption, Point, Row, Table, Text, interval_chart, numbers, point, sentence
 from dala.studies.names import METRICS
 from dala.studies.options import add_training
@@ -194,7 +195,7 @@ def row_of(
         side=used.enlarged,
         cost=Cost(**asdict(cost_of(entry, entry.side(recipe.enlarged)))),
         minutes=round(found.minutes, 1),
-        scores=with_intervals(labels, found.probabilities[:, tested], groups),
+        scores=binary_intervals(labels, found.probabilities[:, tested], groups),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dala.stats.metrics import Interval
+from dala.stats.bootstrap import Interval
 from dala.words import figure
 
 Row = dict[str, str]

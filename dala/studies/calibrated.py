@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dala.runtime.calibration import DEFAULT_ALPHA
-from dala.stats.metrics import Interval
+from dala.stats.bootstrap import Interval
 from dala.studies.blocks import (
     Block,
     Caption,

@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.stats.metrics import Interval
+from dala.stats.bootstrap import Interval, mean_over_groups
 from dala.studies.blocks import Block, Row, Table, Text, bullets, numbers
 from dala.studies.maps import GRADCAM, METHODS, RANDOM, in_order, only
 from dala.studies.options import add_runs
 from dala.studies.record import IMAGES, Data, Record, Result
-from dala.studies.robustness import mean_shift as mean_over_groups
 from dala.studies.study import Study, Verb
 from dala.terminal import at_least
 from dala.words import counted, figure

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dala.data import breakhis
-from dala.data import perturb as changes
+from dala.data import breakhis, perturb
 from dala.data.augment import Augmentation, random_views
 from dala.data.perturb import jpeg
 from dala.data.pixels import load_pixels
@@ -31,6 +30,8 @@ from dala.gate.familiarity import SUFFIX, Familiarity, Gaussian, fit_gaussian, s
 from dala.preprocess.views import network_input, preprocess
 from dala.runtime.card import read_card
 from dala.runtime.predict import Model, load_model
+from dala.stats.agreement import share_over_groups
+from dala.stats.roc import auc, roc_curve
 from dala.studies import gate_images as gate_images
 from dala.studies.gate_images import Item, Kind, all_kinds
 
@@ -46,7 +47,6 @@ HANDED_IN = Augmentation(
     crop=0.6, aspect=1.6, stain=0.15, stain_mix=0.02, gain=0.04, gamma=0.08, grey=0.0, blur=0.3, symmetries=True
 )
 CURVE = 200  # points of a ROC curve, at most
-RESAMPLES = 2000
 KEPT_EVERY = 50
 
 
@@ -84,7 +84,7 @@ def fit_and_measure(
     pixels = load_pixels(dataset.records, model.card.input.size)
     folder = runs / f"gate-{_made_of(model)}"
     # A change of the code that makes the images makes other images.
-    code = b"".join(Path(str(module.__file__)).read_bytes() for module in (gate_images, changes))
+    code = b"".join(Path(str(module.__file__)).read_bytes() for module in (gate_images, perturb))
     made = folder / hashlib.sha256(code).hexdigest()[:8]
     bars = progress or (lambda name: lambda done, total: None)
 
@@ -235,14 +235,14 @@ def describe(kind: Kind, seen: Seen, scores: Floats, true: Floats, limit: float)
         "about": kind.about,
         **refused(scores > limit, seen),
         "by_check": reasons(seen, scores > limit),
-        "auc": _auc(true, scores),
+        "auc": round(auc(*_against(true, scores)), 4),
         "roc": _curve(true, scores),
     }
 
 
 def refused(flags: NDArray[np.bool_], seen: Seen) -> dict[str, Any]:
     """Images, sources, how many are refused, and the share with its interval."""
-    low, high = interval(flags, seen.sources)
+    low, high = share_over_groups(flags, seen.sources)
     return {
         "pictures": len(flags),
         "sources": len(set(seen.sources)),
@@ -259,29 +259,6 @@ def reasons(seen: Seen, flags: NDArray[np.bool_]) -> dict[str, int]:
         named = Counter(name or "unfamiliar" for name in failed)
         names[named.most_common(1)[0][0]] += 1
     return dict(names.most_common())
-
-
-def interval(flags: NDArray[np.bool_], sources: NDArray[np.str_], seed: int = 0) -> tuple[float, float]:
-    """95 % interval of a share: percentile bootstrap over whole sources; Wilson's with as many trials as there are
-    sources where every image is the same or there is one source only."""
-    names, source_of = np.unique(sources, return_inverse=True)
-    share = float(flags.mean())
-    if share in (0.0, 1.0) or len(names) < 2:
-        return wilson(share, len(names))
-    counts = np.bincount(source_of).astype(float)
-    hits = np.bincount(source_of, flags.astype(float))
-    drawn = np.random.default_rng(seed).integers(0, len(names), (RESAMPLES, len(names)))
-    shares = hits[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.percentile(shares, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def wilson(share: float, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval of a share of some number of trials (Wilson, J. Am. Stat. Assoc. 22, 1927)."""
-    centre = share + z * z / (2 * trials)
-    width = z * float(np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)))
-    whole = 1 + z * z / trials
-    return max(0.0, (centre - width) / whole), min(1.0, (centre + width) / whole)
 
 
 def _fit(parts: Sequence[Seen], keep: set[str]) -> Gaussian:
@@ -304,18 +281,14 @@ def _handed_in(pixels: NDArray[np.uint8], groups: Sequence[str], k: int) -> Call
     return items
 
 
-def _auc(true: Floats, scores: Floats) -> float:
-    """P(an image of the kind scores above a true patch), ties half; the checks' infinities count as scores."""
-    ordered = np.sort(true)
-    above, ties = np.searchsorted(ordered, scores, "left"), np.searchsorted(ordered, scores, "right")
-    return round(float((above + ties).mean() / (2 * len(true))), 4)
+def _against(true: Floats, scores: Floats) -> tuple[NDArray[np.bool_], Floats]:
+    """Is it of the kind, and its score, of true patches and a kind; the checks' infinities count as scores."""
+    return np.repeat([False, True], [len(true), len(scores)]), np.concatenate([true, scores])
 
 
 def _curve(true: Floats, scores: Floats) -> list[list[float]]:
     """(share of true patches refused, share of the kind refused) over falling limits, from (0, 0) to (1, 1)."""
-    limits = np.unique(np.concatenate([true, scores]))[::-1]
-    x = np.array([0.0, *((true >= at).mean() for at in limits)])
-    y = np.array([0.0, *((scores >= at).mean() for at in limits)])
+    x, y = roc_curve(*_against(true, scores))
     # Within a level or an upright run only the ends matter.
     level, upright = np.diff(y) == 0, np.diff(x) == 0
     inner = (level[:-1] & level[1:]) | (upright[:-1] & upright[1:])
@@ -336,7 +309,7 @@ def _families(
             if names:
                 flags = np.concatenate([judged[name] > limit for name in names])
                 sources = np.concatenate([seen[name].sources for name in names])
-                low, high = interval(flags, sources)
+                low, high = share_over_groups(flags, sources)
                 table[f"{family} ({expected})"] = {
                     "kinds": names,
                     "pictures": len(flags),

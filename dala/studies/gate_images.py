@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from dala.data import breakhis
-from dala.data.augment import HED
-from dala.data.perturb import blur, density, from_density, jpeg, noise, restain, scaled
+from dala.data.perturb import HED, blur, dyes, from_density, jpeg, noise, restain, scaled
 from dala.data.pixels import read_rgb
 from dala.errors import DataError
 from dala.phantoms.tissue import PHANTOMS, draw
@@ -190,8 +189,8 @@ def _tinted(ship: Any) -> Iterator[Item]:
     for number, item in enumerate([*_crops(_colour_photographs(ship), 4), *_crops(_grey_photographs(ship), 4)]):
         random = np.random.default_rng((2, number))
         grey = item.pixels.mean(2) / 255
-        dyes = random.uniform(0.3, 1.2, 2)
-        density = np.stack([dyes[0] * (1 - grey), dyes[1] * np.abs(1 - grey) ** 0.5, 0 * grey], 2) @ HED.numpy()
+        amounts = random.uniform(0.3, 1.2, 2)
+        density = np.stack([amounts[0] * (1 - grey), amounts[1] * np.abs(1 - grey) ** 0.5, 0 * grey], 2) @ HED
         yield Item(np.clip(245 * np.exp(-density), 0, 255).astype(np.uint8), item.source)
 
 
@@ -279,11 +278,9 @@ def _other_stain(patches: list[Item], ship: Any) -> list[Kind]:
 
 
 def _brown(pixels: Pixels, random: np.random.Generator) -> Pixels:
-    dyes = density(pixels) @ np.linalg.inv(HED.numpy())
-    brown = HED.numpy().copy()
-    brown[1] = (0.268, 0.570, 0.776)
-    dyes = np.stack([0.6 * dyes[..., 0], random.uniform(0.8, 1.6) * dyes[..., 1], 0 * dyes[..., 2]], 2)
-    return from_density(np.maximum(dyes, 0) @ brown)
+    brown = HED[[0, 2, 2]]  # diaminobenzidine has the colour of the residual
+    amounts = dyes(pixels) * np.array([0.6, random.uniform(0.8, 1.6), 0.0])
+    return from_density(np.maximum(amounts, 0) @ brown)
 
 
 def _swapped(pixels: Pixels, random: np.random.Generator) -> Pixels:

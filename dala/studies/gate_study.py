@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dala.stats.metrics import Interval
+from dala.stats.bootstrap import Interval
 from dala.studies.blocks import (
     Block,
     Chart,

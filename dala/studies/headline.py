@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from dala.stats.metrics import Interval
+from dala.stats.bootstrap import Interval
 from dala.studies.blocks import Block, Caption, Row, Table, Text, bullets
 from dala.studies.names import COLOUR, CROSSVALIDATE, METRICS, MODELS, NETWORK, PROBE, TEACHER
 from dala.studies.record import IMAGES, Data, Record, Result

@@ -26,11 +26,10 @@ from dala.nets.dala_resnet50 import DALAResNet50
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.preprocess.views import cut, network_input
 from dala.runtime.predict import Model
-from dala.stats.metrics import Interval
+from dala.stats.bootstrap import Interval, mean_over_groups
 from dala.studies.localisation import Masked, Method, Rule, Setting
 from dala.studies.maps import SCORE_CAM
 from dala.studies.other_programs import Scoring, library_maps, spread, trainable
-from dala.studies.robustness import mean_shift as mean_over_groups
 
 SIDE = 320
 COVER = (0.05, 0.80)  # of a mask: below it nothing is to be found, above it nothing can be missed

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dala.stats.metrics import Interval
+from dala.stats.bootstrap import Interval
 from dala.studies.blocks import Block, Chart, Line, Point, Row, Table, Text, interval_chart, numbers, point
 from dala.studies.maps import GRADCAM, METHODS, RANDOM, SCORE_CAM, STAIN, STEADY, in_order, only
 from dala.studies.options import add_runs

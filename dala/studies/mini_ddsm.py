@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from dala.stats.metrics import Interval
+from dala.stats.bootstrap import Interval
 from dala.studies.blocks import Block, Caption, Point, Row, Table, Text, bullets, interval_chart, numbers, point
 from dala.studies.names import METRICS
 from dala.studies.record import IMAGES, Data, Record, Result

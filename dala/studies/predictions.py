@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.stats.metrics import paired_difference
+from dala.stats import roc
+from dala.stats.conformal import Cohort
+from dala.stats.paired import paired_difference
 from dala.studies.blocks import Block, Chart, Choice, Guide, Line, Point, Row, Table, Text, lines_table, numbers
-from dala.studies.calibration import Cohort, resampled_groups
 from dala.studies.names import CROSSVALIDATE, CUT, MODELS, NETWORK, PROBE
 from dala.studies.record import Data, Result
 from dala.studies.study import Study
 from dala.words import NO_BREAK, chance, figure, share
 
 ROC_X, ROC_Y = "Benign images called malignant", "Malignant images found"
-GRID = 101  # points of a ROC curve
 
 Floats = NDArray[np.float64]
 
@@ -58,33 +58,9 @@ def roc_lines(record: Predictions) -> list[Line]:
 
 
 def roc_band(cohort: Cohort, probabilities: Floats, name: str) -> Line:
-    """Sensitivity over the share of benign images called malignant, with a pointwise 95 % band over patient groups.
-
-    Each repeat's curve, (R, N) probabilities, is read off at the same false alarms and averaged. Groups are redrawn
-    whole, as many of each class as there are.
-    """
-    wanted = np.linspace(0, 1, GRID)
-    draws = np.concatenate([np.ones((1, len(cohort.names))), resampled_groups(cohort)])
-    curves = np.mean([_curves(cohort, one, draws, wanted) for one in probabilities], axis=0)
-    low, high = np.quantile(curves[1:], [0.025, 0.975], axis=0)
-    # Every curve starts at the origin, though it may rise there at once.
-    places = np.concatenate([np.zeros((1, 4)), np.stack([wanted, curves[0], low, high], axis=1)])
-    return Line.through(name, places.tolist())
-
-
-def _curves(cohort: Cohort, probability: Floats, draws: Floats, wanted: Floats) -> Floats:
-    """Sensitivity at each wanted share of false alarms, for each draw of groups (B, G): (B, wanted)."""
-    limits = np.unique(probability)[::-1]
-    # Of each group, how many of each class lie at or above each limit: (G, T).
-    counts = []
-    for label in (0, 1):
-        table = np.zeros((len(cohort.names), limits.size))
-        inside = cohort.labels == label
-        np.add.at(table, (cohort.order[inside], np.searchsorted(-limits, -probability[inside])), 1)
-        counts.append(np.cumsum(table, axis=1))
-    false_alarms, found = (draws @ table for table in counts)
-    false_alarms, found = (np.pad(part / part[:, -1:], ((0, 0), (1, 0))) for part in (false_alarms, found))
-    return np.stack([np.interp(wanted, x, y) for x, y in zip(false_alarms, found, strict=True)])
+    """Sensitivity over the share of benign images called malignant, with a pointwise 95 % band over patient groups."""
+    band = roc.roc_band(cohort.labels == 1, probabilities, cohort.order, cohort.draws)
+    return Line.through(name, list(zip(band.x, band.y, band.low, band.high, strict=True)))
 
 
 def against_probe(record: Predictions) -> str:
@@ -94,7 +70,7 @@ def against_probe(record: Predictions) -> str:
     interval = {"value": difference["difference"], "low": difference["low"], "high": difference["high"]}
     return (
         f"{MODELS[NETWORK]} against the {MODELS[PROBE].lower()}, patient by patient: AUC "
-        f"{figure(interval, signed=True)}, p {chance(difference['p'])} (groups swapped at random between the two)."
+        f"{figure(interval, signed=True)}, p {chance(difference['p'])} (the ranks of whole groups swapped at random)."
     )
 
 

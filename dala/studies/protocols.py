@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from dala.data.splits import Fold as Sides
 from dala.data.splits import grouped_folds, image_folds
 from dala.errors import DataError
-from dala.stats.metrics import Interval, binary_scores, with_intervals
+from dala.stats.bootstrap import Interval
+from dala.stats.metrics import binary_intervals, binary_scores
 from dala.studies import predictions
 from dala.studies.blocks import Block, Caption, Folded, Row, Table, Text, bullets, choices, plain_cell
 from dala.studies.names import CROSSVALIDATE, METRICS, MODELS, NETWORK
@@ -207,7 +208,7 @@ def measure(
             if name == LEAKY:
                 models[MEMORISING] = network(task.recipe.memorising, name)
             scores = (
-                {model: with_intervals(labels, p, groups) for model, p in kept.items()}
+                {model: binary_intervals(labels, p, groups) for model, p in kept.items()}
                 if name == HONEST
                 else {
                     model: score(labels, groups, sides, [answer(fold) for fold in folds])
@@ -235,7 +236,7 @@ def score(
         pooled = np.zeros(len(labels))
         for (_, test), answer in zip(folds, answers, strict=True):
             pooled[test] = answer
-        return with_intervals(labels, pooled, groups)
+        return binary_intervals(labels, pooled, groups)
     rows = [binary_scores(labels[test], answer) for (_, test), answer in zip(folds, answers, strict=True)]
 
     def mean(metric: str) -> float | None:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 
-from dala.stats.metrics import Interval, binary_scores, with_intervals
+from dala.stats.bootstrap import Interval, mean_over_groups
+from dala.stats.metrics import binary_intervals, binary_scores
 from dala.studies.blocks import Block, Chart, Choice, Line, Row, Table, Text, numbers, plain_cell
 from dala.studies.names import COLOUR, METRICS, NETWORK, PROBE
 from dala.studies.names import MODELS as TITLES
@@ -30,7 +30,7 @@ from dala.terminal import Progress, at_least, progress
 from dala.words import counted, figure
 
 if TYPE_CHECKING:
-    from dala.data.perturb import Change
+    from dala.data.perturb import Perturbation
     from dala.data.tree import Dataset
     from dala.nets.imagenet import Backbone
     from dala.training.tasks.breakhis import BreakHis
@@ -119,7 +119,7 @@ def measure(
     path: Path,
     each: int,
     originals: Dataset[Any] | None = None,
-    changes: Sequence[Change] | None = None,
+    changes: Sequence[Perturbation] | None = None,
     bars: Callable[[str], Progress] = lambda name: lambda done, total: None,
 ) -> Robustness:
     """Analyse up to `each` images of every group under every perturbation and write the table to `path` as it grows.
@@ -133,7 +133,7 @@ def measure(
     from dala.studies.held_out import FOLDS, analysed, readers, sample
     from dala.training.recipe import SIZE
 
-    changes = perturb.CHANGES if changes is None else changes
+    changes = perturb.PERTURBATIONS if changes is None else changes
     pixels = load_pixels(task.records, SIZE)
     chosen = sample(task.groups, each)
     labels, groups = task.labels[chosen], task.groups[chosen]
@@ -175,7 +175,7 @@ def measure(
             found = plain
             if level != change.neutral:
 
-                def make(change: Change = change, level: float = level) -> Pixels:
+                def make(change: Perturbation = change, level: float = level) -> Pixels:
                     return np.stack([
                         change.apply(pixels[index], level, np.random.default_rng((0, int(index)))) for index in chosen
                     ])  # fmt: skip
@@ -194,21 +194,13 @@ def measure(
 
 def scored(labels: NDArray[np.int64], answer: Floats, plain: Floats, groups: NDArray[np.str_]) -> dict[str, Interval]:
     """The fields of `Scores`."""
-    scores = with_intervals(labels, answer, groups)
+    scores = binary_intervals(labels, answer, groups)
     shift = np.where(labels == 1, 1, -1) * (answer - plain)
-    return {"auc": scores["auc"], "balanced_accuracy": scores["balanced_accuracy"], "shift": mean_shift(shift, groups)}
-
-
-def mean_shift(shift: Floats, groups: NDArray[np.str_], seed: int = 0) -> Interval:
-    """Mean over the groups of a group's mean, with a percentile bootstrap over groups (None for a single group)."""
-    means = np.array([shift[groups == group].mean() for group in sorted(set(groups))])
-    value = float(means.mean())
-    if len(means) < 2:
-        return {"value": value, "low": None, "high": None}
-    if np.ptp(means) == 0:
-        return {"value": value, "low": value, "high": value}
-    found = bootstrap((means,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(seed))
-    return {"value": value, "low": float(found.confidence_interval.low), "high": float(found.confidence_interval.high)}
+    return {
+        "auc": scores["auc"],
+        "balanced_accuracy": scores["balanced_accuracy"],
+        "shift": mean_over_groups(shift, groups),
+    }
 
 
 def _originals(

@@ -1,4 +1,4 @@
-"""What another stain, lamp, lens or file does to an image: several changes at once, each with a slider."""
+"""What another stain, lamp, lens or file does to an image: several perturbations at once, each with a slider."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Slider:
-    """A change of a square view, (S, S, 3) uint8: its range, and the `neutral` value that changes nothing.
+    """A perturbation of a square view, (S, S, 3) uint8: its range, and the `neutral` value that changes nothing.
 
     The view's own frame, width and height in pixels, is what a turn has to keep the shape of.
     """
@@ -55,8 +55,8 @@ SLIDERS = (
 NEUTRAL = {slider.name: slider.neutral for slider in SLIDERS}
 
 
-def disturbed(view: Pixels, settings: dict[str, float], frame: tuple[int, int]) -> Pixels:
-    """The view (S, S, 3) uint8 after every change that is not neutral; what `settings` does not name is neutral.
+def perturbed(view: Pixels, settings: dict[str, float], frame: tuple[int, int]) -> Pixels:
+    """The view (S, S, 3) uint8 after every perturbation that is not neutral; what `settings` does not name is neutral.
 
     frame: width and height in pixels of the part of the image that was squeezed into the view.
     """

@@ -11,13 +11,12 @@ from io import StringIO
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-from sklearn.metrics import cohen_kappa_score
 
 from dala.data.breakhis import CLASSES
+from dala.stats.agreement import Share, cohen_kappa
+from dala.stats.metrics import binary_scores
 
 BENIGN, MALIGNANT = CLASSES
-LEVEL = 0.95
 MOST_POINTS = 2000
 
 Mask = NDArray[np.bool_]
@@ -57,25 +56,6 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Share:
-    """`count` of `of` with the 95 % interval of Wilson (JASA 22, 1927); value and interval are None if `of` is 0."""
-
-    count: int
-    of: int
-
-    @property
-    def value(self) -> float | None:
-        return self.count / self.of if self.of else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        if not self.of:
-            return None
-        found = binomtest(self.count, self.of).proportion_ci(LEVEL, method="wilson")
-        return float(found.low), float(found.high)
-
-
-@dataclass(frozen=True)
 class Score:
     """How well somebody called the cases: shares of all, of the malignant and of the benign ones, and the Brier score,
     the mean of (probability of malignant - truth)^2, None without cases."""
@@ -88,8 +68,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often reader and model make the same call, and Cohen's kappa: the agreement beyond chance, (p_o - p_e) / (1 -
-    p_e) (Cohen, Educational and Psychological Measurement 20, 1960); None where both only ever use one class."""
+    """How often reader and model make the same call, and Cohen's kappa, None where both only ever use one class."""
 
     same: Share
     kappa: float | None
@@ -97,8 +76,7 @@ class Agreement:
 
 def score_of_reader(reads: Sequence[Read]) -> Score:
     """The reader's."""
-    calls = [(read.answer, read.call, read.probability_of_malignant) for read in reads]
-    return _score(calls)
+    return _score([(read.answer, read.call, read.probability_of_malignant) for read in reads])
 
 
 def score_of_model(reads: Sequence[Read]) -> Score:
@@ -109,10 +87,7 @@ def score_of_model(reads: Sequence[Read]) -> Score:
 def agreement(reads: Sequence[Read]) -> Agreement:
     """Between reader and model, whatever the truth is."""
     same = Share(sum(read.call == read.model for read in reads), len(reads))
-    if len({read.call for read in reads} | {read.model for read in reads}) < 2:
-        return Agreement(same, None)
-    kappa = float(cohen_kappa_score([read.call for read in reads], [read.model for read in reads]))
-    return Agreement(same, kappa if math.isfinite(kappa) else None)
+    return Agreement(same, cohen_kappa([read.call for read in reads], [read.model for read in reads]))
 
 
 def hits(reads: Sequence[Read]) -> Share:
@@ -191,11 +166,11 @@ def to_csv(reads: Sequence[Read]) -> str:
 
 
 def _score(calls: Sequence[tuple[str, str, float]]) -> Score:
-    def of(answer: str | None) -> Share:
-        counted = [called == truth for truth, called, _ in calls if answer in (None, truth)]
-        return Share(sum(counted), len(counted))
+    """Of truth, call and probability of malignant of each case."""
 
-    brier = None
-    if calls:
-        brier = float(np.mean([(probability - (truth == MALIGNANT)) ** 2 for truth, _, probability in calls]))
-    return Score(of(None), of(MALIGNANT), of(BENIGN), brier)
+    def of(answer: str | None) -> Share:
+        right = [called == truth for truth, called, _ in calls if answer in (None, truth)]
+        return Share(sum(right), len(right))
+
+    labels, probabilities = [truth == MALIGNANT for truth, _, _ in calls], [chance for _, _, chance in calls]
+    return Score(of(None), of(MALIGNANT), of(BENIGN), binary_scores(labels, probabilities)["brier"] if calls else None)

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from dala.data.splits import group_weights
 from dala.files import replacing
 from dala.nets.staged import StagedNetwork
+from dala.stats.groups import group_weights
 from dala.training.features import (
     Floats,
     Indices,

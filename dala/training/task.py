@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dala.data.pixels import Images, Progress, load_pixels
-from dala.data.splits import group_weights, grouped_folds
+from dala.data.splits import grouped_folds
 from dala.data.tree import Dataset, R
 from dala.errors import DataError
 from dala.intake.patch import Patch
@@ -21,7 +21,9 @@ from dala.nets.imagenet import Backbone
 from dala.runtime.calibration import softmax
 from dala.runtime.colour_only import colour_statistics
 from dala.runtime.predict import Model, predict
-from dala.stats.metrics import Interval, multiclass_intervals, with_intervals
+from dala.stats.bootstrap import Interval
+from dala.stats.groups import group_weights
+from dala.stats.metrics import binary_intervals, multiclass_intervals
 from dala.training.features import TrunkFeatures, trunk_features
 from dala.training.head import logistic_regression
 from dala.training.recipe import SIZE, Recipe
@@ -223,7 +225,7 @@ def scored(
     probabilities: as `pooled` gives them.
     """
     if len(classes) == 2:
-        return with_intervals(labels, probabilities, groups)
+        return binary_intervals(labels, probabilities, groups)
     return multiclass_intervals(labels, probabilities, groups, [name.replace(" ", "_") for name in classes])
 
 

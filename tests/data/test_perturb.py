@@ -7,7 +7,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from dala.data.perturb import CHANGES, Change, cropped, hue, magnified, rotated, saturation
+from dala.data.perturb import PERTURBATIONS, Perturbation, cropped, hue, magnified, rotated, saturation
 
 SIDE = 224
 
@@ -29,8 +29,8 @@ def extent(pixels: np.ndarray) -> tuple[float, float, float, float]:
     return columns.mean(), rows.mean(), columns.std(), rows.std()
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
-def test_levels_ascend_and_the_neutral_one_changes_nothing(change: Change) -> None:
+@pytest.mark.parametrize("change", PERTURBATIONS, ids=lambda change: change.name)
+def test_levels_ascend_and_the_neutral_one_changes_nothing(change: Perturbation) -> None:
     assert list(change.levels) == sorted(set(change.levels))
     if change.neutral is None:
         return

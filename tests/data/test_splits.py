@@ -9,21 +9,15 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from dala.data import breakhis
-from dala.data.splits import can_be_tested, group_weights, grouped_folds, image_folds, sparse_folds
+from dala.data.splits import can_be_tested, grouped_folds, image_folds, sparse_folds
 from dala.errors import DataError
-
-
-def cohort(*groups: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and groups for patients given as (benign images, malignant images)."""
-    labels = [label for benign, malignant in groups for label in [0] * benign + [1] * malignant]
-    names = [f"patient {i}" for i, counts in enumerate(groups) for _ in range(sum(counts))]
-    return np.array(labels), np.array(names)
+from tests.helpers.cohorts import patients
 
 
 def unequal_cohort() -> tuple[np.ndarray, np.ndarray]:
     """8 benign and 29 malignant patients of very different sizes."""
     sizes = np.random.default_rng(3).integers(1, 40, 37)
-    return cohort(*[(int(n), 0) for n in sizes[:8]], *[(0, int(n)) for n in sizes[8:]])
+    return patients(*[(int(n), 0) for n in sizes[:8]], *[(0, int(n)) for n in sizes[8:]])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
@@ -48,7 +42,7 @@ def test_the_usual_case_is_plain_scikit_learn() -> None:
 def test_a_fold_without_a_class_is_repaired_the_same_way_every_time() -> None:
     # One patient with both classes and one of each: the only division is {both} against {benign, malignant}.
     # scikit-learn never finds it, whatever the seed.
-    labels, groups = cohort((0, 1), (1, 0), (3, 3))
+    labels, groups = patients((0, 1), (1, 0), (3, 3))
     for seed in range(5):
         plain = StratifiedGroupKFold(2, shuffle=True, random_state=seed).split(labels, labels, groups)
         assert any(len(set(labels[test])) == 1 for _, test in plain)
@@ -59,7 +53,7 @@ def test_a_fold_without_a_class_is_repaired_the_same_way_every_time() -> None:
 def test_a_repair_deals_the_rest_by_size() -> None:
     # The patients with benign images, of 3 and of 4 images, go one to each fold; then the patient with 3 joins the
     # fold of 3 and the one with 1 the fold of 4.
-    labels, groups = cohort((0, 1), (0, 3), (1, 2), (3, 1))
+    labels, groups = patients((0, 1), (0, 3), (1, 2), (3, 1))
     plain = StratifiedGroupKFold(2, shuffle=True, random_state=0).split(labels, labels, groups)
     assert any(len(set(labels[test])) == 1 for _, test in plain)
     sides = {frozenset(groups[test]) for _, test in grouped_folds(labels, groups, 2, seed=0)}
@@ -70,7 +64,7 @@ def test_repair_succeeds_for_two_classes_whenever_each_has_a_group_per_fold() ->
     random = np.random.default_rng(5)
     tried = 0
     while tried < 150:
-        labels, groups = cohort(
+        labels, groups = patients(
             *[(int(a), int(b)) for a, b in random.integers(0, 4, (random.integers(3, 9), 2)) if a + b]
         )
         holding = [len(set(groups[labels == label])) for label in (0, 1)]
@@ -82,18 +76,18 @@ def test_repair_succeeds_for_two_classes_whenever_each_has_a_group_per_fold() ->
 
 
 def test_same_seed_same_folds_other_seed_other_folds() -> None:
-    labels, groups = cohort(*[(4, 0)] * 10, *[(0, 4)] * 10)
+    labels, groups = patients(*[(4, 0)] * 10, *[(0, 4)] * 10)
     first, again, other = (grouped_folds(labels, groups, 5, seed) for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(first, again, strict=True))
     assert not all(np.array_equal(a, b) for (_, a), (_, b) in zip(first, other, strict=True))
 
 
 def test_too_few_patients_of_a_class() -> None:
-    labels, groups = cohort((9, 0), (9, 0), (9, 0), *[(0, 3)] * 9)
+    labels, groups = patients((9, 0), (9, 0), (9, 0), *[(0, 3)] * 9)
     with pytest.raises(DataError, match=r"Class 0 has 3 patient groups.*use at most 3 folds\."):
         grouped_folds(labels, groups, folds=5)
     with pytest.raises(DataError, match=r"Class 1 has 1 patient group, .*more patients are needed\."):
-        grouped_folds(*cohort((1, 0), (1, 0), (0, 5)), folds=2)
+        grouped_folds(*patients((1, 0), (1, 0), (0, 5)), folds=2)
 
 
 def test_impossible_divisions_end_in_a_sentence() -> None:
@@ -123,17 +117,6 @@ def test_image_folds_keep_the_share_of_the_classes() -> None:
     assert [(int((labels[test] == 0).sum()), int(labels[test].sum())) for _, test in folds] == [(5, 15)] * 4
     with pytest.raises(DataError, match="Class 0 has 20 images, too few for 21 folds"):
         image_folds(labels, folds=21)
-
-
-def test_weights_by_hand() -> None:
-    # Benign: patient 0 with 1 image, patient 1 with 3. Malignant: patient 2 with 4. Ten images with patient 3,
-    # who has 1 benign and 1 malignant. N = 10, 2 classes, 3 benign groups, 2 malignant groups:
-    # benign 10 / (2 3 n) = 5/3, 5/9, 5/3; malignant 10 / (2 2 n) = 5/8, 5/2.
-    labels, groups = cohort((1, 0), (3, 0), (0, 4), (1, 1))
-    weights = group_weights(labels, groups)
-    np.testing.assert_allclose(weights, [5 / 3] + [5 / 9] * 3 + [5 / 8] * 4 + [5 / 3, 5 / 2])
-    assert weights.mean() == pytest.approx(1)
-    assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())
 
 
 def test_folds_of_the_real_images(shared_data: Path) -> None:

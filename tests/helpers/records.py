@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from dala.stats.metrics import Interval
+from dala.stats.bootstrap import Interval
 from dala.words import MINUS, NO_BREAK
 
 R = TypeVar("R")

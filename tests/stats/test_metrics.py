@@ -10,31 +10,25 @@ from imblearn.metrics import geometric_mean_score, make_index_balanced_accuracy
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
+from dala.stats import metrics
 from dala.stats.metrics import (
     BINARY_METRICS,
     MULTICLASS_METRICS,
     bin_edges,
+    bin_of,
+    binary_intervals,
     binary_scores,
-    expected_calibration_error,
+    calibration_error,
     multiclass_intervals,
     multiclass_scores,
-    paired_difference,
-    paired_differences,
-    patient_recognition_rate,
-    with_intervals,
 )
+from dala.stats.paired import paired_difference
+from tests.helpers.cohorts import random_case
 
 
 def table(tp: int, fn: int, tn: int, fp: int) -> tuple[np.ndarray, np.ndarray]:
     """Labels and probabilities .9 / .1 that give this 2x2 table."""
     return np.array([1] * (tp + fn) + [0] * (tn + fp)), np.array([0.9] * tp + [0.1] * fn + [0.1] * tn + [0.9] * fp)
-
-
-def random_case(seed: int, images: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities rounded to 1/50, so that there are many ties."""
-    random = np.random.default_rng(seed)
-    labels = (random.random(images) < 0.7).astype(int)
-    return labels, np.clip(np.round((0.35 + 0.25 * labels + random.normal(0, 0.3, images)) * 50) / 50, 0, 1)
 
 
 def test_a_table_by_hand() -> None:
@@ -102,10 +96,9 @@ def test_against_imbalanced_learn(seed: int) -> None:
 
 
 def test_the_threshold_itself_is_malignant() -> None:
-    labels, p = np.array([1, 0]), np.array([0.3, 0.2])
-    assert binary_scores(labels, p)["sensitivity"] == 0
-    assert binary_scores(labels, p, threshold=0.3)["sensitivity"] == 1
-    assert binary_scores(labels, p, threshold=0.3)["specificity"] == 1
+    labels, p = np.array([1, 1, 0, 0]), np.array([0.5, 0.4999, 0.5, 0.4999])
+    assert binary_scores(labels, p)["sensitivity"] == 0.5
+    assert binary_scores(labels, p)["specificity"] == 0.5
 
 
 def test_one_class_only_leaves_scores_without_a_value() -> None:
@@ -127,7 +120,7 @@ def test_one_class_only_leaves_scores_without_a_value() -> None:
         ([0, 2], [0.2, 0.3], "Labels must be 0"),
         ([0, 1, 1], [0.2, 0.3], "are needed"),
         ([], [], "are needed"),
-        ([0, 1], [[0.2, 0.3], [0.1, 0.2]], "with_intervals takes repeats"),
+        ([0, 1], [[0.2, 0.3], [0.1, 0.2]], "binary_intervals takes repeats"),
     ],
 )
 def test_wrong_arguments(labels: list, p: list, message: str) -> None:
@@ -135,7 +128,7 @@ def test_wrong_arguments(labels: list, p: list, message: str) -> None:
         binary_scores(labels, p)
     if "repeats" not in message:
         with pytest.raises(ValueError, match=message):
-            with_intervals(labels, p, ["a"] * len(labels))
+            binary_intervals(labels, p, ["a"] * len(labels))
 
 
 @pytest.mark.slow
@@ -143,7 +136,7 @@ def test_the_bootstrap_is_the_one_that_copies_images_about() -> None:
     """The fast bootstrap against a plain one: the same draws, images really copied, scikit-learn for the AUC."""
     labels, p = random_case(0, images=120)
     groups = np.array([f"{label}-{i % 6}" for i, label in enumerate(labels)])
-    fast = with_intervals(labels, p, groups, resamples=300, seed=4)
+    fast = binary_intervals(labels, p, groups, resamples=300, seed=4)
 
     names = np.unique(groups)
     random, plain = np.random.default_rng(4), []
@@ -165,7 +158,7 @@ def test_the_bootstrap_is_the_one_that_copies_images_about() -> None:
 def test_values_are_the_plain_scores_and_lie_within_their_intervals() -> None:
     labels, p = random_case(1)
     groups = np.arange(300) % 40
-    plain, intervals = binary_scores(labels, p), with_intervals(labels, p, groups)
+    plain, intervals = binary_scores(labels, p), binary_intervals(labels, p, groups)
     assert tuple(intervals) == BINARY_METRICS
     for name, interval in intervals.items():
         if name != "patient_recognition_rate":
@@ -177,32 +170,30 @@ def test_repeats_average_and_do_not_shrink_to_the_seed() -> None:
     labels, first = random_case(2)
     second = np.clip(first + np.random.default_rng(0).normal(0, 0.2, 300), 0, 1)
     groups = np.arange(300) % 20
-    both = with_intervals(labels, np.stack([first, second]), groups)
+    both = binary_intervals(labels, np.stack([first, second]), groups)
     one, two = binary_scores(labels, first), binary_scores(labels, second)
     for name in one:
         assert both[name]["value"] == pytest.approx((one[name] + two[name]) / 2)
     # The same repeat twice says nothing new: exactly the interval of one.
-    assert with_intervals(labels, np.stack([first, first]), groups) == with_intervals(labels, first, groups)
+    assert binary_intervals(labels, np.stack([first, first]), groups) == binary_intervals(labels, first, groups)
 
 
 def test_same_seed_same_interval() -> None:
     labels, p = random_case(3)
     groups = np.arange(300) % 11
-    assert with_intervals(labels, p, groups, seed=1) == with_intervals(labels, p, groups, seed=1)
-    assert with_intervals(labels, p, groups, seed=1) != with_intervals(labels, p, groups, seed=2)
-    wide, narrow = (with_intervals(labels, p, groups, level=level)["auc"] for level in (0.95, 0.5))
-    assert wide["low"] < narrow["low"] < narrow["high"] < wide["high"]
+    assert binary_intervals(labels, p, groups, seed=1) == binary_intervals(labels, p, groups, seed=1)
+    assert binary_intervals(labels, p, groups, seed=1) != binary_intervals(labels, p, groups, seed=2)
 
 
 def test_one_group_gives_values_without_an_interval() -> None:
     labels, p = random_case(4)
-    for interval in with_intervals(labels, p, np.zeros(300)).values():
+    for interval in binary_intervals(labels, p, np.zeros(300)).values():
         assert interval["value"] is not None
         assert interval["low"] is None and interval["high"] is None
 
 
 def test_one_class_gives_null_throughout() -> None:
-    intervals = with_intervals([1, 1, 1], [0.9, 0.8, 0.2], ["a", "b", "c"])
+    intervals = binary_intervals([1, 1, 1], [0.9, 0.8, 0.2], ["a", "b", "c"])
     assert intervals["auc"] == intervals["specificity"] == {"value": None, "low": None, "high": None}
     # Drawn from three patients of whom two are right: from 0 to 1.
     assert intervals["sensitivity"] == {"value": pytest.approx(2 / 3), "low": 0, "high": 1}
@@ -211,7 +202,7 @@ def test_one_class_gives_null_throughout() -> None:
 
 def test_a_class_with_one_patient_has_no_interval_and_the_other_has() -> None:
     labels, p = table(tp=6, fn=2, tn=3, fp=1)
-    intervals = with_intervals(labels, p, ["a", "b"] * 4 + ["c"] * 4)
+    intervals = binary_intervals(labels, p, ["a", "b"] * 4 + ["c"] * 4)
     assert {name for name, interval in intervals.items() if interval["low"] is not None} == {"sensitivity"}
 
 
@@ -220,7 +211,7 @@ def test_groups_are_drawn_whole() -> None:
     labels = [1] * 20 + [0] * 4
     p = [0.9] * 10 + [0.1] * 10 + [0.1] * 4
     groups = ["a"] * 10 + ["b"] * 10 + ["c", "c", "d", "d"]
-    assert with_intervals(labels, p, groups)["sensitivity"] == {"value": 0.5, "low": 0, "high": 1}
+    assert binary_intervals(labels, p, groups)["sensitivity"] == {"value": 0.5, "low": 0, "high": 1}
 
 
 def test_a_single_patient_with_both_classes_is_drawn_like_the_others() -> None:
@@ -229,7 +220,7 @@ def test_a_single_patient_with_both_classes_is_drawn_like_the_others() -> None:
     labels = [1] * 30 + [0] * 12
     p = [0.9] * 20 + [0.1] * 10 + [0.1] * 12
     groups = ["m"] * 10 + ["n"] * 10 + ["x"] * 10 + ["x"] * 4 + ["b"] * 4 + ["c"] * 4
-    interval = with_intervals(labels, p, groups)["sensitivity"]
+    interval = binary_intervals(labels, p, groups)["sensitivity"]
     assert interval == {"value": pytest.approx(2 / 3), "low": 0, "high": 1}
 
 
@@ -239,7 +230,7 @@ def test_patients_with_both_classes_never_leave_a_draw_without_one() -> None:
     single = np.where(np.arange(40) < 4, "mixed", np.where(labels == 1, "m", "b") + (np.arange(40) % 3).astype(str))
     assert len(set(labels[single == "mixed"])) == 2
     for groups in (mixed, single):
-        for interval in with_intervals(labels, p, groups).values():
+        for interval in binary_intervals(labels, p, groups).values():
             assert interval["low"] <= interval["value"] <= interval["high"]
 
 
@@ -259,7 +250,7 @@ def test_intervals_cover_the_truth_and_only_by_patient() -> None:
         right = random.random(600) < np.repeat(random.beta(2, 0.5, 40), 15)
         p = np.where(right == (labels == 1), 0.9, 0.1)
         for unit, groups in (("patient", patients), ("picture", np.arange(600))):
-            interval = with_intervals(labels, p, groups, resamples=200, seed=cohort)["sensitivity"]
+            interval = binary_intervals(labels, p, groups, resamples=200, seed=cohort)["sensitivity"]
             covered[unit] += interval["low"] <= 0.8 <= interval["high"]
     assert 86 <= covered["patient"] <= 100
     assert 50 <= covered["picture"] <= 74
@@ -310,7 +301,7 @@ def test_several_classes_against_other_programs(seed: int) -> None:
     assert multiclass_scores(labels, q)["brier"] == pytest.approx(
         sk.brier_score_loss(labels, q, labels=np.arange(6), scale_by_half=False)
     )
-    assert multiclass_scores(labels, q)["ece"] == pytest.approx(expected_calibration_error(labels, q))
+    assert multiclass_scores(labels, q)["ece"] == pytest.approx(of_called_class(labels, q))
 
 
 def test_several_classes_refuse_what_makes_no_sense() -> None:
@@ -327,94 +318,54 @@ def test_several_classes_refuse_what_makes_no_sense() -> None:
         multiclass_scores([0, 1], [0.5, 0.5])
 
 
-@pytest.mark.slow
-def test_a_paired_difference_against_every_arrangement() -> None:
-    """Eight patients, every one of the 256 ways to swap the models in them, scikit-learn for the scores."""
-    labels, a = random_case(6, images=80)
-    b = np.clip(a + np.random.default_rng(1).normal(0.08 * (2 * labels - 1), 0.15), 0, 1)
-    patients = np.arange(80) % 8
-    score = {"auc": sk.roc_auc_score, "accuracy": lambda y, p: sk.accuracy_score(y, p >= 0.5)}
-    for metric, of in score.items():
-        arrangements = []
-        for code in range(2**8):
-            swap = (code >> patients & 1).astype(bool)
-            arrangements.append(of(labels, np.where(swap, a, b)) - of(labels, np.where(swap, b, a)))
-        exact = np.mean(np.abs(arrangements) >= abs(arrangements[0]) - 1e-12)
-        found = paired_difference(labels, a, b, patients, metric, resamples=10_000)
-        assert found["difference"] == pytest.approx(arrangements[0])
-        assert found["p"] == pytest.approx(exact, abs=0.01)
-        assert 0.005 < exact < 0.9  # neither is trivial
-        whole = paired_differences(labels, a, b, patients, resamples=10_000)[metric]
-        assert (found["low"], found["high"]) == (whole["low"], whole["high"])
+def expected_calibration_error(truth: np.ndarray, promised: np.ndarray, equal_mass: bool = False) -> float | None:
+    """The error of plain images, all in one group."""
+    images = np.size(truth)
+    return calibration_error(
+        np.asarray(truth), np.asarray(promised)[None], np.zeros(images, int), np.ones(images), np.ones((1, 1)),
+        equal_mass=equal_mass,
+    )["value"]  # fmt: skip
 
 
-def test_a_paired_difference_by_hand() -> None:
-    # Six patients of one malignant and one benign image each; b is right in all, a is wrong in all. Only the two
-    # arrangements that swap nobody or everybody reach an AUC of 1 against 0: p = 2 / 64.
-    labels, patients = [1, 0] * 6, np.repeat(np.arange(6), 2)
-    found = paired_difference(labels, [0.1, 0.9] * 6, [0.9, 0.1] * 6, patients, resamples=20_000)
-    assert found == {"difference": 1.0, "low": 1.0, "high": 1.0, "p": pytest.approx(2 / 64, abs=0.004)}
-    # Repeats are averaged first: in the second one the models change places.
-    a, b = [[0.1, 0.9] * 6, [0.9, 0.1] * 6], [[0.9, 0.1] * 6, [0.1, 0.9] * 6]
-    assert paired_difference(labels, a, b, patients) == {"difference": 0, "low": 0, "high": 0, "p": 1.0}
+def of_called_class(labels: np.ndarray, p: np.ndarray) -> float | None:
+    """The same of several classes: the probability of the called one as a promise to be right."""
+    q = np.asarray(p)
+    return expected_calibration_error(q.argmax(axis=1) == labels, q.max(axis=1))
 
 
-def test_a_paired_difference_is_undefined_where_the_score_is() -> None:
-    nothing = {"difference": None, "low": None, "high": None, "p": None}
-    assert paired_difference([1, 1], [0.2, 0.3], [0.4, 0.5], ["a", "b"]) == nothing
-    found = paired_difference([1, 1, 0], [0.2, 0.3, 0.1], [0.4, 0.05, 0.1], ["a", "b", "c"])
-    assert found["difference"] == pytest.approx(-0.5)  # one benign patient: a value, and no interval
-    assert found["low"] is None and found["p"] == pytest.approx(0.5, abs=0.5)
-    with pytest.raises(ValueError, match="The metric is one of auc"):
-        paired_difference([1, 0], [0.2, 0.3], [0.4, 0.5], ["a", "b"], metric="kappa")
-    with pytest.raises(ValueError, match="as many repeats"):
-        paired_difference([1, 0], [[0.2, 0.3]] * 2, [0.4, 0.5], ["a", "b"])
-
-
-@pytest.mark.slow
-def test_the_permutation_test_keeps_its_level() -> None:
-    """Two models that differ by noise only: p is below .1 in about a tenth of 200 cohorts."""
-    random, below = np.random.default_rng(2), 0
-    labels, patients = np.repeat([0, 1], 60), np.repeat(np.arange(24), 5)
-    for cohort in range(200):
-        hard = np.repeat(random.normal(0, 0.2, 24), 5)
-        a, b = (np.clip(0.35 + 0.3 * labels + hard + random.normal(0, 0.2, 120), 0, 1) for _ in range(2))
-        p = paired_difference(labels, a, b, patients, resamples=200, seed=cohort)["p"]
-        below += p is not None and p <= 0.1
-    assert 8 <= below <= 34
-
-
-def test_calibration_error_by_hand() -> None:
+def test_calibration_error_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, p = [0, 0, 1, 1, 1], [0.1, 0.3, 0.45, 0.8, 1.0]
+    assert expected_calibration_error([1, 0, 1, 0], [0.5] * 4) == 0
+    monkeypatch.setattr(metrics, "BINS", 2)
     # Two bins: [0, .5) promises .85 and holds 1 malignant; [.5, 1] promises 1.8 and holds 2: (.15 + .2) / 5.
-    assert expected_calibration_error(labels, p, bins=2) == pytest.approx(0.07)
+    assert expected_calibration_error(labels, p) == pytest.approx(0.07)
     # Equal mass: the median, .45, opens the second bin. .4 promised and 0 there; 2.25 promised and 3 there.
-    assert expected_calibration_error(labels, p, bins=2, equal_mass=True) == pytest.approx((0.4 + 0.75) / 5)
+    assert expected_calibration_error(labels, p, equal_mass=True) == pytest.approx((0.4 + 0.75) / 5)
     # A bin holds its lower edge, and the last one 1.
-    assert expected_calibration_error([1, 0], [0.5, 1.0], bins=2) == pytest.approx(abs(1.5 - 1) / 2)
-    assert expected_calibration_error([1, 0, 1, 0], [0.5] * 4, bins=15) == 0
-    assert expected_calibration_error([], []) is None
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        expected_calibration_error([0, 1], [0.2, 1.2])
+    assert expected_calibration_error([1, 0], [0.5, 1.0]) == pytest.approx(abs(1.5 - 1) / 2)
 
 
-def test_calibration_error_of_several_classes_by_hand() -> None:
+def test_calibration_error_of_several_classes_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # Called 0 (.6, right), 1 (.8, right), 2 (.9, wrong): bins of a tenth, one each.
     p = [[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.05, 0.05, 0.9]]
-    assert expected_calibration_error([0, 1, 1], p, bins=10) == pytest.approx((0.4 + 0.2 + 0.9) / 3)
+    monkeypatch.setattr(metrics, "BINS", 10)
+    assert multiclass_scores([0, 1, 1], p)["ece"] == pytest.approx((0.4 + 0.2 + 0.9) / 3)
+    assert of_called_class([0, 1, 1], p) == pytest.approx((0.4 + 0.2 + 0.9) / 3)
     # One bin: 2.3 promised, 2 right.
-    assert expected_calibration_error([0, 1, 1], p, bins=1) == pytest.approx(0.3 / 3)
+    monkeypatch.setattr(metrics, "BINS", 1)
+    assert of_called_class([0, 1, 1], p) == pytest.approx(0.3 / 3)
 
 
 @pytest.mark.parametrize("bins", [5, 15])
-def test_calibration_error_against_scikit_learns_curve(bins: int) -> None:
+def test_calibration_error_against_scikit_learns_curve(bins: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "BINS", bins)
     labels, p = random_case(7)
     p = np.random.default_rng(0).permutation(np.linspace(0.0013, 0.9987, 300))  # no ties, none on an edge
     for equal_mass, strategy in ((False, "uniform"), (True, "quantile")):
         share, promised = calibration_curve(labels, p, n_bins=bins, strategy=strategy)
-        inside = np.searchsorted(bin_edges(p, bins, equal_mass=equal_mass)[1:-1], p, side="right")
+        inside = bin_of(p, bin_edges(p, equal_mass=equal_mass))
         expected = np.sum(np.bincount(inside) * np.abs(share - promised)) / 300
-        assert expected_calibration_error(labels, p, bins, equal_mass=equal_mass) == pytest.approx(expected)
+        assert expected_calibration_error(labels, p, equal_mass) == pytest.approx(expected)
         if equal_mass:
             assert set(np.bincount(inside)) == {300 // bins}
     assert binary_scores(labels, p)["ece"] == pytest.approx(expected_calibration_error(labels, p))
@@ -425,22 +376,22 @@ def test_patient_recognition_rate_by_hand() -> None:
     labels = [1, 1, 1, 1, 0, 0, 0]
     p = [0.9, 0.5, 0.7, 0.2, 0.6, 0.1, 0.4]
     patients = list("aaaabcc")
-    assert patient_recognition_rate(labels, p, patients) == pytest.approx(1.75 / 3)
-    intervals = with_intervals(labels, p, patients)
+    intervals = binary_intervals(labels, p, patients)
     assert intervals["patient_recognition_rate"]["value"] == pytest.approx(1.75 / 3)
     assert intervals["accuracy"]["value"] == pytest.approx(5 / 7)
     several = np.stack([1 - np.array(p), np.array(p), np.zeros(7)], axis=1)
-    assert patient_recognition_rate(labels, several, patients) == pytest.approx((0.5 + 0 + 1) / 3)  # a tie calls 0
-    assert patient_recognition_rate([], [], []) is None
+    intervals = multiclass_intervals(labels, several, patients, "xyz")
+    expected = pytest.approx((0.5 + 0 + 1) / 3)  # a tie calls 0
+    assert intervals["patient_recognition_rate"]["value"] == expected
     with pytest.raises(ValueError, match="groups of shape"):
-        patient_recognition_rate(labels, p, ["a"])
+        binary_intervals(labels, p, ["a"])
 
 
 def test_patient_recognition_rate_draws_patients() -> None:
     # Two malignant patients, one always right and one never, and two benign ones always right: (1 + 0 + 2) / 4, and
     # the malignant two are 0, 1 or 2 times right in a resample.
     labels, p = [1, 1, 0, 0], [0.9, 0.1, 0.1, 0.1]
-    interval = with_intervals(labels, p, list("abcd"))["patient_recognition_rate"]
+    interval = binary_intervals(labels, p, list("abcd"))["patient_recognition_rate"]
     assert interval == {"value": 0.75, "low": 0.5, "high": 1.0}
     found = paired_difference(labels, p, [0.9, 0.9, 0.1, 0.1], list("abcd"), metric="patient_recognition_rate")
     assert found["difference"] == pytest.approx(0.25)
@@ -460,7 +411,7 @@ def test_two_classes_are_no_special_case() -> None:
     # With two classes AUC, accuracy, balanced accuracy, GMean and the recognition rate are the binary ones, whose Brier
     # counts one class and not both. No probability of exactly .5: there the binary score calls malignant.
     p = np.where(p == 0.5, 0.51, p)
-    one, two = with_intervals(labels, p, groups), multiclass_intervals(
+    one, two = binary_intervals(labels, p, groups), multiclass_intervals(
         labels, np.stack([1 - p, p], axis=1), groups, ("benign", "malignant")
     )  # fmt: skip
     for name in ("auc", "accuracy", "balanced_accuracy", "gmean", "patient_recognition_rate"):
@@ -481,7 +432,7 @@ def test_the_bootstrap_of_several_classes_copies_images_about() -> None:
     kinds = [tuple(np.unique(labels[groups == name])) for name in names]
     alone = [kinds.count(kind) == 1 for kind in kinds]
     order = sorted(set(kinds), key=lambda kind: [index in kind for index in range(4)])
-    largest = max(order, key=kinds.count)
+    largest = max(reversed(order), key=kinds.count)  # of equals the last
     kinds = [largest if single else kind for kind, single in zip(kinds, alone, strict=True)]
     random, counts = np.random.default_rng(3), np.zeros((200, names.size), dtype=int)
     for kind in (one for one in order if one in kinds):
@@ -494,7 +445,7 @@ def test_the_bootstrap_of_several_classes_copies_images_about() -> None:
         share = [np.mean(q[i].argmax(1) == y[i]) for i in np.split(np.arange(y.size), _ends(groups[copied]))]
         counted = np.repeat(share, _multiples(groups[copied], names, draw))
         plain.append([sk.roc_auc_score(y, q, multi_class="ovr"), sk.balanced_accuracy_score(y, q.argmax(1)),
-                      sk.f1_score(y, q.argmax(1), average="macro"), expected_calibration_error(y, q),
+                      sk.f1_score(y, q.argmax(1), average="macro"), of_called_class(y, q),
                       np.mean(counted)])  # fmt: skip
     low, high = np.quantile(plain, [0.025, 0.975], axis=0)
     for column, name in enumerate(["auc", "balanced_accuracy", "f1", "ece", "patient_recognition_rate"]):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn import metrics as sk
 
-from dala.stats.metrics import paired_differences, with_intervals
-from dala.stats.paired import compare, holm, sign_flips
+from dala.stats.metrics import binary_intervals
+from dala.stats.paired import compare, holm, paired_difference, paired_differences, sign_flips
+from tests.helpers.cohorts import random_case
 
 
 def test_sign_flips_by_hand_and_by_scipy() -> None:
@@ -47,7 +51,7 @@ def test_paired_differences_are_differences_of_the_metrics() -> None:
     first = 1 / (1 + np.exp(-(3 * labels - 1.5 + hard + draw.normal(0, 0.3, 100))))
     second = 1 / (1 + np.exp(-(3 * labels - 1.5 + hard + draw.normal(0, 0.3, 100))))
     found = paired_differences(labels, first, second, groups)
-    one, other = with_intervals(labels, first, groups), with_intervals(labels, second, groups)
+    one, other = binary_intervals(labels, first, groups), binary_intervals(labels, second, groups)
     for name, interval in found.items():
         assert interval["value"] == pytest.approx(other[name]["value"] - one[name]["value"])
         assert interval["low"] <= interval["value"] <= interval["high"]
@@ -55,3 +59,99 @@ def test_paired_differences_are_differences_of_the_metrics() -> None:
     assert found["auc"]["high"] - found["auc"]["low"] < one["auc"]["high"] - one["auc"]["low"]
     same = paired_differences(labels, first, first, groups)
     assert same["auc"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def every_arrangement(labels: np.ndarray, a: np.ndarray, b: np.ndarray, patients: np.ndarray, of: Any) -> np.ndarray:
+    """The second's score minus the first's under all 2^G ways to swap the models in G patients, as they are first."""
+    differences = []
+    for code in range(2 ** len(set(patients))):
+        swap = (code >> patients & 1).astype(bool)
+        differences.append(of(labels, np.where(swap, a, b)) - of(labels, np.where(swap, b, a)))
+    return np.array(differences)
+
+
+@pytest.mark.slow
+def test_a_paired_difference_against_every_arrangement() -> None:
+    """Eight patients, every one of the 256 ways to swap the models in them, scikit-learn for the scores."""
+    labels, a = random_case(6, images=80)
+    b = np.clip(a + np.random.default_rng(1).normal(0.08 * (2 * labels - 1), 0.15), 0, 1)
+    patients = np.arange(80) % 8
+    ranks = stats.rankdata(a), stats.rankdata(b)
+    for metric, of, pair in (
+        ("auc", sk.roc_auc_score, ranks),
+        ("accuracy", lambda y, p: sk.accuracy_score(y, p >= 0.5), (a, b)),
+    ):
+        arrangements = every_arrangement(labels, *pair, patients, of)
+        exact = np.mean(np.abs(arrangements) >= abs(arrangements[0]) - 1e-12)
+        found = paired_difference(labels, a, b, patients, metric, resamples=10_000)
+        assert found["difference"] == pytest.approx(arrangements[0])
+        assert found["p"] == pytest.approx(exact, abs=0.01)
+        assert 0.005 < exact < 0.9  # neither is trivial
+        whole = paired_differences(labels, a, b, patients, resamples=10_000)[metric]
+        assert (found["low"], found["high"]) == (whole["low"], whole["high"])
+
+
+def test_a_paired_difference_by_hand() -> None:
+    # Six patients of one malignant and one benign image each; b is right in all, a is wrong in all. Only the two
+    # arrangements that swap nobody or everybody reach an AUC of 1 against 0: p = 2 / 64.
+    labels, patients = [1, 0] * 6, np.repeat(np.arange(6), 2)
+    found = paired_difference(labels, [0.1, 0.9] * 6, [0.9, 0.1] * 6, patients, resamples=20_000)
+    assert found == {"difference": 1.0, "low": 1.0, "high": 1.0, "p": pytest.approx(2 / 64, abs=0.004)}
+    # Repeats are averaged first: in the second one the models change places.
+    a, b = [[0.1, 0.9] * 6, [0.9, 0.1] * 6], [[0.9, 0.1] * 6, [0.1, 0.9] * 6]
+    assert paired_difference(labels, a, b, patients) == {"difference": 0, "low": 0, "high": 0, "p": 1.0}
+
+
+def test_models_that_rank_alike_on_two_scales_do_not_differ() -> None:
+    labels, a = random_case(9, images=120)
+    patients = np.arange(120) % 10
+    for b in (0.3 * a, 0.6 + 0.4 * a, a**3):
+        assert paired_difference(labels, a, b, patients) == {"difference": 0, "low": 0, "high": 0, "p": 1.0}
+
+
+@pytest.mark.slow
+def test_a_better_model_on_another_scale_is_found_and_p_agrees_with_the_interval() -> None:
+    """Where both models share a scale the swap of scores and that of ranks tell the same; where they do not, the swap
+    of scores breaks the order of the images and loses the difference."""
+    random = np.random.default_rng(3)
+    patients = np.repeat(np.arange(10), 8)
+    labels = (patients < 5).astype(int)
+    truth = labels - 0.5 + random.normal(0, 0.1, 10)[patients]
+    a, b = (1 / (1 + np.exp(-(2 * truth + random.normal(0, noise, 80)))) for noise in (2.0, 0.8))
+    squeezed = 0.9 + 0.1 * b  # in the same order, all of it above nearly every score of the other
+    plain, other = (paired_difference(labels, a, model, patients) for model in (b, squeezed))
+    assert other == plain  # an AUC knows no scale
+    assert other["low"] is not None and other["low"] > 0
+    ranks = stats.rankdata(a), stats.rankdata(squeezed)
+    exact, of_scores = (
+        np.mean(np.abs(found) >= abs(found[0]) - 1e-12)
+        for found in (every_arrangement(labels, *pair, patients, sk.roc_auc_score) for pair in (ranks, (a, squeezed)))
+    )
+    assert other["p"] == pytest.approx(exact, abs=0.01)
+    assert exact < 0.01
+    assert of_scores > 0.1
+
+
+def test_a_paired_difference_is_undefined_where_the_score_is() -> None:
+    nothing = {"difference": None, "low": None, "high": None, "p": None}
+    assert paired_difference([1, 1], [0.2, 0.3], [0.4, 0.5], ["a", "b"]) == nothing
+    found = paired_difference([1, 1, 0], [0.2, 0.3, 0.1], [0.4, 0.05, 0.1], ["a", "b", "c"])
+    assert found["difference"] == pytest.approx(-0.5)  # one benign patient: a value, and no interval
+    assert found["low"] is None and found["p"] == pytest.approx(0.5, abs=0.5)
+    with pytest.raises(ValueError, match="The metric is one of auc"):
+        paired_difference([1, 0], [0.2, 0.3], [0.4, 0.5], ["a", "b"], metric="kappa")
+    with pytest.raises(ValueError, match="as many repeats"):
+        paired_difference([1, 0], [[0.2, 0.3]] * 2, [0.4, 0.5], ["a", "b"])
+
+
+@pytest.mark.slow
+def test_the_permutation_test_keeps_its_level() -> None:
+    """Two models that differ by noise only: p is below .1 in about a tenth of 200 cohorts."""
+    random, below = np.random.default_rng(2), 0
+    labels, patients = np.repeat([0, 1], 60), np.repeat(np.arange(24), 5)
+    for cohort in range(200):
+        hard = np.repeat(random.normal(0, 0.2, 24), 5)
+        a, b = (np.clip(0.35 + 0.3 * labels + hard + random.normal(0, 0.2, 120), 0, 1) for _ in range(2))
+        p = paired_difference(labels, a, b, patients, resamples=200, seed=cohort)["p"]
+        below += p is not None and p <= 0.1
+    assert 8 <= below <= 34

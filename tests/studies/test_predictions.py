@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from dala.stats.conformal import Cohort
+from dala.stats.paired import paired_difference
 from dala.studies import headline, predictions
 from dala.studies.blocks import Chart, Choice
-from dala.studies.calibration import Cohort
-from dala.studies.names import MODELS
+from dala.studies.names import MODELS, NETWORK, PROBE
 from dala.studies.predictions import (
     Predictions,
     confusion_table,
@@ -74,6 +75,16 @@ def test_patients_alike_leave_no_band_and_patients_apart_leave_one() -> None:
     assert line.low is not None and line.high is not None
     # No false alarm: found are 0, half or all, as the malignant patients are c c, c d or d d.
     assert (line.low[1], line.y[1], line.high[1]) == (0, 0.5, 1)
+
+
+@pytest.mark.slow
+def test_the_p_value_against_the_probe_agrees_with_its_interval() -> None:
+    stored = predictions.STUDY.read()
+    assert stored is not None
+    cohort, of = stored.record.cohort, stored.record.by_model
+    found = paired_difference(cohort.labels, of[PROBE], of[NETWORK], cohort.groups)
+    assert found["low"] is not None and found["p"] is not None
+    assert found["low"] > 0 and found["p"] < 0.05
 
 
 def test_confusion_counts_are_means_of_the_repeats() -> None:

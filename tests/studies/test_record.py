@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from dala.errors import EvidenceError
-from dala.stats.metrics import Interval
+from dala.stats.bootstrap import Interval
 from dala.studies.record import Record
 from dala.studies.registry import STUDIES
 from dala.studies.study import EVIDENCE_DIR, Study

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from dala.data.perturb import Change
+from dala.data.perturb import Perturbation
 from dala.data.pixels import load_pixels
 from dala.errors import DataError
 from dala.nets.imagenet import Backbone
 from dala.preprocess.views import network_input
 from dala.studies import held_out
 from dala.studies.held_out import FOLDS, analysed, readers, sample
-from dala.studies.robustness import STUDY, Scores, mean_shift, measure, scored
+from dala.studies.robustness import STUDY, Scores, measure, scored
 from dala.training.cross_validation import cross_validate, kept_networks
 from dala.training.recipe import Recipe
 from dala.training.tasks import breakhis
 from dala.training.tasks.breakhis import BreakHis
 from tests.helpers.trees import draw_tree
 
-NEGATIVE = Change("negative", "times", "inverted", (0, 1), 0, lambda pixels, level, random: 255 - pixels)
+NEGATIVE = Perturbation("negative", "times", "inverted", (0, 1), 0, lambda pixels, level, random: 255 - pixels)
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +69,6 @@ def test_the_table_by_hand() -> None:
     assert found["auc"]["value"] == 0.75
     assert found["balanced_accuracy"]["value"] == 0.75
     assert found["shift"]["value"] == pytest.approx(-0.175)
-
-
-def test_the_shift_is_a_mean_over_patients() -> None:
-    groups = np.array(["a", "a", "a", "b"])
-    found = mean_shift(np.array([0.3, 0.3, 0.3, -0.1]), groups)
-    assert found["value"] == pytest.approx(0.1)  # not the images' 0.2
-    assert (found["low"], found["high"]) == pytest.approx((-0.1, 0.3))
-    assert mean_shift(np.array([0.3]), np.array(["a"])) == {"value": 0.3, "low": None, "high": None}
 
 
 def test_the_sample_takes_as_many_of_every_group() -> None:

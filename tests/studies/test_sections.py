@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dala.stats.metrics import Interval
+from dala.stats.bootstrap import Interval
 from dala.studies import ablation, benchmark, calibrated, gate_study, mini_ddsm, protocols, robustness
 from dala.studies.blocks import Box, Chart, Choice, Point
 from tests.helpers.records import cells, interval, partly, plain

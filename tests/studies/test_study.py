@@ -14,7 +14,7 @@ import pytest
 
 from dala.errors import EvidenceError
 from dala.runtime.card import WEIGHTS_DIR, read_card
-from dala.stats.metrics import with_intervals
+from dala.stats.metrics import binary_intervals
 from dala.studies import blocks, headline, predictions
 from dala.studies.blocks import Line, Point, lines_table, plain_cell, points_table
 from dala.studies.names import MODELS, NETWORK
@@ -56,7 +56,7 @@ def test_the_headline_follows_from_the_predictions() -> None:
     assert told is not None and found is not None
     cohort = found.record.cohort
     for name, values in found.record.by_model.items():
-        scores = with_intervals(cohort.labels, values, cohort.groups)
+        scores = binary_intervals(cohort.labels, values, cohort.groups)
         for metric in ("auc", "balanced_accuracy", "brier"):
             # Six decimals are kept of a prediction.
             assert scores[metric]["value"] == pytest.approx(told.record.scores[name][metric]["value"], abs=1e-4)

@@ -10,7 +10,7 @@ import pytest
 from dala.data.perturb import blur, restain, scaled
 from dala.phantoms.tissue import draw
 from dala.teaching.draw import activation_cells, signed_cells
-from dala.teaching.perturb import NEUTRAL, SLIDERS, as_patch, disturbed, levels
+from dala.teaching.perturb import NEUTRAL, SLIDERS, as_patch, levels, perturbed
 
 FRAME = (700, 460)
 
@@ -21,8 +21,8 @@ def view() -> np.ndarray:
 
 
 def test_neutral_changes_nothing(view: np.ndarray) -> None:
-    assert disturbed(view, dict(NEUTRAL), FRAME) is view
-    assert disturbed(view, {}, FRAME) is view
+    assert perturbed(view, dict(NEUTRAL), FRAME) is view
+    assert perturbed(view, {}, FRAME) is view
 
 
 @pytest.mark.parametrize("slider", SLIDERS, ids=lambda slider: slider.name)
@@ -31,7 +31,7 @@ def test_every_slider_changes_the_image_and_not_its_input(view: np.ndarray, slid
     for value in (slider.minimum, slider.maximum):
         if value == slider.neutral:
             continue
-        changed = disturbed(view, {slider.name: value}, FRAME)
+        changed = perturbed(view, {slider.name: value}, FRAME)
         assert changed.shape == view.shape and changed.dtype == np.uint8
         assert np.abs(changed.astype(int) - view).mean() > 0.1
     np.testing.assert_array_equal(view, before)
@@ -40,12 +40,12 @@ def test_every_slider_changes_the_image_and_not_its_input(view: np.ndarray, slid
 def test_changes_follow_each_other_as_in_a_laboratory(view: np.ndarray) -> None:
     settings = {"blur": 1.5, "eosin": 1.6, "brightness": 0.8}  # not in the order of their effect
     expected = blur(scaled(restain(view, np.array([1, 1.6, 1])), 0.8), 1.5)
-    np.testing.assert_array_equal(disturbed(view, settings, FRAME), expected)
+    np.testing.assert_array_equal(perturbed(view, settings, FRAME), expected)
 
 
 def test_a_half_turn_turns_twice_into_itself_inside(view: np.ndarray) -> None:
     # 180 degrees about the centre of an even side: pixel (i, j) goes to (223 - i, 223 - j).
-    turned = disturbed(view, {"rotation": 180.0}, FRAME)
+    turned = perturbed(view, {"rotation": 180.0}, FRAME)
     np.testing.assert_allclose(turned[5:-5, 5:-5].astype(int), view[::-1, ::-1][5:-5, 5:-5], atol=3)
 
 
@@ -53,7 +53,7 @@ def test_a_turn_keeps_the_shape_of_its_own_frame() -> None:
     """A square of a 2:1 frame, squeezed into the view, is as wide after a quarter turn as it was high."""
     view = np.zeros((200, 200, 3), np.uint8)
     view[60:140, 80:120] = 255  # in the frame of 400 x 200: 80 x 80
-    turned = disturbed(view, {"rotation": 90.0}, (400, 200))
+    turned = perturbed(view, {"rotation": 90.0}, (400, 200))
     # At the sides come its mirror images, from beyond the upper and the lower border.
     assert np.abs(turned.astype(int) - view)[:, 40:160].mean() < 3
 
@@ -61,7 +61,7 @@ def test_a_turn_keeps_the_shape_of_its_own_frame() -> None:
 def test_a_crop_of_a_quarter_is_twice_as_large() -> None:
     view = np.zeros((100, 100, 3), np.uint8)
     view[40:60, 40:60] = 200
-    assert (disturbed(view, {"crop": 0.25}, FRAME)[..., 0] > 100).sum() == pytest.approx(40 * 40, rel=0.1)
+    assert (perturbed(view, {"crop": 0.25}, FRAME)[..., 0] > 100).sum() == pytest.approx(40 * 40, rel=0.1)
 
 
 def test_levels_lie_on_the_steps_with_neutral_among_them() -> None:

@@ -8,10 +8,10 @@ from io import StringIO
 import numpy as np
 import pytest
 
+from dala.stats.agreement import Share
 from dala.teaching.reading import (
     COLUMNS,
     Read,
-    Share,
     agreement,
     area_of,
     evidence_at,
@@ -69,14 +69,6 @@ def test_what_has_no_value_is_undefined() -> None:
     assert agreement([]).kappa is None
     # All agree on two classes: perfect.
     assert agreement([read(M, M, M), read(B, B, B)]).kappa == 1
-
-
-def test_wilson_interval_by_hand() -> None:
-    # z = 1.959964, n = 10, p = .8: centre (p + z^2/2n)/(1 + z^2/n), half z/(1 + z^2/n) sqrt(p(1-p)/n + z^2/4n^2)
-    z, n, p = 1.959964, 10, 0.8
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    assert Share(8, 10).interval == pytest.approx((centre - half, centre + half), abs=1e-6)
 
 
 def test_marks_on_a_small_image() -> None:

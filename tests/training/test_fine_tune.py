@@ -19,10 +19,10 @@ from sklearn.preprocessing import StandardScaler
 
 from dala.data import breakhis
 from dala.data.pixels import load_pixels
-from dala.data.splits import group_weights
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.preprocess.views import network_input
+from dala.stats.groups import group_weights
 from dala.training import fine_tune as training
 from dala.training.features import TrunkFeatures, apply_to_view, imagenet_resnet50, trunk_features
 from dala.training.fine_tune import fine_tune
@@ -216,7 +216,7 @@ import numpy as np, torch
 from safetensors.torch import save_file
 from dala.data import breakhis
 from dala.data.pixels import load_pixels
-from dala.data.splits import group_weights
+from dala.stats.groups import group_weights
 from dala.nets.imagenet import load_backbone
 from dala.training.features import imagenet_resnet50, trunk_features
 from dala.training.fine_tune import fine_tune

@@ -23,12 +23,12 @@ from dala.data import mini_ddsm
 from dala.data.augment import Augmentation
 from dala.data.mini_ddsm import Dataset, Record
 from dala.data.pixels import Progress
-from dala.data.splits import group_weights
 from dala.gate.checks import MAMMOGRAM
 from dala.nets.imagenet import Backbone
 from dala.preprocess.mammogram import SIDE
 from dala.runtime.calibration import softmax
 from dala.runtime.predict import Model
+from dala.stats.groups import group_weights
 from dala.training.cross_validation import dala_resnet50, fold_answers, network_folder
 from dala.training.features import TrunkFeatures, frozen_features
 from dala.training.films import LOOKS, Films, background_levels, grey_levels, measured, pooled_features

@@ -16,7 +16,7 @@ from dala.opinion import Opinion, opinion_of
 from dala.runtime.card import WEIGHTS_DIR
 from dala.runtime.colour_only import ColourOnly, load_colour_only
 from dala.runtime.predict import Model
-from dala.teaching.perturb import NEUTRAL, SLIDERS, Slider, as_patch, disturbed, levels
+from dala.teaching.perturb import NEUTRAL, SLIDERS, Slider, as_patch, levels, perturbed
 from dala.teaching.unfold import unfold
 from pages.parts.shared import OUTSIDE, SHAPES, inline, percent, plain
 from pages.parts.teaching.lesson_image import lesson_opinion
@@ -82,7 +82,7 @@ def experiment(view: np.ndarray, frame: tuple[int, int], model: Model, colours: 
             for slider in SLIDERS
         }
         st.button("Reset all", on_click=reset, disabled=settings == NEUTRAL, width="stretch")
-    changed = disturbed(view, settings, frame)
+    changed = perturbed(view, settings, frame)
     before, after = judged(view, model), judged(changed, model)
     with result:
         target = before.prediction.label
@@ -181,7 +181,7 @@ def show_sweep(
     bar = st.progress(0.0, "The model looks at changed images …")
     views, found = [], []
     for done, value in enumerate(values, start=1):
-        views.append(disturbed(view, settings | {name: value}, frame))
+        views.append(perturbed(view, settings | {name: value}, frame))
         found.append(judged(views[-1], model))
         bar.progress(done / len(values), f"The model looks at changed images: {done} of {len(values)}")
     bar.empty()

@@ -14,13 +14,13 @@ from dala.explanation.render import encode_png
 from dala.opinion import Explanation, Opinion, explain
 from dala.phantoms.tissue import Phantom, draw
 from dala.runtime.predict import Model
+from dala.stats.agreement import Share
 from dala.teaching.cases import Case, answered, drawn_deck, file_deck
 from dala.teaching.reading import (
     Agreement,
     Mark,
     Read,
     Score,
-    Share,
     agreement,
     evidence_at,
     hit,
