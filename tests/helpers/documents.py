@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+HISTORY = ROOT / "CHANGELOG.md"  # it speaks of what was, too
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PRESENT = [document for document in DOCUMENTS if document != HISTORY]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PROGRAMS = r"(?:dala|python|torchrun) "
 INLINE = re.compile(rf"`({PROGRAMS}[^`]+)`")
@@ -24,7 +26,7 @@ DIALECT = re.compile(
 def commands() -> list[tuple[str, str]]:
     """Every command line of a block or a sentence that calls this project's program or Python, with its document."""
     found = []
-    for document in DOCUMENTS:
+    for document in PRESENT:
         text = document.read_text(encoding="utf-8")
         lines = [
             line for kind, block in BLOCK.findall(text) if kind in ("", "sh", "bash") for line in block.splitlines()
