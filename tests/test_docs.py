@@ -25,7 +25,7 @@ def python_of(document: Path) -> list[str]:
     return [block for kind, block in BLOCK.findall(document.read_text(encoding="utf-8")) if kind == "python"]
 
 
-PAGES = sorted((ROOT / "pages").rglob("*.py"))
+MODULES = sorted([ROOT / "app.py", *(ROOT / "pages").rglob("*.py"), *(ROOT / "dala").rglob("*.py")])
 EXAMPLES = [document for document in DOCUMENTS if python_of(document)]
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 
@@ -142,8 +142,8 @@ def test_help_describes_every_target() -> None:
     assert described.keys() == {*targets[1].split()}
 
 
-@pytest.mark.parametrize("module", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_pages_use_the_words_of_the_glossary(module: Path) -> None:
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_users_read_uses_the_words_of_the_glossary(module: Path) -> None:
     assert [(line, text) for line, text in sentences(module) if DIALECT.search(text)] == []
 
 

@@ -114,7 +114,7 @@ def fit_and_measure(
         "estimate for new kinds; `by_distance_alone` is what familiarity refuses without them. The limit is set at "
         "the distance at "
         f"which {ACCEPTED:.0%} of the {len(true)} true patches, each analysed by a fit without its group, pass the "
-        "whole gate. Images made from true patches are judged by the fit without their group, all others by the "
+        "whole gate. Images made from true patches are analysed by the fit without their group, all others by the "
         "mean distance over the folds. 95 % intervals: bootstrap over sources (patients, photographs, films), Wilson "
         "with the number of sources where all or none are refused or there is one source only",
         "command": f"dala gate breakhis --data ROOT --others DIR{_name_of(weights)}",
