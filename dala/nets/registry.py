@@ -1,15 +1,9 @@
-"""All networks behind one registry: nine names, each with its builder, its input, its start and what it costs."""
+"""All networks behind one registry: nine names, each with its builder, its input and its start."""
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from dala.nets import baselines
 from dala.nets.baselines import SEResNet50, Settings
@@ -73,44 +67,3 @@ ENTRIES = (
     Entry("dinov2", "DINOv2 ViT-B/14", baselines.dinov2, "self-supervised on LVD-142M", multiple=14),
 )
 NETWORKS = {entry.name: entry for entry in ENTRIES}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Parameters; billions of multiply-adds an image, which papers call GFLOPs; milliseconds an image and where."""
-
-    side: int
-    parameters: int
-    gflops: float
-    milliseconds: float
-    device: str
-    threads: int
-
-
-def cost_of(entry: Entry, side: int, runs: int = 7) -> Cost:
-    """Measure a network with two classes at one side: a forward pass of one image in float32, median of `runs`.
-
-    Multiply-adds are those of convolutions and matrix products, as torch's counter counts them, each as two. It does
-    not see into fused attention, which is therefore taken apart while it counts.
-    """
-    net, _ = entry.start(Settings(side=side))
-    x = torch.zeros(1, 3, side, side)
-    with torch.no_grad():
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            net(x)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        net, x = net.to(device), x.to(device)
-        net(x)
-        seconds = []
-        for _ in range(runs):
-            started = time.perf_counter()
-            net(x).cpu()
-            seconds.append(time.perf_counter() - started)
-    return Cost(
-        side=side,
-        parameters=sum(parameter.numel() for parameter in net.parameters()),
-        gflops=round(counter.get_total_flops() / 2e9, 3),
-        milliseconds=round(1000 * statistics.median(seconds), 1),
-        device=torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
-        threads=torch.get_num_threads(),
-    )

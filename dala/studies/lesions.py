@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.metrics import average_precision_score
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,7 +20,6 @@ from dala.data.perturb import density
 from dala.data.pixels import read_rgb
 from dala.errors import DataError
 from dala.explanation.gradcam import signed_maps
-from dala.explanation.localisation import area_under_precision_recall, overlap, pointing_game
 from dala.explanation.stability import augmented_maps, fine_maps
 from dala.explanation.threshold import RULES, threshold
 from dala.nets.dala_resnet50 import DALAResNet50
@@ -221,3 +221,40 @@ def rules(fields: Sequence[Field], masks: Sequence[Mask], parents: NDArray[np.st
 def over_parents(values: Any, parents: NDArray[np.str_]) -> Interval:
     """Mean over the images that crops were cut from, with its interval."""
     return mean_over_groups(np.array(values, dtype=float), parents)
+
+
+# Three scores of a signed map against a mask. A map says what moved a model; that it also lies on the lesion is a hope
+# to be measured, never a definition.
+
+
+def _check_mask(field: NDArray[np.float32], mask: Mask) -> None:
+    if field.shape != mask.shape:
+        raise ValueError(f"A field of {field.shape} does not fit a mask of {mask.shape}.")
+    if mask.all() or not mask.any():
+        raise ValueError("A mask that is empty or full says nothing of where a map lies.")
+
+
+def pointing_game(field: NDArray[np.float32], mask: Mask) -> float:
+    """Whether the strongest pixel lies in the mask (Zhang et al., IJCV 2018, without tolerance): 1 or 0.
+
+    Where several pixels share the maximum, the share of them that lies in the mask.
+    """
+    _check_mask(field, mask)
+    return float(mask[field == field.max()].mean())
+
+
+def area_under_precision_recall(field: NDArray[np.float32], mask: Mask) -> float:
+    """Average precision of the field's values as scores for the pixels of the mask, 0..1.
+
+    A map without meaning has the mask's own share of the image, so that share belongs beside it.
+    """
+    _check_mask(field, mask)
+    return float(average_precision_score(mask.ravel(), field.ravel()))
+
+
+def overlap(kept: Mask, mask: Mask) -> float:
+    """Intersection over union of what a threshold keeps and the mask, 0..1; 0 if nothing is kept."""
+    if kept.shape != mask.shape:
+        raise ValueError(f"What is kept, {kept.shape}, does not fit a mask of {mask.shape}.")
+    union = np.count_nonzero(kept | mask)
+    return 0.0 if not union else np.count_nonzero(kept & mask) / union

@@ -17,8 +17,9 @@ from dala.nets import baselines
 from dala.nets.baselines import Settings
 from dala.nets.dala_resnet50 import DALAResNet50, ResNet50
 from dala.nets.imagenet import Backbone
-from dala.nets.registry import ENTRIES, NETWORKS, Entry, cost_of
+from dala.nets.registry import ENTRIES, NETWORKS, Entry
 from dala.nets.staged import StagedNetwork
+from dala.studies.benchmark import cost_of
 
 SIDE = 32  # from which on the network's smallest side is taken; Swin's last attention needs more than one place
 # Logits of two images by networks with drawn weights, as this test first saw them.

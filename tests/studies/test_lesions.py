@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dala.explanation.localisation import area_under_precision_recall, overlap, pointing_game
+from dala.studies.lesions import area_under_precision_recall, overlap, pointing_game
 
 MASK = np.array([[True, True], [False, False]])
 
