@@ -34,6 +34,7 @@ from pages.parts.shared import (
     model_or_stop,
     plain,
     shared_model,
+    turn_to,
 )
 
 LARGEST_MB = 256  # a ZIP of several hundred camera fields
@@ -260,7 +261,7 @@ def show_chosen(run: Run, place: int, positive: str) -> None:
             return
         assert isinstance(data, bytes)  # of an upload, never a file of the server's
         session().handed = Handed(item.name, data, "From the batch")
-        st.switch_page(SECOND_OPINION_PAGE)
+        turn_to(SECOND_OPINION_PAGE)
 
 
 def show_downloads(run: Run, model: Model) -> None:

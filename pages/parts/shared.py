@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import NoReturn
 
 import numpy as np
 import streamlit as st
@@ -43,6 +44,12 @@ def model_or_stop(name: str = SERVED[HISTOLOGY]) -> Model:
     except WeightsError as error:
         st.error(plain(str(error)))
         st.stop()
+
+
+def turn_to(page: str) -> NoReturn:
+    """Open another page. Told of no parameters, Streamlit drops those of the address that a widget is bound to, too;
+    told nothing, it refuses to."""
+    st.switch_page(page, query_params={})
 
 
 def known_group(name: str, model: Model) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -107,3 +108,16 @@ def test_several_files_dropped_on_the_first_page_are_a_batch(visit: Callable[...
     expect(page.get_by_text("Your image")).to_have_count(0)
     expect(page.get_by_role("button", name="All as CSV")).to_have_count(0)
     assert visited.complaints == []
+
+
+def test_files_become_a_batch_while_an_own_read_is_wanted(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """The address holds the switch, which must not stand in the way to another page."""
+    paths = [tmp_path / "one.png", tmp_path / "two.png"]
+    for path in paths:
+        path.write_bytes(b"no image")
+    page = visit().page
+    page.get_by_text("Record my own read first", exact=True).click(timeout=60_000)
+    settle(page)
+    expect(page).to_have_url(re.compile("read-first=true"))
+    page.locator("input[type=file]").set_input_files(paths)
+    expect(page.get_by_text("All 2")).to_be_visible(timeout=60_000)

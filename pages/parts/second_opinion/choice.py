@@ -25,7 +25,7 @@ from pages.parts.second_opinion.examples import (
 )
 from pages.parts.second_opinion.own_read import offer_first_read
 from pages.parts.session import EXAMPLE, Dropped, Handed, session
-from pages.parts.shared import BATCH_PAGE, plain
+from pages.parts.shared import BATCH_PAGE, plain, turn_to
 
 LARGEST_MB = 64  # a camera field of 2048 x 1536 pixels, uncompressed at 16 bit, takes 19
 THUMBNAIL_WIDTH = 146
@@ -75,7 +75,7 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
     dropped = session().dropped
     if dropped is not None and dropped.fresh:
         dropped.fresh = False  # once: files that wait there do not keep anybody from this page
-        st.switch_page(BATCH_PAGE)
+        turn_to(BATCH_PAGE)
     files = samples()
     upload_column, example_column = st.columns([3, 2], gap="medium")
     upload_column.file_uploader(
