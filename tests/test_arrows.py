@@ -104,6 +104,7 @@ def test_the_core_is_small_and_so_is_every_module() -> None:
     assert {str(path.relative_to(ROOT)): count for path, count in lines.items() if count >= 450} == {}
 
 
+@pytest.mark.slow
 def test_the_core_answers_without_what_hangs_on_it(tmp_path: Path) -> None:
     (tmp_path / "drawn.png").write_bytes(encode_png(draw("solid_sheets").pixels))
     program = f"""
