@@ -119,6 +119,7 @@ def breakhis(root: Path, content: bytes) -> None:
     sorted(root.rglob("*.png"))[0].write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CONTENTS)
 @pytest.mark.parametrize("words", [words for words in READING if words[-1] == "breakhis" and "data" in READING[words]],
                          ids=" ".join)  # fmt: skip
