@@ -184,7 +184,7 @@ def _transposed(scores: dict[str, dict[str, Any]]) -> str:
 def _train(options: argparse.Namespace) -> int:
     from dala.nets.imagenet import load_backbone
     from dala.runtime.card import WEIGHTS_DIR
-    from dala.studies.calibration import calibrate_weights
+    from dala.studies import calibration
     from dala.training.release import EVIDENCE_DIR, train
 
     task = _task(options)
@@ -199,7 +199,7 @@ def _train(options: argparse.Namespace) -> int:
     if len(task.classes) == 2 and card.fields["metrics"]["values"] and predictions.is_file():
         # The evidence is about the weights that are shipped, not about others that someone trains elsewhere.
         told = evidence.with_name(f"calibration_{evidence.name}") if options.out is None else None
-        calibrate_weights(predictions, out, told)
+        calibration.measure(predictions, out, told)
     print(f"weights {card.name}: {card.fields['bytes']} bytes, sha256 {card.fields['sha256']}")
     return 0
 

@@ -1,349 +1,432 @@
-"""What a probability is worth and when the answer is "not sure": calibration and prediction sets from held-out groups.
+"""What is its probability worth? Calibration and prediction sets on patients left out, from the held-out predictions.
 
-`dala.stats.conformal` says how both are made. Temperature and bias are fitted weighted so that classes, and groups
-within a class, count the same: the probability is the one for a patient who is as likely benign as malignant before
-anyone has looked. Each of the two is kept only if it lowers the log loss of groups that were left out of its fit: with
-few patients a fitted temperature can be worse than none.
-
-One threshold serves both classes. A promise to each class apart would need 9 groups of it for alpha = .10 and 19 for
-.05: BreakHis 200X has 8 benign ones, so benign would have to be in every set and malignant could never be said. That
-variant is measured and reported beside the one that is served.
+dala calibrate breakhis
+dala calibrate mini_ddsm
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import math
-from functools import partial
-from itertools import pairwise
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dala.errors import DataError
-from dala.runtime.calibration import DEFAULT_ALPHA, NOT_CALIBRATED
-from dala.runtime.card import Card, read_card, write_card
+from dala.runtime.calibration import DEFAULT_ALPHA
 from dala.stats.bootstrap import Interval
-from dala.stats.conformal import (
-    Bools,
-    Cohort,
-    Floats,
-    Scaling,
-    apply_held_out,
-    fit_scaling,
-    groups_needed,
-    held_out_thresholds,
-    measure_sets,
-    members,
-    outcome,
-    thresholds_of,
+from dala.studies.blocks import (
+    Block,
+    Caption,
+    Chart,
+    Folded,
+    Point,
+    Row,
+    Table,
+    Text,
+    numbers,
+    point,
+    sentence,
 )
-from dala.stats.groups import group_weights
-from dala.stats.metrics import bin_edges, bin_of, calibration_error
+from dala.studies.record import IMAGES, Data, Record, Result
+from dala.studies.study import Study, Verb
+from dala.words import figure
 
-ALPHAS = (DEFAULT_ALPHA, 0.05)
-NETWORK, CHANGED_STAIN = "dala_resnet50", "dala_resnet50_stain_shift"
-SETS_LIMIT = (
-    "Probabilities are for a patient as likely benign as malignant beforehand. The sets keep their promise on average "
-    "over patients like the training groups, not for a single patient and not for each class: a whole patient can be "
-    "wrong and the set sure of it."
-)
-PROTOCOL = (
-    "predictions out of fold by patient group, every repeat of the cross-validation with equal weight; every figure "
-    "is measured leaving one group out: calibration and thresholds from all other groups; 95 % intervals: bootstrap "
-    "over patient groups of a class, thresholds held fixed"
-)
+DECISIVE = f"{DEFAULT_ALPHA:.2f}"
+BY_IMAGE = {"key": "by_picture"}
 
 
-CANDIDATES = {
-    "none": {"temperature": False},
-    "temperature": {"temperature": True},
-    "temperature and bias": {"temperature": True, "bias": True},
-}
+@dataclass(frozen=True, kw_only=True)
+class Origin(Record):
+    """The cross-validation whose predictions were calibrated."""
+
+    protocol: str
+    command: str
+    data: Data
+    imagenet: str
+    recipe: dict[str, Any]
 
 
-def fit_to(cohort: Cohort, keep: Bools, candidate: str) -> Scaling:
-    """The scaling of one of the CANDIDATES on some images of a cohort, classes and groups weighing the same."""
-    labels = cohort.labels[keep]
-    weights = group_weights(labels, cohort.groups[keep])
-    return fit_scaling(cohort.margins[:, keep], labels, weights, **CANDIDATES[candidate])
+@dataclass(frozen=True, kw_only=True)
+class Losses(Record):
+    """What probabilities are worth: log loss, Brier score, and calibration error in bins of equal width and mass."""
+
+    log_loss: Interval
+    brier: Interval
+    ece_equal_width: Interval
+    ece_equal_mass: Interval
 
 
-def cohort_of(predictions: dict[str, Any], network: str) -> Cohort:
-    """The held-out images of one network; DataError if they cannot be calibrated on."""
-    try:
-        return Cohort.of(predictions["labels"], predictions["groups"], predictions["probabilities"][network])
-    except ValueError as error:
-        raise DataError(str(error)) from error
+@dataclass(frozen=True, kw_only=True)
+class Weighted(Record):
+    """The same with classes and groups balanced, and with every image weighing the same."""
+
+    balanced: Losses
+    by_image: Losses = field(metadata=BY_IMAGE)
 
 
-def calibrate(predictions: dict[str, Any]) -> dict[str, Any]:
-    """Calibration and sets from out-of-fold predictions, and what they are worth on groups left out; ready for JSON.
+@dataclass(frozen=True, kw_only=True)
+class Candidate(Record):
+    """A scaling fitted to all groups, the range of the fits without each group, and what it is worth on that group."""
 
-    `predictions` is what `crossvalidate` writes: data, labels, groups, and probabilities of malignant by network and
-    repeat. The key `calibration` is the block for the model card.
-    """
-    cohort = cohort_of(predictions, NETWORK)
-    command = f"dala calibrate {data_set(predictions['command'])}"
-    stained = cohort_of(predictions, CHANGED_STAIN) if CHANGED_STAIN in predictions["probabilities"] else None
-    everything = np.ones(len(cohort.labels), dtype=bool)
+    temperature: float
+    bias: float
+    temperature_left_out: tuple[float, float]
+    bias_left_out: tuple[float, float]
+    held_out: Weighted
 
-    fits = {name: [fit_to(cohort, cohort.order != k, name) for k in range(len(cohort.names))] for name in CANDIDATES}
-    held_out = {name: apply_held_out(scalings, cohort) for name, scalings in fits.items()}
-    chosen, differences = choose(cohort, held_out)
-    final = fit_to(cohort, everything, chosen)
-    shipped = final.probability(cohort.margins)
 
-    sets, apart, shifted, card_thresholds, measured = {}, {}, {}, {}, {}
-    for alpha in ALPHAS:
-        key = f"{alpha:.2f}"
-        limits = held_out_thresholds(cohort, fits[chosen], alpha, each_class=False)
-        inside = members(held_out[chosen], limits, cohort.order)
-        least = thresholds_of(shipped, cohort.labels, cohort.order, alpha, each_class=False)
-        card_thresholds[key] = {"benign": least[0], "malignant": least[1]}
-        sets[key] = {"thresholds": card_thresholds[key], **measure_sets(cohort, inside)}
-        limits_apart = held_out_thresholds(cohort, fits[chosen], alpha, each_class=True)
-        least = thresholds_of(shipped, cohort.labels, cohort.order, alpha, each_class=True)
-        apart[key] = {
-            "groups_needed": groups_needed(alpha),
-            "possible": {name: count >= groups_needed(alpha) for name, count in _groups(cohort).items()},
-            "thresholds": {"benign": least[0], "malignant": least[1]},
-            **measure_sets(cohort, members(held_out[chosen], limits_apart, cohort.order)),
+@dataclass(frozen=True, kw_only=True)
+class Bin(Record):
+    """A bin of the reliability diagram: edges, images (mean of the repeats), groups, mean probability, what is true."""
+
+    low: float
+    high: float
+    images: float = field(metadata=IMAGES)
+    groups: int
+    mean_probability: float
+    malignant: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bins(Record):
+    """The reliability diagram in bins of equal width and of equal mass."""
+
+    equal_width: tuple[Bin, ...]
+    equal_mass: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability(Record):
+    """Before calibration and after."""
+
+    before: Bins
+    after: Bins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares(Record):
+    """A share of the images, with every image or every group weighing the same, and of the patients of each class."""
+
+    by_image: Interval = field(metadata=BY_IMAGE)
+    by_group: Interval
+    benign: Interval
+    malignant: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class RightShares(Record):
+    """The share that is right of the sets with one class, and of those that say benign, or malignant."""
+
+    by_image: Interval = field(metadata=BY_IMAGE)
+    by_group: Interval
+    when_benign: Interval
+    when_malignant: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sets(Record):
+    """Prediction sets at one promise: how often the true class is in, how often both are, who is right otherwise."""
+
+    coverage: Shares
+    not_sure: Shares
+    right_when_sure: RightShares
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedSets(Sets):
+    """With the thresholds (least probability of a class in the set) that all groups give."""
+
+    thresholds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassSets(ServedSets):
+    """With a promise to each class: how many groups of a class that needs, and whether there are so many."""
+
+    groups_needed: int
+    possible: dict[str, bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StainChange(Record):
+    """The same networks, calibration and thresholds on images with another stain."""
+
+    what: str
+    probabilities: Weighted
+    sets: dict[str, Sets]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates(Record):
+    """Of one group: share of its sets that hold the true class, and that hold both."""
+
+    coverage: float
+    not_sure: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut(Record):
+    """A group under the calibration without it: its class, its images, and its sets by promise."""
+
+    malignant: bool
+    images: int = field(metadata=IMAGES)
+    sets: dict[str, Rates]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain(Record):
+    """Held-out log loss minus that of the simpler scaling; below zero is better."""
+
+    mean: float
+    standard_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration(Result):
+    """Scalings and prediction sets, what they are worth on groups left out, and the block for the model card."""
+
+    weights: str
+    weights_sha256: str
+    source: Origin
+    weighting: dict[str, str]
+    candidates: dict[str, Candidate]
+    chosen: str
+    why: str
+    log_loss_against_the_one_before: dict[str, Gain]
+    reliability: Reliability
+    guarantee: dict[str, str]
+    sets: dict[str, ServedSets]
+    sets_for_each_class: dict[str, ClassSets]
+    under_stain_change: StainChange | None
+    by_group: dict[str, LeftOut]
+    calibration: dict[str, Any]
+
+    @property
+    def made_with(self) -> list[tuple[str, Any]]:
+        """Also the recipe of the predictions."""
+        return [*super().made_with, ("recipe", self.source.recipe)]
+
+    @property
+    def measured_on(self) -> Data:
+        """The images of the predictions."""
+        return self.source.data
+
+
+def diagram_points(bins: Bins) -> list[Point]:
+    """Bins of equal mass: share malignant at the mean probability."""
+    return [point(row.mean_probability, row.malignant) for row in bins.equal_mass]
+
+
+def diagram_table(bins: Bins) -> list[Row]:
+    """The numbers of the diagram."""
+    return [
+        {
+            "Probability": f"{row.low:.3f} to {row.high:.3f}",
+            "Mean": f"{row.mean_probability:.3f}",
+            "Malignant": figure(row.malignant, percent=True),
+            "Images": f"{row.images:.0f}",
+            "Groups": str(row.groups),
         }
-        if stained is not None:
-            probability = apply_held_out(fits[chosen], stained)
-            shifted[key] = measure_sets(stained, members(probability, limits, cohort.order))
-        for figure in ("coverage", "not_sure", "right_when_sure"):
-            measured[f"{figure}_{key}"] = sets[key][figure]["by_picture"]
-
-    after = measure_probabilities(cohort, held_out[chosen])
-    measured["expected_calibration_error"] = after["by_picture"]["ece_equal_width"]
-    promise = guarantee(cohort)
-    return {
-        "protocol": PROTOCOL,
-        "command": command,
-        "source": {key: predictions[key] for key in ("protocol", "command", "data", "imagenet", "recipe")},
-        "weighting": {
-            "balanced": "classes weigh the same, and groups within a class; the fit uses this one",
-            "by_picture": "every image weighs the same, in the data's own mix of classes",
-            "by_group": "every group weighs the same",
-        },
-        "candidates": {
-            name: {
-                "temperature": (scaling := fit_to(cohort, everything, name)).temperature,
-                "bias": scaling.bias,
-                "temperature_left_out": _span([one.temperature for one in fits[name]]),
-                "bias_left_out": _span([one.bias for one in fits[name]]),
-                "held_out": measure_probabilities(cohort, held_out[name]),
-            }
-            for name in CANDIDATES
-        },
-        "chosen": chosen,
-        "why": "the next parameter is kept if it lowers the held-out balanced log loss of the one before",
-        "log_loss_against_the_one_before": differences,
-        "reliability": {
-            "before": reliability(cohort, held_out["none"]),
-            "after": reliability(cohort, held_out[chosen]),
-        },
-        "guarantee": promise,
-        "sets": sets,
-        "sets_for_each_class": apart,
-        "under_stain_change": {
-            "what": "the same networks on images with a strong random stain and colour change, calibration and "
-            "thresholds from the plain images of the other groups",
-            "probabilities": measure_probabilities(stained, apply_held_out(fits[chosen], stained)),
-            "sets": shifted,
-        }
-        if stained is not None
-        else None,
-        "by_group": by_group(cohort, held_out[chosen], fits[chosen]),
-        "calibration": {
-            "temperature": final.temperature,
-            "bias": {"benign": 0.0, "malignant": final.bias},
-            "thresholds": card_thresholds,
-            "groups": _groups(cohort),
-            "protocol": PROTOCOL,
-            "guarantee": promise["in_short"],
-            "command": command,
-            "measured": measured,
-        },
-    }
+        for row in bins.equal_mass
+    ]
 
 
-def choose(cohort: Cohort, held_out: dict[str, Floats]) -> tuple[str, dict[str, dict[str, float]]]:
-    """The last of the CANDIDATES whose every parameter lowers the held-out balanced log loss, and by how much.
-
-    Differences are paired by group: `mean` (negative is better) with the standard error over groups of a class.
-    """
-    differences = {}
-    kept = ["none"]
-    for simpler, richer in pairwise(CANDIDATES):
-        gain = _log_loss(held_out[richer], cohort.labels) - _log_loss(held_out[simpler], cohort.labels)
-        mean = float(np.average(gain, weights=cohort.balanced))
-        of_group = np.bincount(cohort.order, gain * cohort.by_group)
-        malignant = np.bincount(cohort.order, cohort.labels) > 0
-        variances = [of_group[kind].var(ddof=1) / kind.sum() / 4 for kind in (malignant, ~malignant)]
-        differences[richer] = {"mean": mean, "standard_error": math.sqrt(sum(variances))}
-        if mean < 0 and kept[-1] == simpler:
-            kept.append(richer)
-    return kept[-1], differences
-
-
-def measure_probabilities(cohort: Cohort, probability: Floats) -> dict[str, dict[str, Interval]]:
-    """Log loss, Brier score and expected calibration error, balanced and by image, with intervals over groups.
-
-    The calibration error is given in bins of equal width and in bins of equal mass; see `calibration_error`.
-    """
-    answer = {}
-    for name, weights in (("balanced", cohort.balanced), ("by_picture", cohort.by_image)):
-        total = np.broadcast_to(weights, probability.shape)
-        error = partial(calibration_error, cohort.labels, probability, cohort.order, weights, cohort.draws)
-        answer[name] = {
-            "log_loss": cohort.ratio(_log_losses(probability, cohort.labels) * weights, total),
-            "brier": cohort.ratio((probability - cohort.labels) ** 2 * weights, total),
-            "ece_equal_width": error(equal_mass=False),
-            "ece_equal_mass": error(equal_mass=True),
-        }
-    return answer
-
-
-def reliability(cohort: Cohort, probability: Floats) -> dict[str, list[dict[str, Any]]]:
-    """The reliability diagram in bins of equal width and of equal mass, repeats pooled; empty bins are left out.
-
-    A bin: its edges, images (mean over repeats), groups that have one in it, mean probability of malignant, and the
-    share that is malignant with its interval over groups.
-    """
-    answer = {}
-    for name, equal_mass in (("equal_width", False), ("equal_mass", True)):
-        edges = bin_edges(probability.ravel(), equal_mass=equal_mass)
-        inside = bin_of(probability, edges)
-        rows = []
-        for k in range(len(edges) - 1):
-            here = inside == k
-            if here.any():
-                rows.append(
-                    {
-                        "low": float(edges[k]),
-                        "high": float(edges[k + 1]),
-                        "pictures": float(here.sum() / len(probability)),
-                        "groups": len(np.unique(cohort.order[here.any(axis=0)])),
-                        "mean_probability": float(probability[here].mean()),
-                        "malignant": cohort.ratio(here & (cohort.labels == 1), here),
-                    }
-                )
-        answer[name] = rows
-    return answer
-
-
-def by_group(cohort: Cohort, probability: Floats, scalings: list[Scaling]) -> dict[str, Any]:
-    """Per accession group left out: class, images, and coverage and share of "not sure" by alpha."""
-    table: dict[str, Any] = {
-        str(name): {
-            "malignant": bool(cohort.labels[cohort.order == k].any()),
-            "pictures": int((cohort.order == k).sum()),
-            "sets": {},
-        }
-        for k, name in enumerate(cohort.names)
-    }
-    for alpha in ALPHAS:
-        thresholds = held_out_thresholds(cohort, scalings, alpha, each_class=False)
-        covers, unsure = outcome(cohort, members(probability, thresholds, cohort.order))
-        for k, name in enumerate(cohort.names):
-            own = cohort.order == k
-            table[str(name)]["sets"][f"{alpha:.2f}"] = {
-                "coverage": round(float(covers[:, own].mean()), 4),
-                "not_sure": round(float(unsure[:, own].mean()), 4),
-            }
-    return table
-
-
-def guarantee(cohort: Cohort) -> dict[str, str]:
-    """What the sets promise, and what they do not, in sentences."""
-    groups = _groups(cohort)
-    return {
-        "in_short": "A set at alpha holds the true class with probability 1 - alpha or more, on average over new "
-        "patients like those of the calibration; close to that, not proven, for weights trained on all of them. "
-        "Nothing is promised for a single patient, for each class apart, or for another laboratory or stain.",
-        "promised": "For an image of a new patient, drawn like the calibration groups, the set holds the true class "
-        f"with probability 1 - alpha or more, averaged over patients and over cohorts of {sum(groups.values())} "
-        "groups, without any assumption on the network.",
-        "approximate": "The promise is exact for a network that has not seen the calibration groups. The weights that "
-        "are served were trained on all of them, and their thresholds come from networks of the same recipe trained "
-        "without the group in question: close to it, not proven.",
-        "not_promised": f"Nothing is promised for a single patient, for benign or malignant apart ({groups['benign']} "
-        f"benign and {groups['malignant']} malignant groups; each class would need {groups_needed(0.1)} for alpha "
-        f".10 and {groups_needed(0.05)} for .05), for another mix of classes, laboratory, stain or scanner, or for "
-        "images that are none of the card's modality.",
-        "measured": "Coverage over groups left out one at a time must come out near 1 - alpha or above on average by "
-        "construction; what it tells is how it falls on classes and patients, and how often the answer is not sure.",
-    }
-
-
-def calibrate_weights(predictions: Path, weights: Path, evidence: Path | None) -> dict[str, Any]:
-    """Calibrate from `predictions`, write the calibration into the card of `weights` and all figures to `evidence`.
-
-    The weights file is not touched. Raises DataError if the predictions are missing, unreadable, or not of the card's
-    recipe, images and groups; nothing is written then.
-    """
-    card, path = read_card(weights)
-    try:
-        given = json.loads(predictions.read_text(encoding="utf-8"))
-        same = describes(given, card)
-    except FileNotFoundError as error:
-        message = f"There are no predictions {predictions}; `dala crossvalidate` writes them."
-        raise DataError(message) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{predictions} is not a file of predictions that crossvalidate wrote.") from error
-    if not same:
-        message = f"The predictions in {predictions.name} are of another recipe or of other images than the weights"
-        raise DataError(f"{message} {card.name}; run `{given['command']}` again.")
-    record = calibrate(given)
-    limits = [line for line in card.fields["limits"] if line not in (NOT_CALIBRATED, SETS_LIMIT)]
-    fields = card.fields | {"calibration": record["calibration"], "limits": [*limits, SETS_LIMIT]}
-    record = {"weights": card.name, "weights_sha256": card.fields["sha256"], **record}
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    if evidence is not None:
-        evidence.parent.mkdir(parents=True, exist_ok=True)
-        evidence.write_text(text, encoding="utf-8")
-    write_card(path, fields)
-    return record
-
-
-def data_set(command: str) -> str:
-    """The data set that a command names: the word after `crossvalidate`."""
-    return command.partition("crossvalidate ")[2].split(" ")[0]
-
-
-def describes(predictions: dict[str, Any], card: Card) -> bool:
-    """Are these predictions of the card's recipe, ImageNet start, images and groups?"""
-    recipe = {key: value for key, value in card.fields["recipe"].items() if key != "seed"}
+def summary(record: Calibration) -> str:
+    """How often the answer is not sure, and how often the others are right, at the promise that decides the verdict."""
+    sets = record.sets[DECISIVE]
+    unsure, right = (figure(one.by_image, percent=True) for one in (sets.not_sure, sets.right_when_sure))
     return (
-        predictions["recipe"] == recipe
-        and predictions["imagenet"] in card.fields["imagenet"]  # "npm", "torchvision": a word of the card's sentence
-        and len(predictions["labels"]) == card.fields["training_data"]["pictures"]
-        and frozenset(predictions["groups"]) == card.training_groups
+        f"At its promise of {promise(DECISIVE)} it says *not sure* of {unsure} of such patients' images, and is right "
+        f"in {right} of the others."
     )
 
 
-def _log_losses(probability: Floats, labels: NDArray[np.int64]) -> Floats:
-    # A scaling may round to 0 or 1; a loss of 28 says enough.
-    answer: Floats = -np.log(np.where(labels == 1, probability, 1 - probability).clip(1e-12))
-    return answer
+def scaling_kept(record: Calibration) -> str:
+    """One sentence: whether calibration changed anything."""
+    if record.chosen == "none":
+        return (
+            "Before and after are the same here: neither a temperature nor a bias lowered the loss on patients left "
+            "out, so none is used."
+        )
+    fitted = record.candidates[record.chosen]
+    return f"Kept: {record.chosen} (temperature {fitted.temperature:.3f}, bias {fitted.bias:.3f})."
 
 
-def _log_loss(probability: Floats, labels: NDArray[np.int64]) -> Floats:
-    """Mean over the repeats, (N,)."""
-    answer: Floats = _log_losses(probability, labels).mean(axis=0)
-    return answer
+def candidates_table(record: Calibration) -> list[Row]:
+    """Calibration error, Brier score and log loss of every candidate scaling on groups left out."""
+    return [
+        {
+            "Scaling": f"{name} (kept)" if name == record.chosen else name,
+            "Calibration error (ECE)": figure(one.held_out.by_image.ece_equal_width),
+            "Brier": figure(one.held_out.by_image.brier),
+            "Log loss, classes balanced": figure(one.held_out.balanced.log_loss),
+        }
+        for name, one in record.candidates.items()
+    ]
 
 
-def _groups(cohort: Cohort) -> dict[str, int]:
-    return {
-        name: len(np.unique(cohort.order[cohort.labels == label])) for label, name in enumerate(("benign", "malignant"))
-    }
+def sets_table(by_alpha: Mapping[str, Sets]) -> list[Row]:
+    """Coverage and share of "not sure" by promise and kind of patient; share right of the sets of one class, by what
+    they say."""
+    rows = []
+    for alpha, one in by_alpha.items():
+        covered, unsure, right = one.coverage, one.not_sure, one.right_when_sure
+        benign, malignant = (figure(part, percent=True) for part in (right.when_benign, right.when_malignant))
+        for of, inside, both, sure in (
+            ("All images", covered.by_image, unsure.by_image, figure(right.by_image, percent=True)),
+            ("Benign patients", covered.benign, unsure.benign, f"said benign: {benign}"),
+            ("Malignant patients", covered.malignant, unsure.malignant, f"said malignant: {malignant}"),
+        ):
+            rows.append(
+                {
+                    "Promise": promise(alpha) if of == "All images" else "",
+                    "Of": of,
+                    "True class in the set": figure(inside, percent=True),
+                    "Not sure": figure(both, percent=True),
+                    "Right when sure": sure,
+                }
+            )
+    return rows
 
 
-def _span(values: list[float]) -> list[float]:
-    return [min(values), max(values)]
+def promise(alpha: str) -> str:
+    """How a level is called: "90 %" for alpha "0.10"."""
+    return f"{100 * (1 - float(alpha)):.0f} %"
+
+
+def _section(key: str) -> Callable[[Calibration], list[Block]]:
+    def section(record: Calibration) -> list[Block]:
+        told = {"as served": record.reliability.after}
+        if record.chosen != "none":
+            told = {"before calibration": record.reliability.before, "after calibration": record.reliability.after}
+        blocks: list[Block] = [
+            Chart(
+                key,
+                "Reliability diagram: share malignant over probability, with 95 % intervals",
+                "Probability of malignant",
+                "Share that is malignant",
+                series={name: diagram_points(bins) for name, bins in told.items()},
+                square=True,
+            ),
+            Text(
+                "Points on the diagonal keep their word; above it more is malignant than was said, below it less. "
+                + scaling_kept(record)
+            ),
+            *(numbers(f"The numbers of the diagram, {name}", diagram_table(bins)) for name, bins in told.items()),
+            Table(candidates_table(record), "Calibration error of every scaling"),
+            Text("The calibration error is the mean distance from the diagonal, on patients left out of the fit."),
+            Text("#### Not sure"),
+            Table(sets_table(record.sets), "Coverage and share of not sure"),
+            Text(
+                "A set with both classes is shown as *not sure*. A higher promise is paid for with more of them. "
+                + record.guarantee["in_short"]
+            ),
+        ]
+        if record.under_stain_change is not None:
+            table = Table(
+                sets_table(record.under_stain_change.sets), "Coverage and share of not sure under a stain change"
+            )
+            told_of = Caption(sentence(record.under_stain_change.what))
+            blocks.append(Folded("The same under a strong change of stain", (table, told_of)))
+        return blocks
+
+    return section
+
+
+# Measuring
+
+
+def measure(predictions: Path, weights: Path, out: Path | None) -> Calibration:
+    """Calibrate from `predictions`, write all figures to `out` if that is given and the calibration into the card.
+
+    The weights themselves are not touched. Raises DataError if the predictions are missing, unreadable, or not of the
+    card's recipe, images and groups; nothing is written then.
+    """
+    from dala.runtime.card import write_card
+    from dala.studies.calibration_fit import calibrate_weights
+
+    told, fields = calibrate_weights(predictions, weights)
+    record = Calibration.from_json(json.loads(json.dumps(told)))
+    if out is not None:
+        STUDY.write(record, out)
+    write_card(weights, fields)
+    return record
+
+
+# The command
+
+
+def add_arguments(parser: argparse.ArgumentParser, weights: str) -> None:
+    given = Path("evidence") / f"{'breakhis_200x' if weights == 'breakhis' else weights}_predictions.json"
+    parser.add_argument("--predictions", type=Path, default=given, metavar="FILE")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=None,
+        metavar="FILE.safetensors",
+        help=f"whose card is written to (default: the shipped {weights})",
+    )
+    parser.add_argument("--out", type=Path, default=None, metavar="FILE", help="the JSON of all figures")
+    parser.set_defaults(shipped=weights)
+
+
+def run(options: argparse.Namespace) -> int:
+    from dala.runtime.card import WEIGHTS_DIR
+
+    stem = options.predictions.stem.removesuffix("_predictions")
+    out = options.out or Path("evidence") / f"calibration_{stem}.json"
+    weights = options.weights or WEIGHTS_DIR / f"{options.shipped}.safetensors"
+    record = measure(options.predictions, weights, out)
+    print(f"{_told(record)}\nwritten to {out} and {weights.stem}.json")
+    return 0
+
+
+def _told(record: Calibration) -> str:
+    temperature = record.candidates[record.chosen].temperature
+    lines = [record.protocol, f"scaling kept: {record.chosen} (temperature {temperature:.3f})"]
+    for name, candidate in record.candidates.items():
+        losses = candidate.held_out
+        lines.append(
+            f"  {name}: balanced log loss {figure(losses.balanced.log_loss)}, Brier {figure(losses.by_image.brier)}, "
+            f"ECE {figure(losses.by_image.ece_equal_width)}"
+        )
+    for alpha, sets in record.sets.items():
+        lines.append(
+            f"  sets at alpha {alpha}: coverage {figure(sets.coverage.by_image)}, not sure "
+            f"{figure(sets.not_sure.by_image)}, right when sure {figure(sets.right_when_sure.by_image)}"
+        )
+    return "\n".join(lines)
+
+
+def _verb(dataset: str) -> Verb:
+    told = "calibrate weights from the predictions that crossvalidate wrote (a minute at most); no weight changes"
+    return Verb("calibrate", dataset, told, lambda parser: add_arguments(parser, dataset), run)
+
+
+STUDY = Study(
+    "calibration",
+    "calibration_breakhis_200x.json",
+    Calibration,
+    "breakhis",
+    "dala calibrate breakhis",
+    part="Not sure, or refused",
+    title="What its probability is worth",
+    question="When it gives a probability, is it right that often? Does it say so when it does not know?",
+    section=_section("calibration"),
+    summary=summary,
+    verb=_verb("breakhis"),
+)
+MINI_DDSM = replace(
+    STUDY,
+    key="mini_ddsm_calibration",
+    file="calibration_mini_ddsm.json",
+    weights="mini_ddsm",
+    command="dala calibrate mini_ddsm",
+    part="Mammograms",
+    title="Mammograms: the probability",
+    question="What are the probability and the answer 'not sure' worth there?",
+    section=_section("mini-ddsm-calibration"),
+    summary=None,
+    verb=_verb("mini_ddsm"),
+)

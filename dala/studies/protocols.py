@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.data.splits import Fold as Sides
-from dala.data.splits import grouped_folds, image_folds
 from dala.errors import DataError
 from dala.stats.bootstrap import Interval
 from dala.stats.metrics import binary_intervals, binary_scores
@@ -33,6 +31,7 @@ from dala.terminal import table as scores_table
 from dala.words import figure, share
 
 if TYPE_CHECKING:
+    from dala.data.splits import Fold as Sides
     from dala.nets.imagenet import Backbone
     from dala.training.recipe import Recipe
     from dala.training.task import Fold
@@ -151,6 +150,7 @@ def measure(
     `held_out`: the predictions of `crossvalidate`, which are the column by accession group; raises DataError if they
     are of another recipe or of other images. `count` folds are made where they are not given.
     """
+    from dala.data.splits import grouped_folds, image_folds
     from dala.training.features import frozen_features
     from dala.training.task import Fold, colour_features, probe
 

@@ -17,11 +17,11 @@ from dala.runtime.calibration import NOT_CALIBRATED
 from dala.runtime.card import read_card
 from dala.stats import metrics
 from dala.stats.conformal import Cohort, held_out_thresholds, sigmoid
-from dala.studies import calibration as module
-from dala.studies.calibration import (
+from dala.studies import calibration
+from dala.studies import calibration_fit as module
+from dala.studies.calibration_fit import (
     SETS_LIMIT,
     calibrate,
-    calibrate_weights,
     choose,
     measure_probabilities,
     reliability,
@@ -135,9 +135,9 @@ def test_the_card_gets_the_calibration_and_keeps_the_rest(
 ) -> None:
     predictions, weights = predictions_of_card
     before, _ = read_card(weights)
-    record = calibrate_weights(predictions, weights, tmp_path / "out" / "c.json")
+    record = calibration.measure(predictions, weights, tmp_path / "out" / "c.json")
     written = json.loads((tmp_path / "out" / "c.json").read_text())
-    assert written == json.loads(json.dumps(record))
+    assert written == record.to_json()
     assert written["weights_sha256"] == before.fields["sha256"]
     after, _ = read_card(weights)
     assert after.fields["calibration"] == written["calibration"]
@@ -152,7 +152,7 @@ def test_the_card_gets_the_calibration_and_keeps_the_rest(
     assert written["sets"]["0.10"]["thresholds"]["benign"] > 0
     # The same images in the same stain: the same figures.
     assert written["under_stain_change"]["sets"]["0.10"]["coverage"] == written["sets"]["0.10"]["coverage"]
-    calibrate_weights(predictions, weights, tmp_path / "c.json")
+    calibration.measure(predictions, weights, tmp_path / "c.json")
     again, _ = read_card(weights)
     assert again.fields == after.fields
 
@@ -173,7 +173,7 @@ def test_predictions_of_another_recipe_change_nothing(
     predictions.write_text(json.dumps(json.loads(predictions.read_text()) | change))
     card = weights.with_suffix(".json").read_text()
     with pytest.raises(DataError, match="another recipe or of other images"):
-        calibrate_weights(predictions, weights, tmp_path / "c.json")
+        calibration.measure(predictions, weights, tmp_path / "c.json")
     assert weights.with_suffix(".json").read_text() == card
     assert not (tmp_path / "c.json").exists()
 

@@ -17,8 +17,8 @@ from dala.runtime.predict import load_model
 from dala.runtime.weights import sha256_of
 from dala.stats.agreement import wilson
 from dala.stats.roc import auc
-from dala.studies import gate
-from dala.studies.gate import Seen
+from dala.studies import gate_fit as gate
+from dala.studies.gate_fit import Seen
 from dala.studies.gate_images import Item, Kind, all_kinds, from_patches
 from tests.helpers.trees import draw_tree
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dala.stats.bootstrap import Interval
-from dala.studies import ablation, benchmark, calibrated, gate_study, mini_ddsm, protocols, robustness
+from dala.studies import ablation, benchmark, calibration, gate, mini_ddsm, protocols, robustness
 from dala.studies.blocks import Box, Chart, Choice, Point
 from tests.helpers.records import cells, interval, partly, plain
 
@@ -98,22 +98,22 @@ def test_the_leak_in_words() -> None:
 
 
 def test_calibration_that_changes_nothing_says_so() -> None:
-    fitted = {"bias": partly(calibrated.Candidate, temperature=1.5, bias=-0.25)}
-    assert "none is used" in calibrated.scaling_kept(partly(calibrated.Calibration, chosen="none", candidates=fitted))
-    kept = partly(calibrated.Calibration, chosen="bias", candidates=fitted)
-    assert calibrated.scaling_kept(kept) == "Kept: bias (temperature 1.500, bias -0.250)."
+    fitted = {"bias": partly(calibration.Candidate, temperature=1.5, bias=-0.25)}
+    assert "none is used" in calibration.scaling_kept(partly(calibration.Calibration, chosen="none", candidates=fitted))
+    kept = partly(calibration.Calibration, chosen="bias", candidates=fitted)
+    assert calibration.scaling_kept(kept) == "Kept: bias (temperature 1.500, bias -0.250)."
 
 
 def test_of_each_class_the_sets_are_judged_by_what_they_say() -> None:
-    def shares(*values: float) -> calibrated.Shares:
+    def shares(*values: float) -> calibration.Shares:
         of = dict(zip(("by_image", "by_group", "benign", "malignant"), map(interval, values), strict=True))
-        return calibrated.Shares(**of)
+        return calibration.Shares(**of)
 
-    right = calibrated.RightShares(
+    right = calibration.RightShares(
         by_image=interval(0.7), by_group=interval(0), when_benign=interval(0.8), when_malignant=interval(0.9)
     )
-    sets = calibrated.Sets(coverage=shares(0.1, 0, 0.2, 0.3), not_sure=shares(0.4, 0, 0.5, 0.6), right_when_sure=right)
-    assert cells(calibrated.sets_table({"0.05": sets})) == [
+    sets = calibration.Sets(coverage=shares(0.1, 0, 0.2, 0.3), not_sure=shares(0.4, 0, 0.5, 0.6), right_when_sure=right)
+    assert cells(calibration.sets_table({"0.05": sets})) == [
         ["95 %", "All images", "10.0 %", "40.0 %", "70.0 %"],
         ["", "Benign patients", "20.0 %", "50.0 %", "said benign: 80.0 %"],
         ["", "Malignant patients", "30.0 %", "60.0 %", "said malignant: 90.0 %"],
@@ -121,17 +121,15 @@ def test_of_each_class_the_sets_are_judged_by_what_they_say() -> None:
 
 
 def test_the_gate_in_words() -> None:
-    def kind(name: str, auc: float, alone: int, expected: str, **by_check: int) -> gate_study.Kind:
-        return gate_study.Kind(
+    def kind(name: str, auc: float, alone: int, expected: str, **by_check: int) -> gate.Kind:
+        return gate.Kind(
             name=name, about="drawn", family="", expected=expected, refused=1, images=4, sources=4,
             share=interval(0.25, 0.1, 0.5), auc=auc, by_check=by_check, by_distance_alone=alone,
             roc=((0.0, 0.0), (0.0, 0.5), (1.0, 1.0)),
         )  # fmt: skip
 
-    true = gate_study.TruePatches(
-        refused=2, images=40, sources=4, share=interval(0.05, 0.01, 0.1), by_check={}, by_group={}
-    )
-    foreign = gate_study.Family(
+    true = gate.TruePatches(refused=2, images=40, sources=4, share=interval(0.05, 0.01, 0.1), by_check={}, by_group={})
+    foreign = gate.Family(
         refused=9, images=10, sources=4, share=interval(0.9, 0.7, 1.0), kinds=("glass", "pen_and_ink")
     )
     kinds = (
@@ -139,21 +137,21 @@ def test_the_gate_in_words() -> None:
         kind("pen_and_ink", 0.75, 3, "refuse", ink=1),
         kind("turned", 0.75, 3, "accept"),
     )
-    record = partly(gate_study.GateRecord, true_patches=true, kinds=kinds, families={"no histology (refuse)": foreign})
-    assert plain(gate_study.summary(record)) == (
+    record = partly(gate.GateRecord, true_patches=true, kinds=kinds, families={"no histology (refuse)": foreign})
+    assert plain(gate.summary(record)) == (
         "Of true patches of patients held out it refuses 2 of 40, 5.0 % (1.0 to 10.0); of images that are no "
         "histology 9 of 10, 90.0 % (70.0 to 100.0) (the distance without the checks: 7). The checks were chosen with "
         "these images in view."
     )
-    assert [line.name for line in gate_study.lines(record)] == ["pen_and_ink", "glass"]
-    assert gate_study.lines(record)[0].y == (0.0, 0.5, 1.0)
-    (row,) = gate_study.table(record, "accept")
+    assert [line.name for line in gate.lines(record)] == ["pen_and_ink", "glass"]
+    assert gate.lines(record)[0].y == (0.0, 0.5, 1.0)
+    (row,) = gate.table(record, "accept")
     assert row["By which check"] == "none"
-    assert cells(gate_study.table(record, "refuse"))[1] == [
+    assert cells(gate.table(record, "refuse"))[1] == [
         r"pen\_and\_ink: drawn", "1 of 4", "25.0 % (10.0 to 50.0)", "0.750", "ink 1", "3 of 4",
     ]  # fmt: skip
-    assert gate_study.families(record)[0] == Point("true patches (accept)", 0.05, 0.01, 0.1)
-    (choice,) = [block for block in gate_study.section(record) if isinstance(block, Choice)]
+    assert gate.families(record)[0] == Point("true patches (accept)", 0.05, 0.01, 0.1)
+    (choice,) = [block for block in gate.section(record) if isinstance(block, Choice)]
     chart = choice.body("glass")[0]
     assert isinstance(chart, Chart)
     assert [(line.name, line.faint) for line in chart.lines] == [("pen_and_ink", True), ("glass", False)]
