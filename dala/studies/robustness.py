@@ -31,7 +31,6 @@ from dala.words import counted, figure
 
 if TYPE_CHECKING:
     from dala.data.perturb import Perturbation
-    from dala.data.tree import Dataset
     from dala.nets.imagenet import Backbone
     from dala.training.tasks.breakhis import BreakHis
 
@@ -118,7 +117,7 @@ def measure(
     runs: Path,
     path: Path,
     each: int,
-    originals: Dataset[Any] | None = None,
+    originals: BreakHis | None = None,
     changes: Sequence[Perturbation] | None = None,
     bars: Callable[[str], Progress] = lambda name: lambda done, total: None,
 ) -> Robustness:
@@ -204,7 +203,7 @@ def scored(labels: NDArray[np.int64], answer: Floats, plain: Floats, groups: NDA
 
 
 def _originals(
-    originals: Dataset[Any], answers: Callable[[str, Callable[[], Pixels], NDArray[np.str_]], dict[str, Floats]]
+    originals: BreakHis, answers: Callable[[str, Callable[[], Pixels], NDArray[np.str_]], dict[str, Floats]]
 ) -> tuple[Originals, ...]:
     """A row a magnification of the published images; so few that only counts are given with the AUC."""
     from dala.data.pixels import load_pixels
@@ -246,7 +245,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from dala.data.breakhis import load
     from dala.nets.imagenet import load_backbone
     from dala.training.tasks import breakhis
 
@@ -257,7 +255,7 @@ def run(options: argparse.Namespace) -> int:
         options.runs,
         path,
         options.each,
-        load(options.originals) if options.originals else None,
+        breakhis.load(options.originals, None) if options.originals else None,
         bars=progress,
     )
     print(f"{record.protocol}\n{'':24s}" + "".join(f"{model:>15s}" for model in MODELS))

@@ -84,7 +84,7 @@ def test_the_file_holds_what_was_analysed_and_a_second_run_analyses_nothing(
     task: BreakHis, backbone: Backbone, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "robustness.json"
-    record = measure(task, backbone, runs, path, 2, task.data, [NEGATIVE])
+    record = measure(task, backbone, runs, path, 2, task, [NEGATIVE])
     assert STUDY.load(path) == record
     neutral, inverted = record.changes["negative"].levels
     unchanged = record.unchanged["dala_resnet50"]
@@ -98,7 +98,7 @@ def test_the_file_holds_what_was_analysed_and_a_second_run_analyses_nothing(
     assert (row.colour_only.right, row.colour_only.auc) == (33, 1.0)
 
     monkeypatch.setattr(held_out, "analysed", lambda *given: pytest.fail("analysed again"))
-    assert measure(task, backbone, runs, path, 2, task.data, [NEGATIVE]) == record
+    assert measure(task, backbone, runs, path, 2, task, [NEGATIVE]) == record
 
 
 def test_missing_networks_are_one_sentence(task: BreakHis, tmp_path: Path) -> None:
