@@ -71,7 +71,7 @@ def test_a_dicom_film_is_judged_by_the_films_model_in_its_cards_words(page: AppT
     auc = fields["metrics"]["values"]["auc"]["value"]
     unsure = fields["calibration"]["measured"]["not_sure_0.10"]["value"]
     assert f"AUC {auc:.3f}" in said(page)
-    assert f"To {100 * unsure:.0f} % of the images it answers “not sure”." in said(page)
+    assert f"It answers “not sure” for {100 * unsure:.0f} % of the images." in said(page)
     assert "In cross-validation by case: " in said(page)
     training = fields["training_data"]
     images, cases = counted(training["pictures"], "image"), counted(len(training["groups"]), "case")
@@ -158,9 +158,9 @@ def test_the_drawn_film_is_named_as_drawn(page: AppTest) -> None:
 def test_a_name_of_a_training_case_is_no_proof(page: AppTest) -> None:
     case = CARD.fields["training_data"]["groups"][0]
     upload(page, f"C_{case}_1.LEFT_CC.jpg", film_dicom(FILM, SeriesNumber=1))
-    assert any(f"is of case {case}, on which the model was trained" in one.value for one in page.warning)
+    assert any(f"is from case {case}, on which the model was trained" in one.value for one in page.warning)
     upload(page, f"A_{case}_1.LEFT_CC.jpg", film_dicom(FILM, SeriesNumber=2))
-    assert not any("is of case" in one.value for one in page.warning)
+    assert not any("is from case" in one.value for one in page.warning)
 
 
 @pytest.mark.slow

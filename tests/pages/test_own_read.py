@@ -83,7 +83,7 @@ def test_not_sure_has_no_confidence(files: Files) -> None:
     at = choose(opened(**{"read-first": "true"}), "mucin_pools")
     at.segmented_control[0].set_value("not sure").run()
     next(one for one in at.button if one.label.startswith("Record it")).click().run()
-    assert "recorded before: **not sure**" in words(at)
+    assert "recorded beforehand: **not sure**" in words(at)
     assert person(files)["read_first"] == {"call": "not sure", "confidence": None}
 
 
@@ -93,7 +93,7 @@ def test_a_image_whose_answer_was_seen_is_not_read_first(files: Files) -> None:
     assert at.header
     at.toggle(key="read-first").set_value(True).run()
     assert not at.exception
-    assert at.header and "was shown before" in words(at)
+    assert at.header and "has been shown already" in words(at)
     assert person(files)["read_first"] is None
 
 
