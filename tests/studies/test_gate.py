@@ -18,6 +18,7 @@ from dala.runtime.weights import sha256_of
 from dala.stats.agreement import wilson
 from dala.stats.roc import auc
 from dala.studies import gate_fit as gate
+from dala.studies.gate import GateRecord
 from dala.studies.gate_fit import Seen
 from dala.studies.gate_images import Item, Kind, all_kinds, from_patches
 from tests.helpers.trees import draw_tree
@@ -166,7 +167,8 @@ def test_the_command_from_tree_to_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert long_line["refused"] == 1
     assert [line["by_distance_alone"] for line in record["kinds"]] == [5, 1]
     assert record["families"]["no histology (refuse)"]["refused"] == 5
-    json.dumps(record, allow_nan=False)
+    told = json.loads(json.dumps(record, allow_nan=False))
+    assert GateRecord.from_json(told).to_json() == told
     monkeypatch.setattr(gate, "pooled_features", lambda *_: pytest.fail("features were kept"))
     assert gate.fit_and_measure(tree, None, "breakhis", tmp_path / "runs", said.append)[2] == record
 
