@@ -20,7 +20,7 @@ DRAWING = ROOT / "docs" / "architecture.svg"
 GROUND = ("errors", "files", "words")
 ENTRIES = ("__init__", "__main__")  # the package's own front doors, which are in no room
 
-WIDTH, MARGIN, BOX, HEIGHT, LEVEL = 900, 20, 124, 34, 78
+WIDTH, MARGIN, BOX, HEIGHT, LEVEL = 980, 20, 124, 34, 78
 
 Graph = dict[str, set[str]]
 Arrow = tuple[str, str]
