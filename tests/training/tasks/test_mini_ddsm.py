@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def decimals() -> Iterator[None]:
+    """Predictions as exact as the stored ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MiniDDSM, "decimals", 6)
+        yield
+
+
 @pytest.fixture(scope="module")
 def task(tree: Path, small: Recipe) -> MiniDDSM:
     return dataclasses.replace(training.load(tree), recipe=small)
@@ -55,9 +64,7 @@ def task(tree: Path, small: Recipe) -> MiniDDSM:
 
 @pytest.fixture(scope="module")
 def record(task: MiniDDSM, backbone: Backbone, runs: Path) -> dict:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MiniDDSM, "decimals", 6)
-        return cross_validate(task, backbone, runs, folds=2, repeats=2)
+    return cross_validate(task, backbone, runs, folds=2, repeats=2)
 
 
 @pytest.mark.slow
@@ -123,9 +130,7 @@ def test_every_image_is_predicted_once_a_repeat_by_a_model_that_has_not_seen_its
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.np?")}
     assert len([path for path in before if path.suffix == ".npz"]) == 4 + 2  # breast twice, whole film once
     again = cross_validate(task, backbone, runs, folds=2, repeats=2)
-    assert again | {"predictions": None} == record | {"predictions": None}
-    for name, p in again["predictions"]["probabilities"].items():
-        assert p == np.round(told[name], 4).tolist()
+    assert again == record
     assert before == {path: path.stat().st_mtime_ns for path in runs.rglob("*.np?")}
 
 
@@ -206,7 +211,7 @@ def test_weights_serve_what_training_saw(task: MiniDDSM, backbone: Backbone, run
 
 
 def test_histology_weights_do_not_score_films(task: MiniDDSM) -> None:
-    with pytest.raises(DataError, match="judge H&E histology"):
+    with pytest.raises(DataError, match="for H&E histology"):
         evaluate(task, load_model("breakhis"))
 
 
