@@ -239,7 +239,7 @@ def test_without_a_window_the_used_range_is_spread(window: dict[str, Any]) -> No
     told, pixels = in_process(dicom(values, 12, **window))
     assert pixels is not None
     assert (pixels[0, 0], pixels[0, 1], pixels[1, 1]) == (0, 255, 64)
-    assert any("spread" in note for note in told["notes"])
+    assert any("stretched" in note for note in told["notes"])
 
 
 def test_monochrome1_is_turned_around_and_padding_is_black() -> None:
