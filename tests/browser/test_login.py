@@ -19,7 +19,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from playwright.sync_api import Browser, Page, expect
 
-from tests.helpers.browser import free_port, fresh_page, script_ended, serving
+from tests.helpers.browser import PAGE_MS, free_port, fresh_page, script_ended, serving
 
 CLIENT, SECRET, PERSON = "dala", "a client's secret", "Dr. Ada Example"
 
@@ -148,9 +148,9 @@ def test_a_wrong_secret_lets_nobody_in(chromium: Browser, provider: Provider, tm
     port = free_port()
     provider.asked.clear()
     with page_of(chromium, tmp_path, port, **settings(port, provider, client_secret="wrong")) as page:
-        page.get_by_role("button", name="Log in").click()
-        while "/token" not in provider.asked:
-            page.wait_for_timeout(50)
+        with page.expect_response(lambda answer: "/oauth2callback" in answer.url, timeout=PAGE_MS):
+            page.get_by_role("button", name="Log in").click()
+        assert "/token" in provider.asked
         page.wait_for_load_state()
         page.goto(f"http://localhost:{port}")
         expect(page.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=60_000)
