@@ -130,3 +130,14 @@ def _loaded(_: Callable[..., Any], *given: Any) -> Any:
     from dala.runtime import weights
 
     return weights.load_weights(*given)
+
+
+@pytest.fixture(scope="module")
+def two_threads() -> Iterator[None]:
+    """As many threads of torch as made the stored predictions: each number of them adds up in its own order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

@@ -23,6 +23,8 @@ from dala.training.tasks import breakhis
 from tests.helpers.held_out import assert_as_stored
 from tests.helpers.trees import draw_tree
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 # Accessions by subtype: two subtypes of one group, one of two groups, the rest of three.
 FEW = {
     "A": ("101",), "F": ("111AB", "112"), "PT": ("121",), "TA": ("131", "132", "133"),

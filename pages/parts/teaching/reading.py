@@ -38,7 +38,7 @@ from pages.parts.teaching.marker import Shown, mark, outlines_of
 COUNTS = (5, 10, 20)
 DRAWINGS, FILES = "Drawn cases", "Images of the samples folder"
 POSITIVE = CLASSES[1]
-LESION, OWN = "#E69F00", "#ffffff"  # Okabe and Ito's orange
+LESION = "#E69F00"  # Okabe and Ito's orange
 COLUMNS = [3, 2]
 
 

@@ -33,6 +33,8 @@ from tests.helpers.films import film as draw
 from tests.helpers.held_out import assert_as_stored
 from tests.helpers.trees import draw_mini_ddsm
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
