@@ -12,10 +12,12 @@ from docs.architecture import DRAWING, ROOT, drawing, levels, reduced, rooms
 DOCUMENT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_committed_drawing_is_what_the_script_makes() -> None:
     assert DRAWING.read_text(encoding="utf-8") == drawing(rooms()), "run python docs/architecture.py"
 
 
+@pytest.mark.slow
 def test_the_document_has_a_sentence_for_every_room() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", DOCUMENT, re.MULTILINE)
     assert {room for room, _ in rows} == rooms().keys()

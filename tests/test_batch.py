@@ -163,6 +163,7 @@ def test_closing_stops_the_readers(quick: None, model: Model) -> None:
     assert len(loaded) <= batch.AHEAD + 1
 
 
+@pytest.mark.slow
 def test_decoding_overlaps_judging(monkeypatch: pytest.MonkeyPatch, model: Model) -> None:
     """12 images that take 50 ms to read and 50 ms to judge: 1.2 s one after the other, 0.65 s overlapped."""
 

@@ -18,6 +18,8 @@ from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import draw
 from dala.runtime.predict import Model, served_model
 
+pytestmark = pytest.mark.slow
+
 PIXELS = draw("solid_sheets").pixels
 PNG = encode_png(PIXELS)
 

@@ -191,6 +191,7 @@ def test_predict_writes_a_table(image: Path, tmp_path: Path, capsys: pytest.Capt
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_table_stays_partial(
     image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +300,7 @@ def test_the_program_is_called_dala(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("usage: dala predict ")
 
 
+@pytest.mark.slow
 def test_the_module_runs() -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(

@@ -16,6 +16,8 @@ from dala.phantoms.tissue import draw
 from dala.runtime import predict as runtime
 from tests.helpers.reports import DAY, NAME, curve_of, page_text
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -26,7 +28,6 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_the_command_writes_what_the_page_does(image: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     call = ["report", str(image), "--out", str(out), "--date", "2026-03-14", "--target", "malignant", "--k", "0.5"]

@@ -21,6 +21,7 @@ from dala.opinion import Explanation, Opinion, explain, opinion_of
 from tests.helpers.reports import DAY, curve_of, page_text
 
 
+@pytest.mark.slow
 def test_pdf_is_one_page_with_the_pixels_of_the_screen(opinion: Opinion, explanation: Explanation) -> None:
     content = pdf(opinion, explanation, Remarks("Kerne", "benign", True), DAY)
     reader = PdfReader(BytesIO(content))

@@ -497,6 +497,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     assert int(childs) < (intake.MEGABYTES + 64) * 1024
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_or_hangs_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for script, said in (
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "gave up"),

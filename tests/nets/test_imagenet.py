@@ -103,6 +103,7 @@ def test_damaged_package(package: Path, tmp_path: Path) -> None:
         load_backbone(tmp_path / "x.tgz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("photograph", "category"), [("chelsea", "Egyptian cat"), ("coffee", "espresso")])
 def test_real_weights_know_a_photograph(photograph: str, category: str) -> None:
     """Whatever source is reachable: converted weights classify photographs as ImageNet networks do."""

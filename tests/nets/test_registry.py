@@ -208,6 +208,7 @@ def test_the_family_starts_from_one_trunk(backbone: Backbone) -> None:
     assert len(se.fresh) == 3
 
 
+@pytest.mark.slow
 def test_family_needs_a_backbone_that_fits(backbone: Backbone) -> None:
     with pytest.raises(ValueError, match="not given"):
         NETWORKS["resnet50"].start(Settings(pretrained=True))
@@ -217,6 +218,7 @@ def test_family_needs_a_backbone_that_fits(backbone: Backbone) -> None:
             NETWORKS[name].start(Settings(pretrained=True), short)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet121", "swin"])
 def test_pretrained_weights_that_cannot_be_had_are_one_sentence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*arguments: object, **options: object) -> None:

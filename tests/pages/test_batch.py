@@ -193,6 +193,7 @@ def test_an_upload_takes_the_place_of_what_was_handed_over() -> None:
     assert not first.header
 
 
+@pytest.mark.slow
 def test_files_dropped_on_the_first_page_are_analysed_at_once() -> None:
     page = AppTest.from_file(str(PAGE), default_timeout=60)
     dropped(page, named("a.png", IMAGE), named("two.zip", zipped({"b.png": b"", "c.png": b""})))
@@ -205,6 +206,7 @@ def test_files_dropped_on_the_first_page_are_analysed_at_once() -> None:
     assert session_of(page).answer_seen(hashlib.sha256(IMAGE).hexdigest())
 
 
+@pytest.mark.slow
 def test_files_dropped_on_the_first_page_do_not_end_another_batch() -> None:
     page = AppTest.from_file(str(PAGE), default_timeout=60).run()
     uploaded(page, ("a.png", IMAGE))

@@ -183,6 +183,7 @@ def test_every_number_on_the_page_has_a_source() -> None:
     assert unknown == {}
 
 
+@pytest.mark.slow
 def test_a_number_that_is_typed_in_is_found() -> None:
     assert numbers_in("AUC **0.99812** of 1,234 (-3.5 %), DALAResNet50 at 200X") == [
         "0.99812", "1234", "3.5",
@@ -266,6 +267,7 @@ TOY = Study(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_study_that_is_added_to_the_list_is_on_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "STUDIES", [*STUDIES, TOY])
     page = AppTest.from_file(str(PAGE), default_timeout=60).run()

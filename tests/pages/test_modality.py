@@ -21,6 +21,8 @@ from dala.runtime.card import SERVED, read_card
 from dala.words import counted
 from tests.helpers.dicoms import dicom, film_dicom
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 CARD = read_card(SERVED[MAMMOGRAM])[0]
 FILM = draw_film(seed=1).pixels[..., 0]
@@ -61,7 +63,6 @@ def read_as(page: AppTest) -> Any:
     return next(control for control in page.segmented_control if control.key.startswith("modality-"))
 
 
-@pytest.mark.slow
 def test_a_dicom_film_is_judged_by_the_films_model_in_its_cards_words(page: AppTest) -> None:
     upload(page, "IM0001", film_dicom(FILM))
     assert read_as(page).value == MAMMOGRAM
@@ -93,7 +94,6 @@ def test_a_patch_is_judged_as_before(page: AppTest) -> None:
     assert "guessing" not in said(page)
 
 
-@pytest.mark.slow
 def test_the_person_corrects_what_it_is_read_as(page: AppTest) -> None:
     upload(page, "film.png", encode_png(draw_film(seed=2).pixels))
     assert read_as(page).value == MAMMOGRAM
@@ -110,7 +110,6 @@ def test_the_person_corrects_what_it_is_read_as(page: AppTest) -> None:
     assert "a person has read it" not in said(page)
 
 
-@pytest.mark.slow
 def test_a_patch_handed_to_the_films_model_is_outside(page: AppTest) -> None:
     upload(page, "patch.png", IMAGE)
     read_as(page).set_value(MAMMOGRAM)
@@ -123,7 +122,6 @@ def test_a_patch_handed_to_the_films_model_is_outside(page: AppTest) -> None:
     assert "not a verdict" in said(page)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("header", "sentence"),
     [
@@ -137,7 +135,6 @@ def test_what_the_model_has_never_seen_is_outside(page: AppTest, header: dict[st
     assert sentence in page.warning[0].value
 
 
-@pytest.mark.slow
 def test_a_damaged_dicom_is_a_sentence_and_the_page_goes_on(page: AppTest) -> None:
     upload(page, "cut.dcm", dicom(np.zeros((64, 64), np.uint16))[:4000])
     assert page.error[0].value.startswith("'cut.dcm' is a damaged")
@@ -154,7 +151,6 @@ def test_the_drawn_film_is_named_as_drawn(page: AppTest) -> None:
     assert "mini\\_ddsm" in said(page)
 
 
-@pytest.mark.slow
 def test_a_name_of_a_training_case_is_no_proof(page: AppTest) -> None:
     case = CARD.fields["training_data"]["groups"][0]
     upload(page, f"C_{case}_1.LEFT_CC.jpg", film_dicom(FILM, SeriesNumber=1))
@@ -163,7 +159,6 @@ def test_a_name_of_a_training_case_is_no_proof(page: AppTest) -> None:
     assert not any("is from case" in one.value for one in page.warning)
 
 
-@pytest.mark.slow
 def test_the_numbers_to_take_away_are_of_the_right_card(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: dict[str, Any] = {}
 

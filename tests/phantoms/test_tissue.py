@@ -10,6 +10,8 @@ from skimage.color import rgb2hed
 from dala.phantoms.sheet import EOSIN, HAEMATOXYLIN, HEIGHT, WIDTH
 from dala.phantoms.tissue import NOTICE, PHANTOMS, draw
 
+pytestmark = pytest.mark.slow
+
 BENIGN = ("regular_ducts", "loose_stroma")
 WITH_LESION = tuple(name for name in PHANTOMS if name not in BENIGN)
 
@@ -59,7 +61,6 @@ def test_image_and_its_words(name: str) -> None:
     assert "no diagnosis" in NOTICE
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PHANTOMS)
 def test_same_seed_same_image_other_seed_other_image(name: str) -> None:
     first, again, other = draw(name, 5), draw(name, 5), draw(name, 6)
@@ -68,7 +69,6 @@ def test_same_seed_same_image_other_seed_other_image(name: str) -> None:
     assert np.abs(first.pixels.astype(int) - other.pixels).mean() > 10
 
 
-@pytest.mark.slow
 def test_phantoms_of_one_seed_are_different_images() -> None:
     images = [draw(name).pixels.astype(int) for name in PHANTOMS]
     for index, one in enumerate(images):
@@ -92,7 +92,6 @@ def test_lesion_is_bluer_than_what_surrounds_it(name: str, seed: int) -> None:
     assert haematoxylin[mask].mean() > 2 * haematoxylin[~mask].mean()
 
 
-@pytest.mark.slow
 def test_nest_lies_left_and_ducts_and_fat_right() -> None:
     for seed in range(3):
         phantom = draw("nest_beside_ducts", seed)

@@ -130,6 +130,7 @@ def predictions_of_card(tmp_path: Path) -> tuple[Path, Path]:
     return path, tmp_path / "some.safetensors"
 
 
+@pytest.mark.slow
 def test_the_card_gets_the_calibration_and_keeps_the_rest(
     predictions_of_card: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def held_out(probabilities: list[list[float]], labels: list[int], groups: list[s
     return partly(Predictions, labels=tuple(labels), groups=tuple(groups), probabilities=by_model)
 
 
+@pytest.mark.slow
 def test_the_area_under_each_curve_is_its_auc() -> None:
     told, found = headline.STUDY.read(), predictions.STUDY.read()
     assert told is not None and found is not None

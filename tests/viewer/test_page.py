@@ -246,6 +246,7 @@ def test_the_parts_are_the_image_and_the_very_fields(model: runtime.Model) -> No
     assert header["minimum_area"] == 0.002
 
 
+@pytest.mark.slow
 def test_three_classes_have_a_field_each(model: runtime.Model) -> None:
     rng = np.random.default_rng(0)
     maps = {name: SignedMap(rng.standard_normal((3, 4)).astype(np.float32), name) for name in ("a", "b", "c")}

@@ -212,6 +212,7 @@ def test_the_card_takes_metrics_of_its_own_data_only(tree: Path, tmp_path: Path)
     assert own_record(path, task, "npm") is None
 
 
+@pytest.mark.slow
 def test_what_cannot_be_done_is_a_sentence(tree: Path, backbone: Backbone, tmp_path: Path,
                                            capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     task, dataset = training.load(tree), bach.load(tree)
