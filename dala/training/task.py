@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ class Results:
 
 
 @dataclass(frozen=True, eq=False)
-class Task(Dataset[R]):
+class Task(Dataset[R], ABC):
     """A data set, a question to it, and the recipe that learns to answer. A subclass says what is particular.
 
     A task has one tile an image unless it overrides `tiles`, and one vote, the mean of the tiles' probabilities, unless
@@ -110,18 +111,18 @@ class Task(Dataset[R]):
         pixels = load_pixels(self.records, SIZE, progress)
         return Tiles(pixels, np.arange(len(pixels)), np.ones(len(pixels), dtype=bool))
 
+    @abstractmethod
     def described(self) -> dict[str, Any]:
         """What a result was computed on, for JSON."""
-        raise NotImplementedError
 
+    @abstractmethod
     def card(self) -> dict[str, Any]:
         """What the card of the weights says of this task alone: title, input, training_data, split, assumptions and
         limits."""
-        raise NotImplementedError
 
+    @abstractmethod
     def evaluated_on(self, model: Model) -> str:
         """How images were scored by weights, the beginning of a sentence that ends with what these have seen."""
-        raise NotImplementedError
 
     @property
     def per_class(self) -> dict[str, int]:
