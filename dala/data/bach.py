@@ -96,17 +96,14 @@ def load(root: Path) -> Dataset:
     and for a patient list that cannot be read.
     """
     base = _find_base(root)
-    found, problems = _scan(base)
-    notes = [problem.note for problem in problems]
-    records, once, never = tree.used_once(found, tree.same_bytes(found), lambda record: (record.label, record.patient))
-    for said, sets in {
-        "the same image and used once": once,
-        "left out: the same image under different labels or patients": never,
-    }.items():
-        notes += [f"{' and '.join(record.path.name for record in same)} are {said}." for same in sets]
-    if not records:
-        raise DataError(f"There is no usable BACH image in {root}.")
-    return tree.dataset(base, records, CLASSES, lambda record: (record.label, record.group, "BACH"), notes)
+    return tree.usable(
+        base,
+        "BACH",
+        _scan(base),
+        CLASSES,
+        lambda record: (record.label, record.group, "BACH"),
+        lambda record: (record.label, record.patient),
+    )
 
 
 @dataclass(frozen=True)

@@ -133,14 +133,20 @@ class Report:
 def find_tree(root: Path, name: str, candidates: Callable[[Path], Collection[Path]]) -> Path | None:
     """The one tree of a data set at or below the root, None without one; DataError where the folder does not exist or
     holds several. `candidates` gives the trees below a root."""
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"The {name} folder {root} does not exist.")
+    root = folder(root, name)
     trees = sorted(candidates(root))
     if len(trees) > 1:
         listed = ", ".join(str(tree.relative_to(root)) for tree in trees)
         raise DataError(f"{root} holds {len(trees)} {name} trees ({listed}); name one of them.")
     return trees[0] if trees else None
+
+
+def folder(root: Path, name: str) -> Path:
+    """The root of a data set without a tree of its own; DataError where it does not exist."""
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"The {name} folder {root} does not exist.")
+    return root
 
 
 def scan(base: Path, read: Callable[[Path], R | None]) -> tuple[list[R], list[Problem]]:
@@ -222,6 +228,33 @@ def used_once(
         record.path for same in unlike for record in same
     }
     return [record for record in records if record.path not in dropped], alike, unlike
+
+
+def usable(
+    base: Path,
+    name: str,
+    scanned: tuple[Sequence[R], Sequence[Problem]],
+    classes: tuple[str, ...],
+    told: Callable[[R], tuple[int, str, str]],
+    said: Callable[[R], object],
+    notes: Sequence[str] = (),
+) -> Dataset[R]:
+    """The data set of what was scanned, each image once; what is left out, and why, in its notes.
+
+    Copies (the same bytes) are used once, or not at all where what is `said` of them differs. Raises DataError if
+    nothing is left.
+    """
+    found, problems = scanned
+    records, once, never = used_once(found, same_bytes(found), said)
+    told_of = [*(problem.note for problem in problems), *notes]
+    for words, sets in {
+        "the same image and used once": once,
+        "left out: the same image under different labels or patients": never,
+    }.items():
+        told_of += [f"{' and '.join(record.path.name for record in same)} are {words}." for same in sets]
+    if not records:
+        raise DataError(f"There is no usable {name} image in {base}.")
+    return dataset(base, records, classes, told, told_of)
 
 
 def _alike(records: Iterable[R], key: Callable[[Path], object]) -> list[list[R]]:
