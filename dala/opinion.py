@@ -18,10 +18,12 @@ from dala.explanation.render import Panels, panels
 from dala.explanation.threshold import Regions, threshold
 from dala.gate import Gate, assess
 from dala.gate.modality import recognise
-from dala.intake.image import PixelSize, Source, read_image
+from dala.intake.image import Source, read_image
 from dala.intake.patch import Patch
+from dala.intake.pixel_size import GivenSize
 from dala.runtime.card import SERVED
 from dala.runtime.predict import Model, Prediction, predict, served_model
+from dala.runtime.verdict import Verdict, verdict_of
 
 DISPLAY_SIDE = 768
 NOTICE = "For research and teaching only, not for diagnosis."
@@ -41,6 +43,11 @@ class Opinion:
     maps: dict[str, SignedMap]
     model: Model
     augmented: bool = False  # whether the maps are those of `dala.inquiry.augmented_maps`
+
+    @property
+    def verdict(self) -> Verdict:
+        """The answer, or "not sure" and why; it counts where the `gate` is passed."""
+        return verdict_of(self.prediction, self.gate.laboratory)
 
     @property
     def seen(self) -> str:
@@ -76,7 +83,7 @@ class Explanation:
 
 
 def second_opinion(
-    source: Source, model: Model | None = None, *, pixel_size_um: PixelSize | None = None, name: str | None = None
+    source: Source, model: Model | None = None, *, pixel_size_um: GivenSize | None = None, name: str | None = None
 ) -> Opinion:
     """Read an image, run the network once, assess whether it is competent, and map the evidence towards every class.
 

@@ -14,6 +14,7 @@ import dala
 from dala.errors import DataError, IntakeError, RuleError, UnsupportedFormat
 from dala.explanation.render import encode_png
 from dala.intake.image import read_image
+from dala.intake.pixel_size import PixelSize
 from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import draw
 from dala.runtime.predict import Model, served_model
@@ -73,9 +74,9 @@ def test_the_model_is_found_by_what_the_image_is_and_loaded_once(opinion: dala.O
 
 @pytest.mark.parametrize("given", [0.5, (0.5, 0.5), np.float32(0.5), np.array([0.5, 0.5])])
 def test_a_pixel_size_is_carried(given: float) -> None:
-    assert read_image(PNG, pixel_size_um=given).pixel_size_um == (0.5, 0.5)
-    assert read_image(PNG, pixel_size_um=(0.5, 0.25)).pixel_size_um == (0.5, 0.25)
-    assert read_image(PNG).pixel_size_um is None
+    assert read_image(PNG, pixel_size_um=given).pixel_size == PixelSize(0.5, 0.5, "user")
+    assert read_image(PNG, pixel_size_um=(0.5, 0.25)).pixel_size == PixelSize(0.5, 0.25, "user")
+    assert read_image(PNG).pixel_size is None
 
 
 @pytest.mark.parametrize("given", [0.0, -1.0, math.nan, math.inf, 500, (0.5, 50), (1, 2, 3), "fine", object()])

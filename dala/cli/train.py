@@ -129,7 +129,7 @@ def _figures(options: argparse.Namespace) -> int:
 
 def _colour(options: argparse.Namespace) -> int:
     from dala.runtime.card import WEIGHTS_DIR
-    from dala.runtime.colour_only import SUFFIX
+    from dala.training.colour_only import SUFFIX
 
     task = _task(options)
     weights = options.weights or WEIGHTS_DIR / f"{task.weights}.safetensors"

@@ -16,11 +16,13 @@ from dala.gate.modality import stated_reason
 class Gate:
     """Whether a model may analyse an image: `reason` why not, or None. `score` is the out-of-distribution score, the
     median over the views, and `p_value` the share of true patches of new patients that score at least as high; both
-    are None without statistics of the training images."""
+    are None without statistics of the training images. `laboratory` is the one that the image is taken for, None for an
+    unknown one or where there are no statistics of laboratories."""
 
     reason: Reason | None
     score: float | None
     p_value: float | None
+    laboratory: str | None = None
 
     @property
     def inside(self) -> bool:

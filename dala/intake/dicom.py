@@ -17,6 +17,7 @@ import numpy as np
 
 from dala.errors import IntakeError, TooLarge, TooSmall, UnreadableImage, UnsupportedFormat
 from dala.intake.patch import Patch
+from dala.intake.pixel_size import FILE, PixelSize
 
 WORKER = Path(__file__).with_name("dicom_worker.py")
 PREAMBLE, MAGIC = 128, b"DICM"
@@ -67,5 +68,6 @@ def read_frame(data: bytes, name: str, who: str, most: int, least: int) -> Patch
     values = np.frombuffer(bytearray(pixels), np.uint8).reshape(shape)
     if values.ndim == 2:
         values = np.repeat(values[..., np.newaxis], 3, axis=2)
-    size = None if told["pixel_size_um"] is None else tuple(told["pixel_size_um"])
+    rows, columns = told["pixel_size_um"] or (0, 0)
+    size = PixelSize(rows, columns, FILE, "DICOM") if rows else None
     return Patch(values, sha256(data).hexdigest(), name, "DICOM", tuple(told["notes"]), size, told["stated"])

@@ -63,7 +63,7 @@ TAGS = [
     *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelSpacing", "ImagerPixelSpacing"),
     *("NominalScannedPixelSpacing", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "WindowCenter"),
     *("WindowWidth", "VOILUTFunction", "VOILUTSequence", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
-    *("PixelData", "FloatPixelData", "DoubleFloatPixelData"),
+    *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "SharedFunctionalGroupsSequence"),
 ]
 
 
@@ -265,9 +265,12 @@ def _numbers(value: Any) -> list[float]:
 
 
 def _pixel_size(dataset: Any) -> list[float] | None:
-    """Distance of the rows and of the columns in micrometres."""
-    for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        spacing = _numbers(dataset.get(name))
+    """Distance of the rows and of the columns in micrometres; a slide gives it for all its frames together."""
+    names = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+    groups = dataset.get("SharedFunctionalGroupsSequence") or []
+    measures = [one for group in groups[:1] for one in (group.get("PixelMeasuresSequence") or [])[:1]]
+    for holder, name in [*((dataset, name) for name in names), *((one, names[0]) for one in measures)]:
+        spacing = _numbers(holder.get(name))
         if len(spacing) == 2 and all(1e-5 < one < 100 for one in spacing):
             return [1000 * one for one in spacing]
     return None

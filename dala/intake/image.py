@@ -28,19 +28,18 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from dala.errors import EmptyFile, IntakeError, TooLarge, TooSmall, UnreadableImage, UnsupportedFormat
-from dala.intake import containers
+from dala.intake import containers, pixel_size
 from dala.intake.dicom import read_frame
 from dala.intake.patch import Patch
+from dala.intake.pixel_size import GivenSize, PixelSize
 from dala.intake.rgb import BITS_PER_SAMPLE, MODES_READ, eight_bit_rgb, upright
 
 Source = bytes | bytearray | memoryview | str | Path | NDArray[np.uint8] | Image.Image
-PixelSize = float | tuple[float, float]
 
 # The greediest decoder, WebP, holds 16 bytes a pixel for a moment: 0.8 GB here, which the served app can afford.
 MAXIMUM_PIXELS = 48_000_000
 MAXIMUM_BYTES = 200 * 2**20  # of one image; the pages let less through
 MINIMUM_SIDE = 32  # one cell of the 32-fold reduced feature grid
-PIXEL_SIZES_UM = (0.05, 5.0)  # from the finest scanner to the coarsest that shows tissue; anything else is another unit
 
 ACCEPTED = "PNG, JPEG, TIFF, BMP, WebP and DICOM"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")  # looked for in folders
@@ -55,7 +54,7 @@ TURNED = "The image was rotated as its EXIF orientation says."
 PLANAR, TILE_WIDTH, TILE_LENGTH, SEPARATE_PLANES = 284, 322, 323, 2  # TIFF tags, and a value
 
 
-def read_image(source: Source, name: str | None = None, pixel_size_um: PixelSize | None = None) -> Patch:
+def read_image(source: Source, name: str | None = None, pixel_size_um: GivenSize | None = None) -> Patch:
     """Read the bytes of an image, the file at a path, an array (height, width, 3) uint8 RGB or a PIL image as a Patch.
 
     The kind of a file is decided by its content; its name is only kept for display (`name` replaces it). Accepted are
@@ -65,9 +64,10 @@ def read_image(source: Source, name: str | None = None, pixel_size_um: PixelSize
     greys are those that it asks for (`dala.intake.dicom`). Of several pages or frames the first is taken.
 
     `pixel_size_um`: micrometres between the pixels of a patch of tissue, 0.05 to 5, one number or (row, column), in
-    place of what the file tells. Raises IntakeError, one of its kinds, and nothing else for whatever bytes or path.
+    place of what the file or its name tells (`dala.intake.pixel_size`). Raises IntakeError, one of its kinds, and
+    nothing else for whatever bytes or path.
     """
-    size = _pixel_size(pixel_size_um)
+    size = pixel_size.given(pixel_size_um)
     if isinstance(source, np.ndarray | Image.Image):
         patch = _of_pixels(source, _plain_name(name or ""))
     elif isinstance(source, bytes | bytearray | memoryview):
@@ -80,21 +80,8 @@ def read_image(source: Source, name: str | None = None, pixel_size_um: PixelSize
             f"An image is given as bytes, a path, an array or a PIL image, not as {type(source).__name__}."
         )
     patch.pixels.setflags(write=False)
-    return patch if size is None else replace(patch, pixel_size_um=size)
-
-
-def _pixel_size(given: PixelSize | None) -> tuple[float, float] | None:
-    if given is None:
-        return None
-    low, high = PIXEL_SIZES_UM
-    try:
-        row, column = np.broadcast_to(np.asarray(given, np.float64), 2).tolist()
-    except (TypeError, ValueError):
-        raise IntakeError("A pixel size is one number of micrometres, or two: (row, column).") from None
-    if not (low <= row <= high and low <= column <= high):
-        shown = f"{row:g}" if row == column else f"{row:g} and {column:g}"
-        raise IntakeError(f"The pixels of a patch are {low:g} to {high:g} micrometres apart, not {shown}.")
-    return row, column
+    size = size or patch.pixel_size or pixel_size.of_name(patch.name, patch.width, patch.height)
+    return replace(patch, pixel_size=size)
 
 
 def _of_pixels(source: NDArray[np.uint8] | Image.Image, shown: str) -> Patch:
@@ -134,8 +121,8 @@ def _of_bytes(data: bytes, shown: str) -> Patch:
     try:
         if kind == "DICOM":
             return read_frame(data, shown, who, MAXIMUM_PIXELS, MINIMUM_SIDE)
-        pixels, notes = _decode(data, kind, who)
-        return Patch(pixels, sha256(data).hexdigest(), shown, kind, tuple(notes))
+        pixels, notes, size = _decode(data, kind, who)
+        return Patch(pixels, sha256(data).hexdigest(), shown, kind, tuple(notes), size)
     except IntakeError:
         raise
     except MemoryError as failure:
@@ -174,13 +161,13 @@ def who_is(name: str, nameless: str = "The file") -> str:
     return f"'{name if len(name) <= 100 else name[:99] + '…'}'" if name else nameless
 
 
-def _decode(data: bytes, kind: str, who: str) -> tuple[NDArray[np.uint8], list[str]]:
-    """Pixels (writable, contiguous, upright) and notes."""
+def _decode(data: bytes, kind: str, who: str) -> tuple[NDArray[np.uint8], list[str], PixelSize | None]:
+    """Pixels (writable, contiguous, upright), notes, and what the file tells of the size of its pixels."""
     notes: list[str] = []
     stated = containers.stated_size(data, kind)
     if stated is not None:
         _check_size(*stated, who)
-    orientation, pages, profile = 1, 1, b""
+    orientation, pages, profile, size = 1, 1, b"", None
     if kind == "JPEG":
         data, exif, profile, pages = containers.bare_jpeg(data)
         orientation = containers.orientation(exif)
@@ -192,11 +179,13 @@ def _decode(data: bytes, kind: str, who: str) -> tuple[NDArray[np.uint8], list[s
     if isinstance(image, TiffImageFile):
         _check_tiff(image, who)
         orientation = image.tag_v2.get(containers.ORIENTATION, 1)
+        size = pixel_size.of_tiff(image.tag_v2)
 
     image.load()
     if isinstance(image, PngImageFile | WebPImageFile):
         orientation = containers.orientation(image.info.get("exif", b""))
         pages = getattr(image, "n_frames", 1)
+        size = pixel_size.of_dots_per_inch(image.info.get("dpi"))
     profile = profile or image.info.get("icc_profile") or b""
 
     if pages > 1:
@@ -206,9 +195,10 @@ def _decode(data: bytes, kind: str, who: str) -> tuple[NDArray[np.uint8], list[s
         # Pillow turns a TIFF itself while loading it.
         pixels = pixels if kind == "TIFF" else upright(pixels, orientation)
         notes.append(TURNED)
+        size = size.turned if size and orientation >= 5 else size
     if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
         notes.append("The embedded colour profile was not applied; colours are the stored numbers.")
-    return pixels, notes
+    return pixels, notes, size
 
 
 def _check_size(width: int, height: int, who: str) -> None:

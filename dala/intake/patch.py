@@ -7,19 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dala.intake.pixel_size import PixelSize
+
 
 @dataclass(frozen=True, eq=False)
 class Patch:
     """One image as everything after intake sees it: upright, opaque, 8 bits, without metadata.
 
-    pixels         uint8 (height, width, 3), RGB 0..255, C-contiguous, read-only
-    sha256         hexadecimal digest of the file's bytes, the image's identity; without a file, of size and pixels
-    name           the file's name without folders; empty for bare bytes
-    format         "PNG", "JPEG", "TIFF", "BMP", "WebP" or "DICOM", as the content says; "array" without a file
-    notes          sentences about what was done to the pixels beyond decoding
-    pixel_size_um  distance of the rows and of the columns in micrometres; None where neither the caller nor the file
-                   tells it. Of files only DICOM does: what a TIFF says of its resolution is mostly a printer's.
-    stated         what kind of image a DICOM file says it is, such as "a mammogram"; None where it tells nothing
+    pixels      uint8 (height, width, 3), RGB 0..255, C-contiguous, read-only
+    sha256      hexadecimal digest of the file's bytes, the image's identity; without a file, of size and pixels
+    name        the file's name without folders; empty for bare bytes
+    format      "PNG", "JPEG", "TIFF", "BMP", "WebP" or "DICOM", as the content says; "array" without a file
+    notes       sentences about what was done to the pixels beyond decoding
+    pixel_size  distance of the rows and of the columns in micrometres and where that comes from; None where neither
+                the caller nor the file nor its name tells it
+    stated      what kind of image a DICOM file says it is, such as "a mammogram"; None where it tells nothing
     """
 
     pixels: NDArray[np.uint8]
@@ -27,7 +29,7 @@ class Patch:
     name: str
     format: str
     notes: tuple[str, ...]
-    pixel_size_um: tuple[float, float] | None = None
+    pixel_size: PixelSize | None = None
     stated: str | None = None
 
     @property

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dala.gate.familiarity import Familiarity, load_familiarity
 from dala.intake.patch import Patch
 from dala.nets.dala_resnet50 import DALAResNet50
+from dala.preprocess.scale import Scale
 from dala.preprocess.views import Views, network_input, preprocess
 from dala.runtime.calibration import Calibration, PredictionSet, softmax
 from dala.runtime.card import WEIGHTS_DIR, Card, read_card
@@ -45,6 +46,17 @@ class Model:
 
 
 @dataclass(frozen=True, eq=False)
+class Field:
+    """What the network says of one view of an image: `box` (left, top, right, bottom) in patch pixels, the `number` of
+    its view, logits and calibrated probabilities, float64 (classes,)."""
+
+    number: int
+    box: tuple[int, int, int, int]
+    logits: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What one forward pass said about a patch.
 
@@ -53,6 +65,9 @@ class Prediction:
     float32 is the trunk's output averaged over each view, for the gate; `milliseconds` is the time from pixels to
     probabilities. The probabilities are calibrated if there is a `calibration`; without one they are the plain softmax
     and there are no sets.
+
+    Of weights that see at a physical scale, `scale` is the image's, `fields` are its views, most suspicious first, and
+    `rescaled` the probabilities at the other scales that were tried where the scale is only assumed.
     """
 
     classes: tuple[str, ...]
@@ -65,6 +80,9 @@ class Prediction:
     milliseconds: float
     calibration: Calibration | None = None
     engine: str = "torch"
+    scale: Scale | None = None
+    fields: tuple[Field, ...] = ()
+    rescaled: tuple[np.ndarray, ...] = ()
 
     @property
     def label(self) -> str:
@@ -80,7 +98,7 @@ class Prediction:
 
     @property
     def default_set(self) -> PredictionSet | None:
-        """The set at `DEFAULT_ALPHA`, None without a calibration: `default_set.not_sure` decides the verdict."""
+        """The set at `DEFAULT_ALPHA` that holds for an unknown laboratory, None without a calibration."""
         return None if self.calibration is None else self.calibration.set_of(self.probabilities)
 
 

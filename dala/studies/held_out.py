@@ -14,7 +14,7 @@ from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.preprocess.views import network_input
 from dala.runtime.calibration import softmax
-from dala.runtime.colour_only import colour_statistics
+from dala.training.colour_only import colour_statistics
 from dala.training.cross_validation import kept_networks
 from dala.training.features import device_of, frozen_features, last_block, reduced_precision
 from dala.training.task import colour_features, fitted_probe, folds_of

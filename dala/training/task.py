@@ -20,11 +20,11 @@ from dala.errors import DataError
 from dala.intake.patch import Patch
 from dala.nets.imagenet import Backbone
 from dala.runtime.calibration import softmax
-from dala.runtime.colour_only import colour_statistics
 from dala.runtime.predict import Model, predict
 from dala.stats.bootstrap import Interval
 from dala.stats.groups import group_weights
 from dala.stats.metrics import binary_intervals, multiclass_intervals
+from dala.training.colour_only import colour_statistics
 from dala.training.features import TrunkFeatures, trunk_features
 from dala.training.head import logistic_regression
 from dala.training.recipe import SIZE, Recipe

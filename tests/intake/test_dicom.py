@@ -303,7 +303,7 @@ def test_the_patch(tmp_path: Path) -> None:
     path.write_bytes(data)
     patch = read_image(path)
     assert (patch.format, patch.name, patch.stated) == ("DICOM", "1.2.840.99", "a mammogram")
-    assert patch.pixel_size_um == pytest.approx((50, 70))
+    assert patch.pixel_size is not None and (patch.pixel_size.rows, patch.pixel_size.columns) == pytest.approx((50, 70))
     assert patch.pixels.shape == (40, 48, 3)
     assert patch.pixels.flags.c_contiguous
     assert not patch.pixels.flags.writeable

@@ -11,9 +11,9 @@ import pytest
 
 from dala.errors import DataError
 from dala.runtime.card import Card
-from dala.runtime.colour_only import colour_statistics
 from dala.runtime.predict import Model, load_model
 from dala.stats.metrics import BINARY_METRICS
+from dala.training.colour_only import colour_statistics
 from dala.training.evaluate import evaluate, known_groups
 from dala.training.tasks import breakhis
 

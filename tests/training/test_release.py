@@ -14,9 +14,9 @@ from dala.cli.main import main
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.runtime.calibration import NOT_CALIBRATED
-from dala.runtime.colour_only import load_colour_only
 from dala.runtime.weights import load_weights
 from dala.training import release
+from dala.training.colour_only import load_colour_only
 from dala.training.recipe import Recipe
 from dala.training.release import card_fields, metrics_of, own_record, train
 from dala.training.tasks import breakhis

@@ -18,8 +18,8 @@ from dala.data.breakhis import Question, Record
 from dala.data.splits import can_be_tested, sparse_folds
 from dala.gate.checks import HISTOLOGY
 from dala.nets.imagenet import Backbone
-from dala.runtime.colour_only import SUFFIX, ColourOnly, save_colour_only
 from dala.runtime.predict import Model
+from dala.training.colour_only import SUFFIX, ColourOnly, save_colour_only
 from dala.training.features import TrunkFeatures, frozen_features
 from dala.training.recipe import SIZE, Recipe
 from dala.training.task import (

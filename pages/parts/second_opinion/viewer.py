@@ -126,7 +126,7 @@ def packed(opinion: Opinion, start: Start) -> bytes:
             "width": opinion.patch.width,
             "height": opinion.patch.height,
             # Of the columns, for the bar lies along a row.
-            "pixel_um": None if opinion.patch.pixel_size_um is None else opinion.patch.pixel_size_um[1],
+            "pixel_um": None if opinion.patch.pixel_size is None else opinion.patch.pixel_size.columns,
         },
         "rules": [asdict(rule) for rule in RULES.values()],
         "colour_maps": {name: base64.b64encode(table.tobytes()).decode() for name, table in COLOUR_MAPS.items()},

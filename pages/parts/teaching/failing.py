@@ -14,10 +14,10 @@ from dala.explanation.render import dt_overlay
 from dala.explanation.threshold import RULES, threshold
 from dala.opinion import Opinion, opinion_of
 from dala.runtime.card import WEIGHTS_DIR
-from dala.runtime.colour_only import ColourOnly, load_colour_only
 from dala.runtime.predict import Model
 from dala.teaching.perturb import NEUTRAL, SLIDERS, Slider, as_patch, levels, perturbed
 from dala.teaching.unfold import unfold
+from dala.training.colour_only import ColourOnly, load_colour_only
 from pages.parts.shared import OUTSIDE, SHAPES, inline, percent, plain
 from pages.parts.teaching.lesson_image import lesson_opinion
 

@@ -12,7 +12,7 @@ from dala.data import breakhis
 from dala.data.pixels import load_pixels
 from dala.errors import WeightsError
 from dala.runtime.card import WEIGHTS_DIR
-from dala.runtime.colour_only import ColourOnly, colour_statistics, load_colour_only, save_colour_only
+from dala.training.colour_only import ColourOnly, colour_statistics, load_colour_only, save_colour_only
 from tests.helpers.trees import draw_tree
 
 CLASSES = ("benign", "malignant")
