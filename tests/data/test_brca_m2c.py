@@ -20,14 +20,14 @@ TILES = {
 }
 
 
-def draw(root: Path) -> Path:
-    for folder in ("images", "dots"):
+def draw(root: Path, dots: str = "dots", ending: str = ".txt") -> Path:
+    for folder in ("images", dots):
         (root / folder).mkdir(parents=True)
     for number, (name, cells) in enumerate(TILES.items()):
         pixels = np.random.default_rng(number).integers(0, 256, (30, 30, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(root / "images" / f"{name}.jpg")
         lines = [f"{n} {29 - n % 30} {kind}" for kind, count in enumerate(cells, start=1) for n in range(count)]
-        (root / "dots" / f"{name}.txt").write_text("\n".join(lines) + "\n")
+        (root / dots / f"{name}{ending}").write_text("\n".join(lines) + "\n")
     return root
 
 
@@ -46,8 +46,13 @@ def test_dots_make_the_label(tmp_path: Path) -> None:
         assert found.notes == ("1 tile left out: between 1 and 49 epithelial cells, neither tumour nor free of it.",)
 
 
+def test_the_published_tree_is_read_too(tmp_path: Path) -> None:
+    draw(tmp_path, "labels", "_gt_class_coords.txt")
+    assert brca_m2c.load(tmp_path).labels.tolist() == [1, 0, 0]
+
+
 def test_dots_are_places_and_classes(tmp_path: Path) -> None:
-    (tmp_path / "one.txt").write_text("\ufeff12 7 2\n\n3.0 4.0 1\n", encoding="utf-8")
+    (tmp_path / "one.txt").write_text("\ufeff7 12 2\n\n4.0 3.0 1\n", encoding="utf-8")
     assert brca_m2c.read_dots(tmp_path / "one.txt").tolist() == [[12, 7, 2], [3, 4, 1]]
     (tmp_path / "none.txt").write_text("\n")
     assert brca_m2c.read_dots(tmp_path / "none.txt").shape == (0, 3)
@@ -83,6 +88,11 @@ def test_the_true_tiles(shared_data: Path) -> None:
     assert (found.labels == 0).sum() == 13
     assert found.notes == ("8 tiles left out: between 1 and 49 epithelial cells, neither tumour nor free of it.",)
     assert {record.hospital for record in found.records} == {"A7", "AC"}
+    darker = []
     for record in found.records:
         with Image.open(record.path) as image:
-            assert (brca_m2c.read_dots(record.dots)[:, :2] < image.size).all(), record.name
+            grey = np.asarray(image.convert("L"), np.float64)
+        x, y, _ = brca_m2c.read_dots(record.dots).T
+        assert (x < grey.shape[1]).all() and (y < grey.shape[0]).all(), record.name
+        darker.append(grey.mean() - grey[y, x].mean())
+    assert np.mean(darker) > 40  # of 255: nuclei are dark; with x and y exchanged it is 1
