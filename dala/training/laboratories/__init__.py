@@ -1,0 +1,1 @@
+"""Several laboratories at once: from images at their physical scale to weights that know where they hold."""
