@@ -99,13 +99,13 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def backbone() -> Backbone:
     """A seeded random ResNet50 in place of ImageNet's."""
     import torch
-    from torchvision.models import resnet50
 
     from dala.nets.imagenet import Backbone
+    from dala.nets.resnet50 import resnet50_parts
 
     torch.manual_seed(0)
-    state = {key: value for key, value in resnet50().state_dict().items() if "num_batches" not in key}
-    return Backbone(state, "random")
+    state = torch.nn.Sequential(resnet50_parts()).state_dict()
+    return Backbone({key: value for key, value in state.items() if "num_batches" not in key}, "random")
 
 
 @pytest.fixture(scope="session")

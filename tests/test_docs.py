@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,22 +89,18 @@ def test_every_document_and_every_image_is_linked() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", EXAMPLES, ids=lambda path: path.name)
-def test_examples_run_as_they_stand(document: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("weights_stay_loaded")
+def test_examples_run_as_they_stand(
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In a folder with the drawn image that they speak of; what a `# ->` says is printed, in this order."""
     program = "\n".join(python_of(document))
     (tmp_path / "example.py").write_text(program, encoding="utf-8")
     (tmp_path / "patch.png").write_bytes(encode_png(draw(PHANTOMS[0]).pixels))
-    ran = subprocess.run(
-        [sys.executable, "example.py"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert ran.returncode == 0, ran.stderr
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("example.py", run_name="__main__")
     promised = re.findall(r"  # -> (.+)$", program, re.MULTILINE)
-    printed = ran.stdout.splitlines()
+    printed = capsys.readouterr().out.splitlines()
     assert [line for line in printed if line in promised] == promised
 
 

@@ -2,7 +2,7 @@
 
 What a published network ends in (1000 classes of ImageNet) is replaced by a linear layer to our classes; everything
 before it is the published network. `pretrained=True` asks torchvision or timm for its weights and raises
-`BackboneError` where they cannot be downloaded.
+`BackboneError` where they cannot be downloaded. Both take seconds to import, and only a builder does it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from dala.errors import BackboneError
 from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD, Backbone, copy_backbone
@@ -62,6 +60,8 @@ class SEResNet50(StagedNetwork):
     """
 
     def __init__(self, classes: int = 2) -> None:
+        import timm
+
         super().__init__()
         stages = dict(timm.create_model("seresnet50", num_classes=0).named_children())
         self.layer4: nn.Module = stages["layer4"]
@@ -108,6 +108,8 @@ class Inception(nn.Module):
 
 def densenet121(settings: Settings) -> Baseline:
     """torchvision's DenseNet121; last stage: the fourth dense block. Any side."""
+    from torchvision import models
+
     net = _torchvision(models.densenet121, models.DenseNet121_Weights.IMAGENET1K_V1, settings.pretrained)
     stages = list(net.features.named_children())
     cut = [name for name, _ in stages].index("denseblock4")
@@ -120,6 +122,8 @@ def vgg16(settings: Settings) -> Baseline:
 
     The hidden layers' dropout is off in our recipe, as everything but the head is in evaluation mode.
     """
+    from torchvision import models
+
     net = _torchvision(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, settings.pretrained)
     hidden = list(net.classifier)[:-1]
     last = nn.Sequential(*net.features[CONV5_OF_VGG16:], net.avgpool, nn.Flatten(), *hidden)
@@ -131,6 +135,8 @@ def vgg16_inception(settings: Settings) -> Baseline:
 
     Last stage: conv5 and the inception block, which starts at random. Any side from 32.
     """
+    from torchvision import models
+
     net = _torchvision(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, settings.pretrained)
     inception = Inception(512)
     last = nn.Sequential(*net.features[CONV5_OF_VGG16:], inception)
@@ -221,6 +227,8 @@ def _torchvision(build: Callable[..., Any], weights: Any, pretrained: bool) -> A
 
 
 def _timm(name: str, settings: Settings) -> Any:
+    import timm
+
     def build() -> Any:
         return timm.create_model(name, pretrained=settings.pretrained, img_size=settings.side, num_classes=0)
 

@@ -6,7 +6,6 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from dala.stats.bootstrap import RESAMPLES, Interval, interval
 from dala.stats.groups import grouped
@@ -81,6 +80,8 @@ def paired_difference(
     if found["value"] is None:
         return {"difference": None, "low": None, "high": None, "p": None}
     if metric == "auc":
+        from scipy.stats import rankdata  # seconds to import
+
         a, b = (rankdata(model, axis=1) / y.size for model in (a, b))
 
     # Each group twice: once with the first model's predictions, once with the second's. An arrangement counts one.

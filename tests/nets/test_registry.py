@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision import models
 
 from dala.errors import BackboneError
 from dala.nets import baselines
@@ -109,27 +107,33 @@ def test_nine_names_and_their_sides() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "published", "weights"),
+    ("name", "weights"),
     [
-        ("resnet50", models.resnet50, models.ResNet50_Weights.IMAGENET1K_V2),
-        ("densenet121", models.densenet121, models.DenseNet121_Weights.IMAGENET1K_V1),
-        ("vgg16", models.vgg16, models.VGG16_Weights.IMAGENET1K_V1),
-        ("vit", models.vit_b_16, models.ViT_B_16_Weights.IMAGENET1K_V1),
-        ("swin", models.swin_t, models.Swin_T_Weights.IMAGENET1K_V1),
+        ("resnet50", "ResNet50_Weights.IMAGENET1K_V2"),
+        ("densenet121", "DenseNet121_Weights.IMAGENET1K_V1"),
+        ("vgg16", "VGG16_Weights.IMAGENET1K_V1"),
+        ("vit", "ViT_B_16_Weights.IMAGENET1K_V1"),
+        ("swin", "Swin_T_Weights.IMAGENET1K_V1"),
     ],
 )
-def test_cost_is_the_published_one(name: str, published: object, weights: object) -> None:
+def test_cost_is_the_published_one(name: str, weights: str) -> None:
     """torchvision states operations and parameters of its networks with 1000 classes; ours have 2."""
+    from torchvision import models
+
+    stated = models.get_weight(weights).meta
     cost = cost_of(NETWORKS[name], 224, runs=1)
-    assert cost.gflops == pytest.approx(weights.meta["_ops"], abs=0.01)  # type: ignore[attr-defined]
+    assert cost.gflops == pytest.approx(stated["_ops"], abs=0.01)
     width = {"resnet50": 2048, "densenet121": 1024, "vgg16": 4096, "vit": 768, "swin": 768}[name]
-    assert cost.parameters == weights.meta["num_params"] - 998 * (width + 1)  # type: ignore[attr-defined]
+    assert cost.parameters == stated["num_params"] - 998 * (width + 1)
     assert cost.milliseconds > 0
 
 
 @pytest.mark.slow
 def test_staged_networks_compute_what_the_published_ones_do() -> None:
     """Pooled features of the cut network equal those of timm's or torchvision's own forward pass, same weights."""
+    import timm
+    from torchvision import models
+
     for name, side in (("vit", 48), ("swin", 64), ("densenet121", 32), ("vgg16_inception", 32)):
         torch.manual_seed(0)
         net, _ = NETWORKS[name].start(Settings(side=side))
@@ -179,6 +183,8 @@ def test_inception_by_hand() -> None:
 
 @pytest.fixture(scope="module")
 def backbone() -> Backbone:
+    from torchvision import models
+
     torch.manual_seed(3)
     net = models.resnet50()
     draw_weights(net, 3)
@@ -188,6 +194,8 @@ def backbone() -> Backbone:
 @pytest.mark.slow
 def test_the_family_starts_from_one_trunk(backbone: Backbone) -> None:
     """With the same backbone all trunks agree bit for bit, the SE gates being exactly open, so features are shared."""
+    from torchvision import models
+
     x = images(64)
     theirs = models.resnet50().eval()
     theirs.load_state_dict(backbone.state, strict=False)
@@ -221,6 +229,7 @@ def test_family_needs_a_backbone_that_fits(backbone: Backbone) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet121", "swin"])
 def test_pretrained_weights_that_cannot_be_had_are_one_sentence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+
     def offline(*arguments: object, **options: object) -> None:
         raise OSError("no route")
 
@@ -237,6 +246,9 @@ def test_pretrained_weights_that_cannot_be_had_are_one_sentence(name: str, monke
 @pytest.mark.parametrize("name", ["dinov2", "swin", "densenet121", "vgg16_inception"])
 def test_pretrained_weights_arrive_where_they_belong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What would be downloaded is a published network at its own side with its classifier; ours is smaller, without."""
+    import timm
+    from torchvision import models
+
     tags = {"dinov2": "vit_base_patch14_dinov2.lvd142m", "swin": "swin_tiny_patch4_window7_224.ms_in1k"}
     if name in tags:
         theirs = timm.create_model(tags[name])

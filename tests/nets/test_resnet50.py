@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torchvision.models import resnet50
 
 from dala.nets.resnet50 import resnet50_parts
 
@@ -18,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.slow
 def test_torchvisions_network_from_the_same_seed() -> None:
+    from torchvision.models import resnet50
+
     torch.manual_seed(3)
     theirs = resnet50(weights=None).eval()
     after = torch.rand(1)

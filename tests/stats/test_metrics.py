@@ -6,7 +6,6 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from imblearn.metrics import geometric_mean_score, make_index_balanced_accuracy
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
@@ -83,6 +82,8 @@ def test_against_scikit_learn(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_against_imbalanced_learn(seed: int) -> None:
+    from imblearn.metrics import geometric_mean_score, make_index_balanced_accuracy
+
     labels, p = random_case(seed)
     called = (p >= 0.5).astype(int)
     scores = binary_scores(labels, p)
@@ -280,6 +281,8 @@ def test_several_classes_by_hand() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_several_classes_against_other_programs(seed: int) -> None:
+    from imblearn.metrics import geometric_mean_score, make_index_balanced_accuracy
+
     random = np.random.default_rng(seed)
     labels = random.integers(0, 5, 200)
     p = random.dirichlet(np.ones(6), 200)  # a sixth class that no image has

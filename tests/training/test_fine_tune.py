@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
 from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -136,7 +135,9 @@ def test_same_seed_same_result_also_after_a_kill(
 def test_the_teacher_sees_layer2_at_its_own_scale(
     dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe
 ) -> None:
-    net = torchvision.models.resnet50().eval()
+    from torchvision.models import resnet50
+
+    net = resnet50().eval()
     net.load_state_dict(backbone.state, strict=False)
     x = network_input(torch.from_numpy(load_pixels(dataset.records)[4:5]), recipe.teacher)
     with torch.no_grad():
