@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class LinearHead(Head):
         )
 
 
-class StagedNetwork(nn.Module):
+class StagedNetwork(nn.Module, ABC):
     """Input (N, 3, H, W), RGB normalised with ImageNet's mean and deviation; logits (N, classes).
 
     Training computes the `trunk` once per image and view, so nothing in it may depend on chance or on the batch.
@@ -39,9 +40,9 @@ class StagedNetwork(nn.Module):
     head: Head
 
     @property
+    @abstractmethod
     def tail(self) -> nn.Module:
         """The last stage, which is fine-tuned: the trunk's output to what the head pools."""
-        raise NotImplementedError
 
     @property
     def fresh(self) -> tuple[nn.Module, ...]:

@@ -62,6 +62,11 @@ class TrunkFeatures:
         return (x.permute(0, 3, 1, 2) if x.ndim == 4 else x).to(device)
 
 
+def features_folder(folder: Path, backbone: Backbone) -> Path:
+    """Where a run keeps what networks with the weights of `backbone` make of its images."""
+    return folder / f"features-{Path(backbone.source).stem}"
+
+
 def trunk_features(
     images: Images,
     backbone: Backbone,
@@ -76,7 +81,7 @@ def trunk_features(
     images: T tiles; of: (T,), which image each is of, by default its own. Takes 0.8 MB of disk a tile and view at 320
     pixels.
     """
-    net = imagenet_resnet50(backbone)
+    net, folder = imagenet_resnet50(backbone), features_folder(folder, backbone)
     found = views_through(net.trunk, images, recipe, (*recipe.training_views, *beside), folder, of)
     if not recipe.teacher:
         return found

@@ -20,7 +20,15 @@ from dala.data.pixels import in_order, read_rgb
 from dala.nets.imagenet import Backbone
 from dala.preprocess.mammogram import crop_breast, find_breast, squeezed
 from dala.preprocess.views import network_input
-from dala.training.features import CHUNK, Floats, device_of, imagenet_resnet50, reduced_precision, write_array
+from dala.training.features import (
+    CHUNK,
+    Floats,
+    device_of,
+    features_folder,
+    imagenet_resnet50,
+    reduced_precision,
+    write_array,
+)
 
 PROBE_SIDE = 224  # of the probes of whole and masked films
 HALO = 5  # pixels by which the breast is masked out more widely than it was found
@@ -95,7 +103,7 @@ def measured(records: Sequence[Record], measure: Callable[[Pixels], Floats]) -> 
 
 def pooled_features(records: Sequence[Record], look: str, backbone: Backbone, folder: Path) -> Floats:
     """Pooled features (N, 2048) of ImageNet's own ResNet50 at `PROBE_SIDE`, from `folder` if they are there already."""
-    done = folder / f"pooled-{look.replace(' ', '-')}-{PROBE_SIDE}.npy"
+    done = features_folder(folder, backbone) / f"pooled-{look.replace(' ', '-')}-{PROBE_SIDE}.npy"
     if not done.is_file():
         net, device = imagenet_resnet50(backbone), device_of()
         parts = (net.trunk, net.layer4.get_submodule("blocks"), nn.AdaptiveAvgPool2d(1), nn.Flatten())

@@ -78,6 +78,18 @@ def test_trunk_features_are_the_trunks(
     assert (mirrored - flipped).norm() / flipped.norm() < 0.02
 
 
+def test_another_start_has_features_of_its_own(
+    dataset: breakhis.Dataset, backbone: Backbone, recipe: Recipe, tmp_path: Path
+) -> None:
+    few = load_pixels(dataset.records[:2])
+    one = dataclasses.replace(recipe, teacher=0, geometric_views=0, stained_views=0)
+    other = Backbone({key: 0.9 * value for key, value in backbone.state.items()}, "other")
+    first, second, again = (trunk_features(few, start, one, tmp_path) for start in (backbone, other, backbone))
+    assert not np.array_equal(first.views["plain"], second.views["plain"])
+    assert np.array_equal(first.views["plain"], again.views["plain"])
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["features-other", "features-random"]
+
+
 def test_it_learns_logs_and_freezes_the_trunk(
     dataset: breakhis.Dataset,
     features: TrunkFeatures,
