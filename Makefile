@@ -3,18 +3,23 @@ PYTHON = python3
 PORT = 8501
 VENV = .venv
 BIN = $(VENV)/bin
-PIP = $(BIN)/python -m pip install --disable-pip-version-check
+# pip compiles every module on one core, half of its time; all cores do it afterwards. What cannot be compiled, such as
+# a template, is skipped, as pip does.
+PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
+COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 
 # Two processes, each with whole files of tests, in the order of tests/conftest.py; WORKERS=0 runs all in this one.
 WORKERS = 2
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: run test quick lint help
+.PHONY: run test pytest quick lint help
 
 run: $(VENV)/.runtime ## create the environment, install this package into it, serve the app on localhost
 	MALLOC_ARENA_MAX=2 $(BIN)/streamlit run app.py --server.port $(PORT)
 
-test: lint ## the same environment with the development tools; lint, types, unit, page and browser tests
+test: lint pytest ## the same environment with the development tools; lint, types, unit, page and browser tests
+
+pytest: $(VENV)/.development ## all tests, without lint and types
 	$(PYTEST)
 
 quick: lint ## lint, types, and the tests that are neither slow nor in a browser (tests/README.md)
@@ -28,14 +33,20 @@ lint: $(VENV)/.development ## ruff and mypy
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
+NEW_ENOUGH = @$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "This needs Python 3.11 or newer: make run PYTHON=python3.11")'
+
 # The two stamps are younger than the requirements they were installed from, and absent after a failed install. What is
 # installed is this checkout (--editable): a change of the code, the pages or the weights needs no new install.
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.py
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "This needs Python 3.11 or newer: make run PYTHON=python3.11")'
+	$(NEW_ENOUGH)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
+	$(COMPILE)
 	touch $@
 
-$(VENV)/.development: $(VENV)/.runtime requirements-dev.txt
-	$(PIP) -r requirements-dev.txt
-	touch $@
+$(VENV)/.development: requirements-dev.txt requirements.txt pyproject.toml setup.py
+	$(NEW_ENOUGH)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements-dev.txt --editable .
+	$(COMPILE)
+	touch $(VENV)/.runtime $@
