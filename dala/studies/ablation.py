@@ -124,8 +124,8 @@ def built(name: str, classes: int, dropout: float, backbone: Backbone, seed: int
     """A variant between ResNet50 and DALAResNet50, its trunk and blocks ImageNet's, what is random by `seed`."""
     import torch
 
-    from dala.nets.baselines import SEResNet50
     from dala.nets.dala_resnet50 import DALAResNet50, ResNet50
+    from dala.training.baselines import SEResNet50
 
     torch.manual_seed(seed)
     variants: dict[str, Callable[[], ResNet50 | SEResNet50]] = {

@@ -34,8 +34,8 @@ from dala.words import counted, figure
 
 if TYPE_CHECKING:
     from dala.data.pixels import Images
-    from dala.nets.registry import Entry
     from dala.nets.staged import StagedNetwork
+    from dala.training.registry import Entry
     from dala.training.tasks.breakhis import BreakHis
 
 Budget = Literal["full", "check"]
@@ -109,7 +109,7 @@ def measure(
     `budget` "full": pretrained start, every fold. "check": random start, images of 112 pixels, the first fold only;
     such a row is marked, and never replaces a full one. Rows of another recipe or other images are dropped.
     """
-    from dala.nets.registry import ENTRIES, NETWORKS
+    from dala.training.registry import ENTRIES, NETWORKS
 
     record = Benchmark(
         protocol=COMPARED,
@@ -151,8 +151,8 @@ def row_of(
     """Train and score one network. Raises BackboneError where its weights cannot be had."""
     import torch
 
-    from dala.nets.baselines import Settings
     from dala.nets.imagenet import load_backbone
+    from dala.training.baselines import Settings
     from dala.training.cross_validation import held_out, network_folder
     from dala.training.features import trunk_features, views_through
     from dala.training.task import folds_of
@@ -215,7 +215,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from dala.nets.registry import NETWORKS
+    from dala.training.registry import NETWORKS
     from dala.training.tasks import breakhis
 
     names = tuple(NETWORKS) if options.networks == "all" else tuple(options.networks.split(","))
@@ -328,7 +328,7 @@ def cost_of(entry: Entry, side: int, runs: int = 7) -> Cost:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    from dala.nets.baselines import Settings
+    from dala.training.baselines import Settings
 
     net, _ = entry.start(Settings(side=side))
     x = torch.zeros(1, 3, side, side)

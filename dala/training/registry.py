@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dala.nets import baselines
-from dala.nets.baselines import SEResNet50, Settings
 from dala.nets.dala_resnet50 import DALAResNet50, ResNet50
 from dala.nets.imagenet import Backbone
 from dala.nets.staged import StagedNetwork
+from dala.training import baselines
+from dala.training.baselines import SEResNet50, Settings
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dala.errors import BackboneError
-from dala.nets import baselines
-from dala.nets.baselines import Settings
 from dala.nets.dala_resnet50 import DALAResNet50, ResNet50
 from dala.nets.imagenet import Backbone
-from dala.nets.registry import ENTRIES, NETWORKS, Entry
 from dala.nets.staged import StagedNetwork
 from dala.studies.benchmark import cost_of
+from dala.training import baselines
+from dala.training.baselines import Settings
+from dala.training.registry import ENTRIES, NETWORKS, Entry
 
 SIDE = 32  # from which on the network's smallest side is taken; Swin's last attention needs more than one place
 # Logits of two images by networks with drawn weights, as this test first saw them.
