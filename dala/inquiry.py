@@ -17,8 +17,9 @@ from dala.errors import DataError
 from dala.explanation import stability
 from dala.explanation.effect import Baseline, EffectCurve, effect_curve
 from dala.explanation.gradcam import SignedMap, margins, stitch
-from dala.opinion import Opinion
-from dala.preprocess.views import network_input
+from dala.opinion import Opinion, map_of_fields
+from dala.preprocess.physical import CELL
+from dala.preprocess.views import Views, network_input
 from dala.runtime.predict import probabilities_of
 
 Progress = Callable[[int, int], None]
@@ -57,7 +58,9 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
     model, patch, prediction = opinion.model, opinion.patch, opinion.prediction
     height, width = opinion.image.shape[:2]
     views = prediction.views
-    side = views.for_network.shape[1]
+    high, wide = views.for_network.shape[1:3]
+    counted = np.ones(len(views.places), bool)
+    counted[[field.number for field in prediction.fields if field.blank]] = False
 
     def to_views(mask: NDArray[np.float32]) -> NDArray[np.float32]:
         cut = []
@@ -65,7 +68,7 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
             left, right = (round(x * width / patch.width) for x in view.box[::2])
             top, bottom = (round(y * height / patch.height) for y in view.box[1::2])
             part = mask[top : max(bottom, top + 1), left : max(right, left + 1)]
-            seen = cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
+            seen = cv2.resize(part, (wide, high), interpolation=cv2.INTER_AREA)
             cut.append(seen[:, ::-1] if view.mirrored else seen)
         return np.stack(cut).astype(np.float32)
 
@@ -78,7 +81,7 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
         views.for_network,
         opinion.maps[target].upsampled(height, width),
         to_views,
-        lambda images: probabilities_of(images, model),
+        lambda images: probabilities_of(images, model, counted),
         prediction.probabilities,
         verdict,
         target,
@@ -104,10 +107,14 @@ def augmented_maps(opinion: Opinion, progress: Progress | None = None) -> dict[s
             if progress is not None:
                 progress(number * total + done, len(views) * total)
 
-        x = network_input(view[None], model.card.input.upsampled)
+        x = network_input(view[None], model.card.input.side)
         engine = model.runs_on
         found.append(stability.augmented_maps(x, engine.trunk, engine.tail, model.net.head, targets, moved))
     answer = {}
+    if prediction.views.extent is not None:
+        return {
+            name: _augmented_at_scale(found, prediction.views, n, name) for n, name in enumerate(prediction.classes)
+        }
     for index, name in enumerate(prediction.classes):
         mean, spread, unstable = (
             stitch(torch.from_numpy(np.stack([layer[index] for layer in layers])), prediction.views.grid).numpy()
@@ -123,3 +130,21 @@ def augmented_maps(opinion: Opinion, progress: Progress | None = None) -> dict[s
             SignedMap((mean / share).astype(np.float32), name), (spread / share).astype(np.float32), unstable
         )
     return answer
+
+
+def _augmented_at_scale(found: list[stability.AugmentedMaps], views: Views, index: int, target: str) -> AugmentedMap:
+    """Maps of fields at half the pitch of a cell; the mean of the symmetries lies in the middle of a field."""
+    high, wide = views.for_network.shape[1:3]
+    rows, columns = found[0].mean.shape[1:]
+    pitch = CELL // 2
+    first = ((high - 1 - pitch * (rows - 1)) / 2, (wide - 1 - pitch * (columns - 1)) / 2)
+
+    def of_image(layers: list[NDArray[np.floating]]) -> SignedMap:
+        return map_of_fields(np.stack(layers), views, target, first, pitch)
+
+    mean, spread, unstable = (
+        of_image([one.mean[index] for one in found]),
+        of_image([one.spread[index] for one in found]).values,
+        of_image([one.unstable[index].astype(np.float32) for one in found]).values > 0.5,
+    )
+    return AugmentedMap(mean, spread, unstable)

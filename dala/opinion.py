@@ -7,13 +7,15 @@ panels, arithmetic on one small map that may be repeated as often as a slider mo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dala.errors import DataError
-from dala.explanation.gradcam import SignedMap, margins, signed_maps, stitch
+from dala.explanation.gradcam import Lattice, SignedMap, blended, margins, signed_maps, stitch
 from dala.explanation.render import Panels, panels
 from dala.explanation.threshold import Regions, threshold
 from dala.gate import Gate, assess
@@ -21,8 +23,11 @@ from dala.gate.modality import recognise
 from dala.intake.image import Source, read_image
 from dala.intake.patch import Patch
 from dala.intake.pixel_size import GivenSize
+from dala.preprocess.physical import CELL
+from dala.preprocess.scale import Scale
+from dala.preprocess.views import Input, Views
 from dala.runtime.card import SERVED
-from dala.runtime.predict import Model, Prediction, predict, served_model
+from dala.runtime.predict import Field, Model, Prediction, predict, served_model
 from dala.runtime.verdict import Verdict, verdict_of
 
 DISPLAY_SIDE = 768
@@ -54,6 +59,8 @@ class Opinion:
         """One sentence: what of the patch the network saw, and how it was resized."""
         patch, asked, views = self.patch, self.model.card.input, self.prediction.views
         side, (rows, columns) = asked.size, views.grid
+        if (scale := self.prediction.scale) is not None:
+            return _seen_at_scale(patch, scale, asked, views)
         if asked.preprocess == "mammogram":
             left, top, right, bottom = views.places[0].box
             turned = ", mirrored" if views.places[0].mirrored else ""
@@ -70,6 +77,16 @@ class Opinion:
             f"The image is {why} to be squeezed whole: the model saw {rows * columns} tiles "
             f"({rows} x {columns}), each squeezed to {side} x {side}, and averaged their logits."
         )
+
+
+def _seen_at_scale(patch: Patch, scale: Scale, asked: Input, views: Views) -> str:
+    count, (high, wide), (rows, columns) = len(views.places), views.for_network.shape[1:3], views.grid
+    at = f"{'' if scale.known else 'an assumed '}{scale.in_words}{f' ({scale.told})' if scale.told else ''}"
+    parts = f"{wide} x {high} px" if count == 1 else f"{count} fields ({rows} x {columns}) of {wide} x {high} px"
+    return (
+        f"The model saw the whole image, {patch.width} x {patch.height} px at {at}, resampled to "
+        f"{asked.um_per_pixel:g} um per pixel: {parts}."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +114,38 @@ def second_opinion(
 
 def opinion_of(patch: Patch, model: Model) -> Opinion:
     """The same for an image that has been read."""
-    prediction = predict(patch, model)
-    views, card = prediction.views.for_gate, model.card
-    gate = assess(views, prediction.pooled, card.modality, model.familiarity, patch.stated)
+    return _opinion(patch, predict(patch, model), model)
+
+
+def of_field(opinion: Opinion, field: Field) -> Opinion:
+    """The opinion of one field of an image, as of an image that is no larger; the network is not run again."""
+    whole, place = opinion.prediction, opinion.prediction.views.places[field.number]
+    left, top, right, bottom = field.box
+    pixels = np.ascontiguousarray(opinion.patch.pixels[top:bottom, left:right])
+    pixels.flags.writeable = False
+    part = slice(field.number, field.number + 1)
+    views, alone = whole.views, (0, 0, right - left, bottom - top)
+    height, width = views.for_network.shape[1:3]
+    place = replace(place, box=alone, seen=(0, 0, width, height))
+    prediction = replace(
+        whole,
+        logits=field.logits,
+        probabilities=field.probabilities,
+        views=Views(views.for_gate[part], views.for_network[part], (place,), (1, 1), (height, width)),
+        activations=whole.activations[part],
+        pooled=whole.pooled[part],
+        fields=(replace(field, number=0, box=alone, blank=False),),
+        rescaled=(),
+    )
+    name = f"{opinion.patch.name} ({left}, {top}, {right}, {bottom})".strip()
+    patch = replace(opinion.patch, pixels=pixels, name=name, sha256=sha256(pixels.tobytes()).hexdigest())
+    return _opinion(patch, prediction, opinion.model)
+
+
+def _opinion(patch: Patch, prediction: Prediction, model: Model) -> Opinion:
+    views, pooled = prediction.views.for_gate, prediction.pooled
+    counted = sorted(field.number for field in prediction.fields if not field.blank)
+    gate = assess(views[counted], pooled[counted], model.card.modality, model.familiarity, patch.stated)
     return Opinion(patch, display_image(patch), gate, prediction, evidence_maps(prediction), model)
 
 
@@ -111,10 +157,15 @@ def model_for(patch: Patch, load: Callable[[str], Model] = served_model) -> Mode
 def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:
     """Signed Grad-CAM of each class's margin: its logit minus the mean of the other logits, averaged over the views.
 
-    For two classes these are exact mirrors of each other. Only the head is differentiated.
+    For two classes these are exact mirrors of each other. Only the head is differentiated. At a physical scale each
+    field has the map of its own margin, and where fields overlap they are blended.
     """
     targets, views = margins(len(prediction.classes)), prediction.views
-    maps = signed_maps(prediction.head, prediction.activations, targets) / len(views.places)
+    maps = signed_maps(prediction.head, prediction.activations, targets)
+    if views.extent is not None:
+        named = zip(prediction.classes, maps.numpy(), strict=True)
+        return {name: map_of_fields(one, views, name) for name, one in named}
+    maps /= len(views.places)
     first = views.places[0]
     if first.mirrored:
         maps = maps.flip(-1)  # back to the way round that the image is shown
@@ -122,6 +173,18 @@ def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:
         name: SignedMap(stitch(one, views.grid).numpy(), name, first.part)
         for name, one in zip(prediction.classes, maps, strict=True)
     }
+
+
+def map_of_fields(
+    maps: NDArray[np.floating], views: Views, target: str, first: tuple[float, float] = (0.0, 0.0), pitch: int = CELL
+) -> SignedMap:
+    """Maps (views, h, w) of fields at a physical scale, a cell every `pitch` network pixels, as one of the image.
+
+    `first`: where in a field its first cell lies, (row, column) in network pixels.
+    """
+    assert views.extent is not None
+    starts = [view.seen[1::-1] for view in views.places if view.seen is not None]
+    return SignedMap(blended(maps, starts, pitch, views.extent), target, lattice=Lattice.of(pitch, views.extent, first))
 
 
 def display_image(patch: Patch) -> np.ndarray:

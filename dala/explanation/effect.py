@@ -7,6 +7,7 @@ other is about the baseline and not about the tissue.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -20,11 +21,13 @@ from dala.errors import DataError
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Predictor = Callable[[Pixels], Floats]
-"""Images as the network sees them, (N, V, S, S, 3) uint8 in V views, to class probabilities (N, C)."""
+"""Images as the network sees them, (N, V, h, w, 3) uint8 in V views, to class probabilities (N, C)."""
 
 Baseline = Literal["blurred", "glass"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
-BLUR = 16  # the blur's sigma is the side divided by this: about two nuclei in a BreakHis field
+BLUR = (
+    16  # the blur's sigma is the side, or the root of the area, divided by this: about two nuclei in a BreakHis field
+)
 GLASS = 243  # grey level of white glass through a microscope's camera
 # Share of the positive area kept at each threshold of a curve: closer together where little is kept.
 SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
@@ -67,8 +70,8 @@ def effect_curve(
 ) -> EffectCurve:
     """Predict the image at every threshold of `SHARES`: 2 K + 1 images.
 
-    views: (V, S, S, 3) uint8, what the network sees. field: (H, W), the signed map on the image as it is shown, and
-    `to_views` cuts a mask (H, W) 0..1 into what each view sees of it, (V, S, S). whole: what has been said of
+    views: (V, h, w, 3) uint8, what the network sees. field: (H, W), the signed map on the image as it is shown, and
+    `to_views` cuts a mask (H, W) 0..1 into what each view sees of it, (V, h, w). whole: what has been said of
     the image as it is, probabilities (C,). verdict: what is said of such probabilities, anything that compares.
     Raises DataError for an unknown baseline or a field without a positive value.
     """
@@ -128,17 +131,17 @@ def predictions(
 
 
 def baseline_of(views: Pixels, baseline: Baseline) -> Pixels:
-    """What stands where tissue is removed, for views (V, S, S, 3) uint8. Raises DataError for another baseline."""
+    """What stands where tissue is removed, for views (V, h, w, 3) uint8. Raises DataError for another baseline."""
     if baseline == "glass":
         return np.full_like(views, GLASS)
     if baseline == "blurred":
-        sigma = views.shape[1] / BLUR
+        sigma = math.sqrt(views.shape[1] * views.shape[2]) / BLUR
         blurred = [cv2.GaussianBlur(view, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) for view in views]
         return np.stack(blurred).astype(np.uint8)
     raise DataError(f"There is no baseline named {baseline!r}; choose one of {', '.join(BASELINES)}.")
 
 
 def blended(views: Pixels, instead: Pixels, mask: NDArray[np.float32]) -> Pixels:
-    """Views (V, S, S, 3) where the mask (V, S, S) is 1, what is `instead` of them where it is 0; uint8."""
+    """Views (V, h, w, 3) where the mask (V, h, w) is 1, what is `instead` of them where it is 0; uint8."""
     share = mask[..., None]
     return np.asarray(np.rint(views * share + instead * (1 - share)), dtype=np.uint8)

@@ -62,10 +62,10 @@ def ordered_curves(
 ) -> Ordered:
     """Deletion and insertion in the order of a map, in `steps` equal steps: 2 x steps images.
 
-    view: (S, S, 3) uint8, one view. values: the raw signed map (h, w) of that view; a cell of it is the square of the
+    view: (h, w, 3) uint8, one view. values: the raw signed map (h, w) of that view; a cell of it is the square of the
     image that it covers. The two ends are the image and its baseline, which both curves share.
     """
-    side, cells = view.shape[0], values.size
+    (height, width), cells = view.shape[:2], values.size
     order = strongest_first(values, seed)
     views = view[None]
     instead = baseline_of(views, baseline)
@@ -75,7 +75,7 @@ def ordered_curves(
         taken = np.zeros(cells, dtype=np.float32)
         taken[order[:count]] = 1
         return np.asarray(
-            cv2.resize(taken.reshape(values.shape), (side, side), interpolation=cv2.INTER_NEAREST), dtype=np.float32
+            cv2.resize(taken.reshape(values.shape), (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.float32
         )[None]
 
     middle = counts[1:-1]

@@ -88,18 +88,70 @@ def stitch(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     return maps.reshape(rows, cols, height, width).permute(0, 2, 1, 3).reshape(rows * height, cols * width)
 
 
+def blended(
+    maps: NDArray[np.floating], starts: list[tuple[int, int]], pitch: int, extent: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Maps (n, h, w) of overlapping fields on one lattice of the whole image, a cell every `pitch` pixels from 0 on.
+
+    starts: (top, left) of each field in pixels of the network, of which the image has `extent` (rows, columns). A cell
+    of a field that begins between two cells of the lattice is interpolated. Where fields overlap each counts the more,
+    the further a cell lies from its edge.
+    """
+    shape = tuple(-(-side // pitch) for side in extent)
+    total, weight = np.zeros(shape), np.zeros(shape)
+    for one, start in zip(maps, starts, strict=True):
+        first = [-(-side // pitch) for side in start]
+        last = [
+            min(n, (s + pitch * cells - 1) // pitch + 1) for n, s, cells in zip(shape, start, one.shape, strict=True)
+        ]
+        sides = [
+            np.clip((pitch * np.arange(low, high) - s) / pitch, 0, cells - 1)
+            for low, high, s, cells in zip(first, last, start, one.shape, strict=True)
+        ]
+        edges = [np.minimum(side + 1, cells - side) for side, cells in zip(sides, one.shape, strict=True)]
+        share = np.outer(*edges)
+        here = slice(first[0], last[0]), slice(first[1], last[1])
+        total[here] += share * _between(_between(np.asarray(one, np.float64), sides[0]).T, sides[1]).T
+        weight[here] += share
+    return np.asarray(total / weight, np.float32)
+
+
+def _between(values: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of `values` (h, w) at places between them, by linear interpolation."""
+    low = np.clip(np.floor(rows).astype(int), 0, len(values) - 1)
+    high, share = np.minimum(low + 1, len(values) - 1), (rows - low)[:, None]
+    return np.asarray(values[low] * (1 - share) + values[high] * share)
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Where the cells of a map lie on an image, as shares of its height and width: row and column of the `first`, and
+    the distance from one to the next, which is not the image's size over their number where that is not whole."""
+
+    first: tuple[float, float]
+    pitch: tuple[float, float]
+
+    @classmethod
+    def of(cls, pitch: int, extent: tuple[int, int], first: tuple[float, float] = (0.0, 0.0)) -> Lattice:
+        """A cell every `pitch` pixels of an image of `extent` (rows, columns), from the middle of pixel `first` on."""
+        height, width = extent
+        return cls(((first[0] + 0.5) / height, (first[1] + 0.5) / width), (pitch / height, pitch / width))
+
+
 @dataclass(frozen=True, eq=False)
 class SignedMap:
     """A raw signed map towards one target.
 
     values: (h, w) float32, layer resolution, any sign, kept as a read-only copy. target: what positive values speak
     for, such as "malignant". box: the part of the image that the values cover, (left, top, right, bottom) as shares
-    0..1 of its width and height; None for all of it. Raises ValueError if the values are not a finite (h, w).
+    0..1 of its width and height; None for all of it. lattice: where the cells lie; None where they share the box
+    equally. Raises ValueError if the values are not a finite (h, w).
     """
 
     values: NDArray[np.float32]
     target: str
     box: tuple[float, float, float, float] | None = None
+    lattice: Lattice | None = None
 
     def __post_init__(self) -> None:
         values = np.array(self.values, dtype=np.float32, order="C")
@@ -132,6 +184,15 @@ class SignedMap:
         """
         if height < 1 or width < 1:
             raise ValueError(f"A map cannot be enlarged to {height} x {width} pixels.")
+        if self.lattice is not None:
+            rows, columns = (
+                np.clip(((np.arange(side) + 0.5) / side - first) / pitch, 0, cells - 1)
+                for side, first, pitch, cells in zip(
+                    (height, width), self.lattice.first, self.lattice.pitch, self.values.shape, strict=True
+                )
+            )
+            across = _between(self.values.T.astype(np.float64), columns).T
+            return np.asarray(_between(across, rows), dtype=np.float32)
         if self.box is None:
             return self._resized(height, width)
         left, right = (round(share * width) for share in self.box[::2])

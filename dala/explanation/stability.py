@@ -28,23 +28,23 @@ AGREE = 7  # of the eight symmetries: by chance alone a sign is shared by so man
 
 @dataclass(frozen=True, eq=False)
 class AugmentedMaps:
-    """Raw signed maps of every target, from every symmetry, turned back: (T, 8, 2h, 2w) float32, read-only."""
+    """Raw signed maps of every target, from every symmetry, turned back: (T, 8, H, W) float32, read-only."""
 
     values: NDArray[np.float32]
 
     @property
     def mean(self) -> NDArray[np.float32]:
-        """The mean over the symmetries, (T, 2h, 2w): steadier and finer than a single map."""
+        """The mean over the symmetries, (T, H, W): steadier and finer than a single map."""
         return np.asarray(self.values.mean(axis=1), dtype=np.float32)
 
     @property
     def spread(self) -> NDArray[np.float32]:
-        """Standard deviation over the symmetries, (T, 2h, 2w), in the map's units."""
+        """Standard deviation over the symmetries, (T, H, W), in the map's units."""
         return np.asarray(self.values.std(axis=1), dtype=np.float32)
 
     @property
     def unstable(self) -> NDArray[np.bool_]:
-        """Cells where fewer than `AGREE` of the eight share the sign of the mean, (T, 2h, 2w)."""
+        """Cells where fewer than `AGREE` of the eight share the sign of the mean, (T, H, W)."""
         same = np.sign(self.values) == np.sign(self.mean)[:, None]
         return np.asarray(same.sum(axis=1) < AGREE)
 
@@ -72,9 +72,9 @@ def shifted(trunk: Tensor, down: int, right: int) -> Tensor:
 
 
 def fine_maps(trunk: Tensor, tail: Callable[[Tensor], Tensor], head: nn.Module, targets: Tensor) -> Tensor:
-    """Signed Grad-CAM at twice the last stage's resolution each way, (T, N, 2h, 2w) float32.
+    """Signed Grad-CAM at twice the last stage's resolution each way, (T, N, H, W) float32, that of the trunk.
 
-    trunk: (N, K, 2h, 2w), what `tail` (stride 2) turns into (N, K', h, w), the head's input. targets: (T, C).
+    trunk: (N, K, H, W), what `tail` (stride 2) turns into (N, K', h, w), the head's input. targets: (T, C).
     """
     parts = []
     for down, right in SHIFTS:
@@ -85,7 +85,7 @@ def fine_maps(trunk: Tensor, tail: Callable[[Tensor], Tensor], head: nn.Module, 
     fine = first.new_empty((*first.shape[:2], 2 * first.shape[2], 2 * first.shape[3]))
     for (down, right), part in zip(SHIFTS, parts, strict=True):
         fine[..., down::2, right::2] = part
-    return fine
+    return fine[..., : trunk.shape[-2], : trunk.shape[-1]]  # one more where the trunk's is odd, off the image
 
 
 def augmented_maps(
@@ -96,7 +96,7 @@ def augmented_maps(
     targets: Tensor,
     progress: Callable[[int, int], None] | None = None,
 ) -> AugmentedMaps:
-    """Fine maps of one square view x (1, 3, S, S), from all its symmetries; targets (T, C), fixed for all of them."""
+    """Fine maps of one view x (1, 3, h, w), from all its symmetries; targets (T, C), fixed for all of them."""
     rows = []
     for symmetry in range(SYMMETRIES):
         with torch.no_grad():

@@ -40,6 +40,20 @@ def crossing_boxes(width: int, height: int, grid: tuple[int, int]) -> list[Box]:
     return [(left, top, right, bottom) for top, bottom in pairwise(tops) for left, right in pairwise(lefts)]
 
 
+def overlapping(length: int, field: int, step: int) -> list[tuple[int, int]]:
+    """Where fields begin and end along an image of this `length`: one that is all of it up to one and a half fields.
+
+    Longer ones get the fewest fields of equal size that cover them; these overlap by about half of them at most. Where
+    they overlap enough, all but the last begin at multiples of `step`.
+    """
+    if length <= 1.5 * field:
+        return [(0, length)]
+    count, last = math.ceil(length / field), length - field
+    step = step if last <= (count - 1) * (field - step) else 1
+    starts = [last * number // (count - 1) // step * step for number in range(count - 1)] + [last]
+    return [(start, start + field) for start in starts]
+
+
 def _edges(length: int, parts: int) -> list[int]:
     edges: list[int] = np.linspace(0, length, parts + 1).round().astype(int).tolist()
     return edges

@@ -25,6 +25,12 @@ class Scale:
     def known(self) -> bool:
         return self.source != ASSUMED
 
+    @property
+    def in_words(self) -> str:
+        """Such as "0.35 um per pixel"; rows and columns where they differ."""
+        rows, columns = (f"{side:.3g}" for side in self.um_per_pixel)
+        return f"{columns} um per pixel" if rows == columns else f"{columns} x {rows} um per pixel"
+
     def times(self, factor: float) -> Scale:
         """The same image, so many times coarser."""
         rows, columns = self.um_per_pixel

@@ -27,12 +27,21 @@ class Input:
     upsampled   side to which that square is enlarged before it enters the network
     frame       (width, height) in pixels of a training image, whose shape and size tiles follow
     preprocess  "none", "mammogram" (`dala.preprocess.mammogram`) or "fields" (cut into tiles, `dala.preprocess.fields`)
+    um_per_pixel, field_um  of a network that sees at a physical scale (`dala.preprocess.physical`): the distance of its
+                pixels, and (width, height) of a field of view; then only the gate's views have `size`
     """
 
     size: int
     upsampled: int
     frame: tuple[int, int]
     preprocess: str
+    um_per_pixel: float | None = None
+    field_um: tuple[float, float] = (245.0, 161.0)
+
+    @property
+    def side(self) -> int | None:
+        """The side of what enters the network; None where that follows from the physical size of the image."""
+        return self.upsampled if self.um_per_pixel is None else None
 
 
 @dataclass(frozen=True)
@@ -40,26 +49,29 @@ class View:
     """A rectangle of the patch as the network saw it: `box` (left, top, right, bottom) in patch pixels.
 
     Views without a `part` lie side by side and cover the patch. A view with one is all that the network saw: `part` is
-    its box as shares 0..1 of the patch's width and height, and `mirrored` says that it was turned left to right.
+    its box as shares 0..1 of the patch's width and height, and `mirrored` says that it was turned left to right. At a
+    physical scale views may overlap, and `seen` is the box in pixels of the network, of which a patch has `extent`.
     """
 
     box: tuple[int, int, int, int]
     part: tuple[float, float, float, float] | None = None
     mirrored: bool = False
+    seen: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Views:
     """The views of one image, row by row in the `grid` (rows, columns) in which they tile it.
 
-    Both `for_gate` and `for_network` are (views, size, size, 3) uint8; they differ where an image is preprocessed.
-    `places` says where each lies.
+    `for_gate` is (views, size, size, 3) uint8; so is `for_network`, but (views, h, w, 3) at a physical scale, with the
+    whole image's `extent` (rows, columns) in such pixels. `places` says where each lies.
     """
 
     for_gate: np.ndarray
     for_network: np.ndarray
     places: tuple[View, ...]
     grid: tuple[int, int]
+    extent: tuple[int, int] | None = None
 
 
 def plan_grid(width: int, height: int, frame: tuple[int, int]) -> tuple[int, int]:
@@ -105,15 +117,17 @@ def preprocess(pixels: np.ndarray, asked: Input) -> Views:
     return Views(tiles, tiles, places, grid)
 
 
-def network_input(views: np.ndarray | Tensor, side: int) -> Tensor:
+def network_input(views: np.ndarray | Tensor, side: int | None) -> Tensor:
     """(N, size, size, 3) uint8 to (N, 3, side, side) float32: bicubic upsampling, ImageNet mean and deviation.
+
+    `side` None leaves (N, h, w, 3) at its size.
 
     Layer maps are finer on the upsampled image (10 x 10 instead of 7 x 7 at 320) and frozen ImageNet features tell
     more of it: nuclei are small in a field of view squeezed to 224 pixels.
     """
     x = torch.tensor(views) if isinstance(views, np.ndarray) else views
     x = x.permute(0, 3, 1, 2).to(torch.float32) / 255
-    if x.shape[-1] != side:
+    if side is not None and x.shape[-1] != side:
         x = F.interpolate(x, size=(side, side), mode="bicubic", align_corners=False).clamp(0, 1)
     return normalised(x)
 

@@ -14,6 +14,7 @@ from dala.files import shipped, write_json
 from dala.gate.checks import HISTOLOGY, MAMMOGRAM
 from dala.preprocess.views import Input
 from dala.runtime.calibration import Calibration
+from dala.runtime.pooling import Pooling
 
 WEIGHTS_DIR = shipped("weights")
 # The weights that analyse an image of each modality where nobody names others.
@@ -40,7 +41,16 @@ class Card:
         """What the network was trained to see."""
         given = self.fields["input"]
         width, height = given["frame"]
-        return Input(given["size"], given["enlarged"], (width, height), given.get("preprocess", "none"))
+        told = given["size"], given["enlarged"], (width, height), given.get("preprocess", "none")
+        if "um_per_pixel" not in given:
+            return Input(*told)
+        wide, high = given["field_um"]
+        return Input(*told, given["um_per_pixel"], (wide, high))
+
+    @property
+    def pooling(self) -> Pooling:
+        """How the answers for the fields of an image at a physical scale become one."""
+        return Pooling.of_card(self.fields)
 
     @property
     def magnification(self) -> str:
@@ -92,6 +102,10 @@ def read_card(name: str | Path, folder: Path = WEIGHTS_DIR) -> tuple[Card, Path]
         Calibration.of_card(fields)
     except ValueError as error:
         raise WeightsError(f"The model card {card_path.name} is not valid at calibration: {error}.") from error
+    try:
+        Pooling.of_card(fields)
+    except ValueError as error:
+        raise WeightsError(f"The model card {card_path.name} is not valid at input/pooling: {error}.") from error
     return Card(fields), path
 
 

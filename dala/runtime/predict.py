@@ -12,15 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dala.gate.checks import CHECKS
 from dala.gate.familiarity import Familiarity, load_familiarity
 from dala.intake.patch import Patch
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.preprocess.scale import Scale
+from dala.preprocess.physical import views_at_scale
+from dala.preprocess.scale import FACTORS, Scale, scale_of
 from dala.preprocess.views import Views, network_input, preprocess
 from dala.runtime.calibration import Calibration, PredictionSet, softmax
 from dala.runtime.card import WEIGHTS_DIR, Card, read_card
 from dala.runtime.engines import Engine, TorchEngine, choose_engine
+from dala.runtime.pooling import margins
 from dala.runtime.weights import load_weights
+
+TOGETHER = 16  # views of one pass where many images are asked about: their activations are 100 MB
+NOTHING = ("blank", "too_bright")  # reasons of the gate that speak of glass, not of tissue
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,19 +54,20 @@ class Model:
 @dataclass(frozen=True, eq=False)
 class Field:
     """What the network says of one view of an image: `box` (left, top, right, bottom) in patch pixels, the `number` of
-    its view, logits and calibrated probabilities, float64 (classes,)."""
+    its view, logits and calibrated probabilities, float64 (classes,). One that is `blank`, glass, does not count."""
 
     number: int
     box: tuple[int, int, int, int]
     logits: np.ndarray
     probabilities: np.ndarray
+    blank: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """What one forward pass said about a patch.
 
-    `logits` and `probabilities` are float64 (classes,), logits averaged over the `views`; `activations` is the attended
+    `logits` and `probabilities` are float64 (classes,), logits pooled over the `views`; `activations` is the attended
     layer4 output (views, 2048, h, w) float32 without a graph, which `head` turns into logits; `pooled` (views, 1024)
     float32 is the trunk's output averaged over each view, for the gate; `milliseconds` is the time from pixels to
     probabilities. The probabilities are calibrated if there is a `calibration`; without one they are the plain softmax
@@ -126,43 +133,106 @@ def _served(name: str) -> Model:
     return load_model(name)
 
 
-def probabilities_of(images: np.ndarray, model: Model) -> np.ndarray:
-    """Probabilities (N, classes) float64 of images as views, (N, V, size, size, 3) uint8, by the rule of `predict`.
+def probabilities_of(images: np.ndarray, model: Model, counted: np.ndarray | None = None) -> np.ndarray:
+    """Probabilities (N, classes) float64 of images as views, (N, V, h, w, 3) uint8, by the rule of `predict`.
 
-    All of them in one pass, so the caller bounds N times V.
+    `counted` (V,) bool: the views that count, which `predict` finds; None: all. At most `TOGETHER` views pass at once.
     """
     count, views = images.shape[:2]
-    engine = model.runs_on
-    x = network_input(images.reshape(-1, *images.shape[2:]), model.card.input.upsampled)
-    with torch.no_grad():
-        activations = engine.tail(engine.trunk(x))
-        logits = model.net.head(activations).to(torch.float64).reshape(count, views, -1).mean(1).numpy()
+    flat = images.reshape(-1, *images.shape[2:])
+    rows = []
+    for start in range(0, len(flat), TOGETHER):
+        x = network_input(flat[start : start + TOGETHER], model.card.input.side)
+        with torch.no_grad():
+            rows.append(model.net.head(model.runs_on.tail(model.runs_on.trunk(x))).to(torch.float64).numpy())
+    logits = np.concatenate(rows).reshape(count, views, -1)
+    return calibrated(np.stack([pooled(one if counted is None else one[counted], model) for one in logits]), model)
+
+
+def pooled(logits: np.ndarray, model: Model) -> np.ndarray:
+    """Logits (classes,) of an image from those of its views (N, classes): by the card's rule at a physical scale."""
+    card = model.card
+    if card.input.um_per_pixel is None:
+        return np.asarray(logits.mean(0))
+    return card.pooling.pooled(logits, card.classes.index(str(card.fields["positive"])))
+
+
+def calibrated(logits: np.ndarray, model: Model) -> np.ndarray:
+    """Probabilities (..., classes) of logits, by the card's calibration or, without one, the plain softmax."""
     calibration = model.card.calibration
     return softmax(logits) if calibration is None else calibration.probabilities(logits)
 
 
-def predict(patch: Patch, model: Model) -> Prediction:
-    """One forward pass over the views of a patch; any number of threads may call it with the same model."""
-    start = time.perf_counter()
-    views = preprocess(patch.pixels, model.card.input)
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """One forward pass over the views of an image: as the fields of `Prediction`, logits (views, classes)."""
+
+    views: Views
+    logits: np.ndarray
+    activations: Tensor
+    pooled: np.ndarray
+
+
+def look(views: Views, model: Model) -> Looked:
+    """One forward pass, a view at a time: the answer for one does not depend on its neighbours, memory stays flat."""
+    engine, side = model.runs_on, model.card.input.side
     with torch.no_grad():
-        # A view at a time: the answer for one does not depend on its neighbours in a batch, and memory stays flat.
-        engine = model.runs_on
-        side = model.card.input.upsampled
-        trunks = [engine.trunk(network_input(view[None], side)) for view in views.for_network]
-        pooled = torch.cat([trunk.mean((2, 3)) for trunk in trunks])
-        activations = torch.cat([engine.tail(trunk) for trunk in trunks])
-        logits = model.net.head(activations).to(torch.float64).mean(0).numpy()
-    calibration = model.card.calibration
+        trunks = (engine.trunk(network_input(view[None], side)) for view in views.for_network)
+        parts = [(trunk.mean((2, 3)), engine.tail(trunk)) for trunk in trunks]
+        activations = torch.cat([tail for _, tail in parts])
+        logits = model.net.head(activations).to(torch.float64).numpy()
+    return Looked(views, logits, activations, torch.cat([mean for mean, _ in parts]).numpy())
+
+
+def predict(patch: Patch, model: Model) -> Prediction:
+    """The views of a patch through the network; any number of threads may call it with the same model.
+
+    With weights that see at a physical scale, a patch of unknown scale is looked at once more at each of `FACTORS`.
+    Raises TooLarge for an image of too many fields.
+    """
+    start = time.perf_counter()
+    asked = model.card.input
+    scale = None if asked.um_per_pixel is None else scale_of(patch)
+    others: list[np.ndarray] = []
+    if scale is None:
+        found = look(preprocess(patch.pixels, asked), model)
+    else:
+        found = look(views_at_scale(patch.pixels, scale, asked), model)
+        for factor in () if scale.known else FACTORS:
+            again = look(views_at_scale(patch.pixels, scale.times(factor), asked), model)
+            others.append(calibrated(pooled(again.logits[counted_views(again.views, model)], model), model))
+    counted = counted_views(found.views, model)
+    logits = pooled(found.logits[counted], model)
     return Prediction(
         classes=model.card.classes,
         logits=logits,
-        probabilities=softmax(logits) if calibration is None else calibration.probabilities(logits),
-        views=views,
-        activations=activations,
-        pooled=pooled.numpy(),
+        probabilities=calibrated(logits, model),
+        views=found.views,
+        activations=found.activations,
+        pooled=found.pooled,
         head=model.net.head,
         milliseconds=1000 * (time.perf_counter() - start),
-        calibration=calibration,
-        engine=engine.name,
+        calibration=model.card.calibration,
+        engine=model.runs_on.name,
+        scale=scale,
+        fields=_fields(found, counted, model),
+        rescaled=tuple(others),
+    )
+
+
+def counted_views(views: Views, model: Model) -> np.ndarray:
+    """Which views count, (views,) bool: at a physical scale a field of glass does not, unless all are that."""
+    if views.extent is None or len(views.places) == 1:
+        return np.ones(len(views.places), bool)
+    reasons = [CHECKS[model.card.modality](view) for view in views.for_gate]
+    counted = np.array([reason is None or reason.name not in NOTHING for reason in reasons])
+    return counted if counted.any() else ~counted
+
+
+def _fields(found: Looked, counted: np.ndarray, model: Model) -> tuple[Field, ...]:
+    lean = margins(found.logits, model.card.classes.index(str(model.card.fields["positive"])))
+    probabilities = calibrated(found.logits, model)
+    return tuple(
+        Field(number, found.views.places[number].box, found.logits[number], probabilities[number], not counted[number])
+        for number in np.lexsort((-lean, ~counted)).tolist()
     )

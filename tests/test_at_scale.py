@@ -1,0 +1,233 @@
+"""An opinion at a physical scale, from patch to map, with the shipped weights made to see so: fields, verdict, inquiry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dala.errors import TooLarge
+from dala.explanation.gradcam import margins, signed_maps
+from dala.gate.checks import MAMMOGRAM
+from dala.inquiry import augmented_maps, effect
+from dala.intake.image import read_image
+from dala.intake.patch import Patch
+from dala.opinion import Opinion, explain, of_field, opinion_of
+from dala.preprocess.physical import views_at_scale
+from dala.preprocess.scale import Scale
+from dala.runtime.predict import Model, load_model, predict, probabilities_of
+from dala.runtime.verdict import Verdict
+from tests.helpers.physical import at_scale, drawn
+
+pytestmark = pytest.mark.slow
+
+EITHER = {"0.10": {"benign": 0.5, "malignant": 0.5}}
+NEVER = {"0.10": {"benign": 0.0, "malignant": 0.0}}
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return at_scale(load_model(), EITHER, pooling={"rule": "top_k", "k": 1})
+
+
+@pytest.fixture(scope="module")
+def single(model: Model) -> Opinion:
+    return opinion_of(drawn(700, 460, 0.35, "nest_beside_ducts"), model)
+
+
+@pytest.fixture(scope="module")
+def large(model: Model) -> Opinion:
+    """Six fields; the two at the lower right are glass."""
+    pixels = drawn(840, 840, name="nest_beside_ducts").pixels.copy()
+    pixels[518:] = 245
+    return opinion_of(read_image(pixels, pixel_size_um=0.5), model)
+
+
+def test_a_field_is_seen_whole_at_its_own_size(single: Opinion) -> None:
+    prediction = single.prediction
+    assert prediction.scale == Scale((0.35, 0.35), "user")
+    assert prediction.views.for_network.shape == (1, 322, 490, 3)
+    assert prediction.activations.shape == (1, 2048, 11, 16)
+    assert len(prediction.fields) == 1 and prediction.rescaled == ()
+    np.testing.assert_array_equal(prediction.fields[0].logits, prediction.logits)
+    assert single.seen == (
+        "The model saw the whole image, 700 x 460 px at 0.35 um per pixel, resampled to 0.5 um per pixel: 490 x 322 px."
+    )
+
+
+def test_what_it_sees_is_what_the_network_alone_says(single: Opinion, model: Model) -> None:
+    from dala.preprocess.views import normalised
+
+    view = torch.from_numpy(single.prediction.views.for_network.copy()).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        logits = model.net(normalised(view)).double().numpy()
+    np.testing.assert_allclose(single.prediction.logits, logits[0], atol=1e-4)
+
+
+def test_a_map_is_the_layers_own(single: Opinion) -> None:
+    raw = signed_maps(single.prediction.head, single.prediction.activations, margins(2))[1, 0].numpy()
+    np.testing.assert_allclose(single.maps["malignant"].values, raw, rtol=1e-5)
+    field = single.maps["malignant"].upsampled(322, 490)
+    # A cell lies in the middle of its receptive field: every 32 px from the first on.
+    np.testing.assert_allclose(field[::32, ::32], raw, rtol=1e-4, atol=1e-5 * np.abs(raw).max())
+    np.testing.assert_allclose(single.maps["benign"].values, -raw, rtol=1e-5, atol=1e-6 * np.abs(raw).max())
+
+
+def test_a_cells_receptive_field_is_where_the_lattice_puts_it(model: Model) -> None:
+    """The gradient of one cell with respect to the image is centred on the pixel that the lattice names."""
+    x = torch.randn(1, 3, 322, 490, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    cell = model.net.tail(model.net.trunk(x))[0, :, 5, 8].sum()
+    (gradient,) = torch.autograd.grad(cell, x)
+    weight = gradient[0].abs().sum(0).numpy()
+    rows, columns = np.indices(weight.shape)
+    centre = (weight * rows).sum() / weight.sum(), (weight * columns).sum() / weight.sum()
+    assert centre == (pytest.approx(5 * 32, abs=8), pytest.approx(8 * 32, abs=8))
+
+
+def test_fields_come_most_suspicious_first_and_glass_last(large: Opinion) -> None:
+    prediction = large.prediction
+    assert prediction.views.grid == (3, 2)
+    lean = [field.logits[1] - field.logits[0] for field in prediction.fields]
+    tissue = [field for field in prediction.fields if not field.blank]
+    assert [field.blank for field in prediction.fields] == [False] * 4 + [True] * 2
+    assert lean[:4] == sorted(lean[:4], reverse=True)
+    assert {field.number for field in prediction.fields if field.blank} == {4, 5}
+    # The rule of this card: the most suspicious field of tissue, whatever the glass says.
+    np.testing.assert_array_equal(prediction.logits, tissue[0].logits)
+    for field in prediction.fields:
+        assert field.box == prediction.views.places[field.number].box
+        assert field.probabilities.sum() == pytest.approx(1)
+    assert "6 fields (3 x 2) of 490 x 322 px" in large.seen
+
+
+def test_each_field_is_as_if_it_were_alone(large: Opinion, model: Model) -> None:
+    for field in large.prediction.fields[:2]:
+        left, top, right, bottom = field.box
+        pixels = np.ascontiguousarray(large.patch.pixels[top:bottom, left:right])
+        alone = opinion_of(read_image(pixels, pixel_size_um=0.5), model)
+        part = of_field(large, field)
+        np.testing.assert_allclose(alone.prediction.logits, field.logits, atol=1e-4)
+        np.testing.assert_allclose(part.prediction.probabilities, alone.prediction.probabilities, atol=1e-5)
+        np.testing.assert_array_equal(part.patch.pixels, pixels)
+        seen = alone.maps["malignant"].values
+        np.testing.assert_allclose(part.maps["malignant"].values, seen, atol=1e-4 * np.abs(seen).max())
+        assert part.gate.reason == alone.gate.reason
+        assert part.verdict == alone.verdict
+        assert explain(part).field.shape == (322, 490)
+
+
+def test_the_map_of_a_large_image_is_that_of_its_fields(large: Opinion) -> None:
+    """Where a cell belongs to one field only, the whole map is that field's."""
+    whole = large.maps["malignant"].values
+    assert whole.shape == (27, 27)
+    of_fields = signed_maps(large.prediction.head, large.prediction.activations, margins(2))[1].numpy()
+    np.testing.assert_allclose(whole[:8, :10], of_fields[0, :8, :10], rtol=1e-5)
+    shown = explain(large, "malignant")
+    assert shown.field.shape == (768, 768)
+
+
+def test_the_pooled_answer_is_that_of_the_rule(large: Opinion, model: Model) -> None:
+    for rule in ("mean", "noisy_or"):
+        other = at_scale(model, pooling={"rule": rule, "shift": 0.5})
+        found = predict(large.patch, other)
+        logits = np.stack([field.logits for field in found.fields if not field.blank])
+        np.testing.assert_array_equal(found.logits, other.card.pooling.pooled(logits, 1))
+
+
+def test_only_glass_is_outside_and_a_blank_part_is_not(large: Opinion, model: Model) -> None:
+    assert large.gate.inside
+    glass = opinion_of(read_image(np.full((840, 840, 3), 245, np.uint8), pixel_size_um=0.5), model)
+    assert glass.gate.reason is not None and glass.gate.reason.name == "blank"
+    assert not any(field.blank for field in glass.prediction.fields)
+
+
+def test_an_unknown_scale_is_tried_at_three(model: Model) -> None:
+    patch = drawn(700, 460, None)
+    found = predict(patch, model)
+    assert found.scale == Scale((0.35, 0.35), "assumed")
+    assert len(found.rescaled) == 2
+    for probabilities, um in zip(found.rescaled, (0.245, 0.49), strict=True):
+        known = predict(replace(patch, pixel_size=None), model) if um is None else None
+        assert known is None
+        known = predict(read_image(patch.pixels, pixel_size_um=um), model)
+        np.testing.assert_allclose(probabilities, known.probabilities, atol=1e-6)
+        assert known.rescaled == ()
+
+
+def verdict_at(opinion: Opinion, main: float, *others: float) -> Verdict:
+    """The verdict where malignant has these probabilities, at the assumed scale and the others."""
+
+    def both(p: float) -> np.ndarray:
+        return np.array([1 - p, p])
+
+    prediction = replace(opinion.prediction, probabilities=both(main), rescaled=tuple(both(p) for p in others))
+    return replace(opinion, prediction=prediction).verdict
+
+
+def test_verdicts_by_hand(single: Opinion, model: Model) -> None:
+    # Sets of this card: a class from 0.5 on.
+    assert verdict_at(single, 0.9) == Verdict("malignant")
+    assert verdict_at(single, 0.1) == Verdict("benign")
+    assert verdict_at(single, 0.5) == Verdict(None, "probability")
+    assert verdict_at(single, 0.9, 0.6, 0.99) == Verdict("malignant")
+    assert verdict_at(single, 0.9, 0.4, 0.99) == Verdict(None, "scale")
+    assert verdict_at(single, 0.9, 0.9, 0.5) == Verdict(None, "scale")
+    assert verdict_at(single, 0.5, 0.5, 0.5) == Verdict(None, "probability")
+    named = replace(single, gate=replace(single.gate, laboratory="UCSB"))
+    assert verdict_at(named, 0.9).laboratory == "UCSB"
+    bare = replace(single, prediction=replace(single.prediction, calibration=None))
+    assert verdict_at(bare, 0.51) == Verdict("malignant")
+    assert verdict_at(bare, 0.51, 0.49) == Verdict(None, "scale")
+    assert verdict_at(single, 0.5).not_sure and not verdict_at(single, 0.9).not_sure
+
+
+def test_the_old_path_has_no_scale(single: Opinion) -> None:
+    found = predict(single.patch, load_model())
+    assert (found.scale, found.rescaled, found.views.extent) == (None, (), None)
+    assert found.views.for_network.shape == (1, 224, 224, 3)
+
+
+def test_too_large_an_image_is_one_sentence(model: Model) -> None:
+    with pytest.raises(TooLarge, match=r"fields of view; at most 48"):
+        predict(read_image(np.zeros((3000, 4000, 3), np.uint8), pixel_size_um=0.5), model)
+
+
+def test_effect_on_fields(large: Opinion, model: Model) -> None:
+    target = large.prediction.label
+    seen: list[tuple[int, int]] = []
+    found = effect(large, target, "glass", lambda done, total: seen.append((done, total)))
+    assert seen[-1][0] == seen[-1][1]
+    index = large.prediction.classes.index(target)
+    assert found.whole == large.prediction.probabilities[index]
+    # The whole image, asked the way the curve asks, gives the opinion's own answer.
+    counted = np.array([True] * 4 + [False] * 2)
+    again = probabilities_of(large.prediction.views.for_network[None], model, counted)
+    np.testing.assert_allclose(again[0], large.prediction.probabilities, atol=1e-5)
+
+
+def test_steadier_maps_of_a_field_and_of_fields(single: Opinion, large: Opinion) -> None:
+    found = augmented_maps(single)["malignant"]
+    assert found.mean.values.shape == found.spread.shape == found.unstable.shape == (21, 31)
+    rough = single.maps["malignant"].upsampled(322, 490)
+    fine = found.mean.upsampled(322, 490)
+    assert np.corrcoef(rough.ravel(), fine.ravel())[0, 1] > 0.5
+    assert found.mean.lattice is not None
+    # In the middle: as far from the left edge as from the right.
+    first, pitch = found.mean.lattice.first, found.mean.lattice.pitch
+    for start, step, cells in zip(first, pitch, found.mean.values.shape, strict=True):
+        assert start == pytest.approx(1 - start - step * (cells - 1))
+
+
+def test_a_mirrored_image_has_the_mirrored_steadier_map(single: Opinion, model: Model) -> None:
+    mirrored = opinion_of(read_image(np.ascontiguousarray(single.patch.pixels[:, ::-1]), pixel_size_um=0.35), model)
+    one, other = (augmented_maps(each)["malignant"].mean.upsampled(92, 140) for each in (single, mirrored))
+    np.testing.assert_allclose(one, other[:, ::-1], atol=0.02 * np.abs(one).max())
+
+
+def test_a_mammogram_keeps_its_way(model: Model) -> None:
+    assert load_model("mini_ddsm").card.modality == MAMMOGRAM
+    patch = Patch(np.full((64, 64, 3), 90, np.uint8), "", "", "array", ())
+    views = views_at_scale(patch.pixels, Scale((0.5, 0.5), "user"), model.card.input)
+    assert views.for_network.shape == (1, 64, 64, 3)
