@@ -57,7 +57,7 @@ def test_effect_begins_and_ends_with_the_whole_image(opinion: Opinion) -> None:
 def test_effect_cuts_the_mask_as_the_image_is_cut(long_opinion: Opinion, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[np.ndarray] = []
 
-    def judge(images: np.ndarray, model: Model) -> np.ndarray:
+    def judge(images: np.ndarray, model: Model, counted: np.ndarray) -> np.ndarray:
         asked.extend(images)
         return np.full((len(images), 2), 0.5)
 
