@@ -36,18 +36,21 @@ def complain(sentence: str) -> None:
     print(f"dala: {sentence}", file=sys.stderr)
 
 
-def progress(what: str) -> Progress:
-    """A progress bar on standard error, as the `progress(done, total)` that the core calls; drawn at its first call."""
+def progress(what: str, unit: str = "image") -> Progress:
+    """A progress bar on standard error, as the `progress(done, total)` that the core calls; drawn at its first call.
+
+    `unit`: what is counted; "B" for bytes, whose total may be 0 where nobody knows it.
+    """
     bars: list[Any] = []
 
     def update(done: int, total: int) -> None:
         if not bars:
             from tqdm import tqdm
 
-            bars.append(tqdm(desc=what, unit="image", total=total, file=sys.stderr))
-        bars[0].total = total
+            bars.append(tqdm(desc=what, unit=unit, unit_scale=unit == "B", total=total or None, file=sys.stderr))
+        bars[0].total = total or None
         bars[0].update(done - bars[0].n)
-        if done >= total:
+        if total and done >= total:
             bars[0].close()
 
     return update

@@ -21,11 +21,12 @@ from dala.nets.imagenet import Backbone
 from dala.phantoms.film import draw_film
 from tests.helpers.trees import draw_tree
 
-INPUTS = {"paths", "file", "data", "images", "predictions", "source", "others", "originals", "folds_file"}
-OUTPUTS = {"out", "evidence", "runs", "csv"}
+INPUTS = {"paths", "file", "data", "images", "predictions", "source", "others", "originals", "folds_file", "archive"}
+OUTPUTS = {"out", "evidence", "runs", "csv", "to"}
 CHOSEN = {"weights", "backbone"}  # files of the tool itself, or names
-FILES = ("paths", "file", "predictions", "source")  # what may be a file itself; `data` and the others are folders
-WITHOUT_INPUT = {("figures",), ("doctor",), ("speed",), ("studies",)}
+# What may be a file itself; `data` and the others are folders.
+FILES = ("paths", "file", "predictions", "source", "archive")
+WITHOUT_INPUT = {("figures",), ("doctor",), ("speed",), ("studies",), ("samples",)}
 JPEG = io.BytesIO()
 Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)).save(JPEG, "JPEG")
 CONTENTS = {
