@@ -6,29 +6,33 @@ there are.
 
 from __future__ import annotations
 
+import csv
+import io
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import cv2
 import numpy as np
 
-from dala.errors import IntakeError
+from dala.errors import DataError, IntakeError
 from dala.export.records import Record, prediction_record, refusal_record
 from dala.intake.archive import Item
-from dala.intake.image import read_image
+from dala.intake.image import read_image, who_is
 from dala.intake.patch import Patch
-from dala.opinion import opinion_of
+from dala.intake.pixel_size import GivenSize, given
+from dala.opinion import display_image, opinion_of
 from dala.runtime.predict import Model
 
 READERS, AHEAD = 2, 4
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 96, 80
 
 Choose = Callable[[Patch], Model]
+Sizes = Callable[[str], GivenSize | None]
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,16 @@ class Result:
 
 
 def analyse(
-    items: Iterable[Item], model: Model, anyway: bool = False, choose: Choose | None = None
+    items: Iterable[Item],
+    model: Model,
+    anyway: bool = False,
+    choose: Choose | None = None,
+    sizes: Sizes | None = None,
 ) -> Generator[Result, None, None]:
     """A result for every item, in order, as they come; `anyway` as in `dala.export.records.prediction_record`.
 
     `choose` says which model analyses an image, such as the one for its modality; None: `model` analyses all of them.
+    `sizes` gives the pixel size of an item by its name, such as `sizes_of_table` reads them, None where it has none.
     While the network looks at one image, the next are read and decoded; at most `AHEAD` are held beside it. A file
     that cannot be read is a refusal in its place and stops nothing. Closing the generator stops the readers.
     benchmarks/batch.py: 300 images from a ZIP go at 95 % of the rate of the bare forward pass.
@@ -55,7 +64,8 @@ def analyse(
 
     def read_one_more() -> None:
         if (item := next(rest, None)) is not None:
-            waiting.append((item, pool.submit(_read, item, model)))
+            size = None if sizes is None else sizes(item.name)
+            waiting.append((item, pool.submit(_read, item, model, size)))
 
     try:
         for _ in range(AHEAD):
@@ -73,11 +83,11 @@ def analyse(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(item: Item, model: Model) -> Patch | Record:
+def _read(item: Item, model: Model, size: GivenSize | None) -> Patch | Record:
     source: bytes | Path | None = None
     try:
         source = item.load()
-        return read_image(source, item.name)
+        return read_image(source, item.name, size)
     except IntakeError as error:
         return refusal_record(source, error, model, item.name)
 
@@ -85,7 +95,11 @@ def _read(item: Item, model: Model) -> Patch | Record:
 def _analyse(item: Item, outcome: Patch | Record, model: Model, anyway: bool) -> Result:
     if not isinstance(outcome, Patch):
         return Result(outcome, b"")
-    opinion = opinion_of(outcome, model)
+    try:
+        opinion = opinion_of(outcome, model)
+    except IntakeError as error:  # it shows too much for one image
+        refused = refusal_record(None, error, model, item.name)
+        return Result({**refused, "sha256": outcome.sha256}, thumbnail(display_image(outcome)))
     record = prediction_record(opinion, anyway)
     return Result({**record, "file": item.name}, thumbnail(opinion.image))
 
@@ -100,19 +114,55 @@ def thumbnail(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY])[1].tobytes()
 
 
+def sizes_of_table(text: str) -> Sizes:
+    """Pixel sizes by name from a table in CSV with the columns `file` and `um`, micrometres per pixel.
+
+    A file is meant by its whole name as it is listed or, where only one row has it, by the last part of its path; one
+    that is in no row, or has no number, has none. Raises DataError for a table that cannot be read so.
+    """
+    rows = list(csv.DictReader(io.StringIO(text.removeprefix("\N{BYTE ORDER MARK}"), newline="")))
+    if not rows or not {"file", "um"} <= rows[0].keys():
+        raise DataError("A table of pixel sizes has the columns file and um, and at least one row.")
+    whole: dict[str, float] = {}
+    last: defaultdict[str, list[float]] = defaultdict(list)
+    for number, row in enumerate(rows, start=2):
+        name, um = row["file"] or "", (row["um"] or "").strip()
+        if not um:
+            continue
+        try:
+            given(float(um))
+        except ValueError:  # an IntakeError is one too
+            raise DataError(
+                f"Line {number} of the table of pixel sizes has no number from 0.05 to 5 under um."
+            ) from None
+        if whole.setdefault(name, float(um)) != float(um):
+            raise DataError(f"The table of pixel sizes gives two for {who_is(name)}.")
+        last[PureWindowsPath(name).name].append(float(um))
+
+    def size_of(name: str) -> float | None:
+        if name in whole:
+            return whole[name]
+        found = last.get(PureWindowsPath(name).name, [])
+        return found[0] if len(found) == 1 else None
+
+    return size_of
+
+
 class Run:
     """A batch that is worked off in slices by whoever has time for it; it does nothing by itself.
 
     Any number of threads may call it: a slice that finds another one at work returns at once.
     """
 
-    def __init__(self, items: Sequence[Item], model: Model, choose: Choose | None = None) -> None:
+    def __init__(
+        self, items: Sequence[Item], model: Model, choose: Choose | None = None, sizes: Sizes | None = None
+    ) -> None:
         self.items = items
         self.classes = model.card.classes
         self.results: list[Result] = []
         self.cancelled = False
         self.seconds = 0.0  # spent in slices
-        self._coming = analyse(items, model, choose=choose)
+        self._coming = analyse(items, model, choose=choose, sizes=sizes)
         self._lock = threading.Lock()
 
     @property

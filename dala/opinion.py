@@ -81,7 +81,7 @@ class Opinion:
 
 def _seen_at_scale(patch: Patch, scale: Scale, asked: Input, views: Views) -> str:
     count, (high, wide), (rows, columns) = len(views.places), views.for_network.shape[1:3], views.grid
-    at = f"{'' if scale.known else 'an assumed '}{scale.in_words}{f' ({scale.told})' if scale.told else ''}"
+    at = f"{scale.in_words} ({scale.whence})" if scale.known else f"an assumed {scale.in_words}"
     parts = f"{wide} x {high} px" if count == 1 else f"{count} fields ({rows} x {columns}) of {wide} x {high} px"
     return (
         f"The model saw the whole image, {patch.width} x {patch.height} px at {at}, resampled to "

@@ -59,7 +59,8 @@ def test_a_field_is_seen_whole_at_its_own_size(single: Opinion) -> None:
     assert len(prediction.fields) == 1 and prediction.rescaled == ()
     np.testing.assert_array_equal(prediction.fields[0].logits, prediction.logits)
     assert single.seen == (
-        "The model saw the whole image, 700 x 460 px at 0.35 um per pixel, resampled to 0.5 um per pixel: 490 x 322 px."
+        "The model saw the whole image, 700 x 460 px at 0.35 um per pixel (given by the user), resampled to 0.5 um per "
+        "pixel: 490 x 322 px."
     )
 
 

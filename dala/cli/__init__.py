@@ -6,8 +6,6 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-DEFAULT_WEIGHTS = "breakhis"
-
 
 class Command:
     """Adds commands to a parser: `command("predict", run, help_)`; the exit status is what `run(options)` returns.

@@ -12,12 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dala.cli import DEFAULT_WEIGHTS, Command
+from dala.cli import Command
 from dala.errors import DalaError
 from dala.terminal import WrongCall, complain, progress
 from dala.words import counted
 
 if TYPE_CHECKING:
+    from dala.batch import Sizes
     from dala.export.records import Record
     from dala.intake.archive import Item
     from dala.opinion import Opinion
@@ -27,6 +28,7 @@ OUTSIDE = "outside the model's competence"
 ANYWAY = "also show what the model says of an image outside its competence, marked so"
 ENGINE = "what runs the network, such as torch or openvino-f32 (default: DALA_ENGINE, or the best of this machine)"
 
+PIXEL_SIZE = "micrometres per pixel, or a CSV file with the columns file and um (default: what files and names tell)"
 WEIGHTS = "the weights for every image (default: those for what an image is, an H&E patch or a mammogram)"
 
 
@@ -39,6 +41,7 @@ def add(command: Command) -> None:
     sub.add_argument("--weights", default=None, metavar="NAME", help=WEIGHTS)
     sub.add_argument("--engine", default=None, metavar="NAME", help=ENGINE)
     sub.add_argument("--anyway", action="store_true", help=ANYWAY)
+    sub.add_argument("--pixel-size", default=None, metavar="UM|CSV", help=PIXEL_SIZE)
 
     sub = command("explain", _explain, "write map.npy, overlay.png, dt_overlay.png and explanation.json")
     _add_explained(sub)
@@ -66,6 +69,7 @@ def _add_explained(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--weights", default=None, metavar="NAME", help=WEIGHTS)
     sub.add_argument("--engine", default=None, metavar="NAME", help=ENGINE)
     sub.add_argument("--anyway", action="store_true", help=ANYWAY)
+    sub.add_argument("--pixel-size", default=None, metavar="UM|CSV", help=PIXEL_SIZE)
     sub.add_argument("--target", default=None, metavar="CLASS", help="a class of the weights (default: the prediction)")
     sub.add_argument("--rule", default="mean_std", help="mean_std, evidence, otsu, percentile or fixed")
     sub.add_argument("--k", "--parameter", dest="parameter", type=float, default=None, help="the rule's parameter")
@@ -83,12 +87,39 @@ def _analysed(options: argparse.Namespace, items: Iterable[Item]) -> Iterator[Re
     from dala.batch import analyse
     from dala.opinion import model_for
 
-    load = _models(options)
+    load, sizes = _models(options), _sizes(options)
     if options.weights is not None:
-        results = analyse(items, load(options.weights), options.anyway)
+        results = analyse(items, load(options.weights), options.anyway, sizes=sizes)
     else:
-        results = analyse(items, load(DEFAULT_WEIGHTS), options.anyway, lambda patch: model_for(patch, load))
+        usual = load(_usual_weights())
+        results = analyse(items, usual, options.anyway, lambda patch: model_for(patch, load), sizes)
     return (result.record for result in results)
+
+
+def _usual_weights() -> str:
+    from dala.gate.checks import HISTOLOGY
+    from dala.runtime.card import SERVED
+
+    return SERVED[HISTOLOGY]
+
+
+def _sizes(options: argparse.Namespace) -> Sizes:
+    """The pixel size of every file: the number that was given for all, or by a table."""
+    from dala.batch import sizes_of_table
+    from dala.intake.pixel_size import given
+
+    told = options.pixel_size
+    if told is None:
+        return lambda name: None
+    try:
+        um = float(told)
+    except ValueError:
+        path = Path(told)
+        if not path.is_file():
+            raise WrongCall(f"--pixel-size is a number of micrometres or a CSV file; {told!r} is neither.") from None
+        return sizes_of_table(path.read_text(encoding="utf-8", errors="replace"))
+    given(um)
+    return lambda name: um
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -115,7 +146,7 @@ def _predict_table(options: argparse.Namespace) -> int:
     items = list(members(options.paths))
     analysed = _analysed(options, items)
     # Whichever weights are chosen, the classes are benign and malignant.
-    classes = read_card(options.weights or DEFAULT_WEIGHTS)[0].classes
+    classes = read_card(options.weights or _usual_weights())[0].classes
     update = progress("predict")
     answers: Counter[str] = Counter()
     without = 0
@@ -157,8 +188,17 @@ def _in_words(record: Record) -> str:
     if (shares := record["probabilities"]) is None:
         return f"{OUTSIDE if outside else 'refused'}. {record['reason']}"
     listed = ", ".join(f"{name} {p:.3f}" for name, p in shares.items())
-    verdict = f"not sure, leaning to {record['prediction']}" if record["not_sure"] else record["prediction"]
-    verdict = f"{verdict} ({listed}; {'' if record['calibrated'] else 'not '}calibrated)"
+    unsure = "not sure: the scale is unknown" if record["verdict_reason"] == "scale" else "not sure"
+    verdict = f"{unsure}, leaning to {record['prediction']}" if record["not_sure"] else record["prediction"]
+    listed += f"; {'' if record['calibrated'] else 'not '}calibrated"
+    if record["um_per_pixel"] is not None:
+        size = record["pixel_size"]
+        listed += f"; at {size['rows']:.3g} um per pixel, {size['told'] or size['source']}"
+    if len(record["fields"]) > 1:
+        listed += f"; {len(record['fields'])} fields"
+    if (record["gate"] or {}).get("laboratory"):
+        listed += f"; taken for {record['gate']['laboratory']}"
+    verdict = f"{verdict} ({listed})"
     return f"{OUTSIDE}. {record['reason']} Asked anyway: {verdict}" if outside else verdict
 
 
@@ -168,7 +208,7 @@ def _opinion_of(options: argparse.Namespace) -> Opinion:
     from dala.opinion import model_for, opinion_of
 
     load = _models(options)
-    patch = read_image(Path(options.file))
+    patch = read_image(Path(options.file), pixel_size_um=_sizes(options)(options.file))
     model = model_for(patch, load) if options.weights is None else load(options.weights)
     if options.target is not None and options.target not in model.card.classes:
         raise WrongCall(f"--target is one of {', '.join(model.card.classes)}, not {options.target}.")

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dala.export.records import prediction_record, square_um
 from dala.opinion import NOTICE, Explanation, Opinion
 
 POSITIVE, OTHER = [213, 94, 0], [0, 114, 178]  # Okabe and Ito's vermilion and blue
@@ -71,12 +72,12 @@ def geojson(opinion: Opinion, explanation: Explanation) -> str:
     """The regions as a FeatureCollection in pixels of the image, an annotation each, for QuPath from 0.4 on.
 
     A region of one part is a Polygon, which is how QuPath itself writes it; one whose parts touch at corners only is a
-    MultiPolygon. QuPath ignores the members `notice` and `outside_competence`, so that an image outside the model's
-    competence is named so in every annotation too.
+    MultiPolygon. Areas are in um2 too where the scale is known. QuPath ignores the members beside the features, so that
+    an image outside the model's competence is named so in every annotation too.
     """
     height, width = explanation.field.shape
     scale = (opinion.patch.height / height, opinion.patch.width / width)
-    target = explanation.target
+    target, whole = explanation.target, square_um(opinion)
     outside = not opinion.gate.inside
     mark = ", outside the model's competence" if outside else ""
     colour = POSITIVE if target == opinion.model.card.fields["positive"] else OTHER
@@ -100,16 +101,22 @@ def geojson(opinion: Opinion, explanation: Explanation) -> str:
                     "classification": {"name": f"DT Grad-CAM {target}", "color": colour},
                     "measurements": {
                         "Area (% of the image)": 100 * region.area,
+                        **({} if whole is None else {"Area (um^2)": whole * region.area}),
                         "Evidence (% of the positive)": 100 * region.evidence,
                         "Threshold (raw map units)": explanation.regions.threshold,
                     },
                 },
             }
         )
+    record = prediction_record(opinion)
     collection = {
         "type": "FeatureCollection",
         "notice": NOTICE,
         "outside_competence": outside,
+        "pixel_size": record["pixel_size"],
+        "laboratory": opinion.gate.laboratory,
+        "verdict": record["verdict"],
+        "verdict_reason": record["verdict_reason"],
         "features": features,
     }
     return json.dumps(collection, ensure_ascii=False, allow_nan=False) + "\n"

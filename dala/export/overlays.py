@@ -16,6 +16,7 @@ from dala.export.table import harmless
 from dala.intake.archive import Item
 from dala.intake.image import read_image
 from dala.intake.patch import Patch
+from dala.intake.pixel_size import USER
 from dala.opinion import NOTICE, explain, opinion_of
 from dala.runtime.predict import Model
 
@@ -43,7 +44,9 @@ def overlays(
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
         for number, (item, record) in enumerate(accepted, start=1):
             with suppress(IntakeError):
-                patch = read_image(item.load(), item.name)
+                size = record["pixel_size"] or {}
+                given = (size["rows"], size["columns"]) if size.get("source") == USER else None
+                patch = read_image(item.load(), item.name, given)
                 opinion = opinion_of(patch, model if choose is None else choose(patch))
                 if opinion.patch.sha256 == record["sha256"]:
                     target = str(record["prediction"])

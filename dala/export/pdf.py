@@ -62,6 +62,7 @@ TITLE = "DALA second opinion"
 OUTSIDE = "Outside the model's competence"
 SHOWN, REMOVED = HexColor("#0072B2"), HexColor("#D55E00")  # the page's own colours of the two curves
 REPLACEMENTS = {"blurred": "the image, blurred", "glass": "white glass"}
+UNKNOWN_SCALE = "The scale of the image is unknown, and the answer depends on it. "
 LACKING = "? stands for a character that this page's font does not have; the JSON holds it."
 
 rl_config.useA85 = 0  # images as bytes: written as text they take nine tenths of the time and a quarter more space
@@ -124,7 +125,8 @@ def _verdict(record: dict[str, Any]) -> list[Flowable]:
         levels.setdefault(" or ".join(left), []).append(f"{100 * (1 - float(alpha)):.0f}")
     sure = [f"With {' and '.join(percents)} % confidence: {left}." for left, percents in levels.items()]
     if record["not_sure"]:
-        title, first = "Not sure", f"The model leans to {label}: {shown}."
+        why = UNKNOWN_SCALE if record["verdict_reason"] == "scale" else ""
+        title, first = "Not sure", f"{why}The model leans to {label}: {shown}."
     else:
         title, first = label.capitalize(), f"{shown[0].upper()}{shown[1:]}."
     return [text(title, 18, strong=True), text(" ".join([first, *sure]), 10), Spacer(0, 8)]
@@ -218,6 +220,8 @@ def _provenance(opinion: Opinion, content: dict[str, Any]) -> list[Flowable]:
     if gate["rarer"] is not None:
         rarer = "Less than 1" if gate["rarer"] < 0.01 else f"{100 * gate['rarer']:.0f}"
         passed += f" {rarer} % of the true patches of new patients are at least as far from the training images."
+    if gate["laboratory"] is not None:
+        passed += f" Taken for an image from {gate['laboratory']}."
     views = "the mean of eight symmetries and four shifts" if opinion.augmented else "of the image as it is"
     cells = f"{record['map']['height']} x {record['map']['width']} cells"
     rows = [

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dala.errors import IntakeError
 from dala.gate import Gate
 from dala.opinion import NOTICE, Explanation, Opinion
+from dala.preprocess.scale import Scale
 from dala.runtime.predict import Model, Prediction
 
 Record = dict[str, Any]
@@ -21,8 +24,9 @@ def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, objec
     """The opinion without images, ready for JSON; exports and the command line share it.
 
     `status` is "ok", or "outside" with the gate's sentence as `reason`: then there is no verdict, unless `anyway`.
-    `prediction` is the most probable class even where the answer is "not sure"; `set` is the one at the default error
-    level, `sets` has all levels by alpha.
+    `verdict` is the answer, None for "not sure", and then `verdict_reason` is "probability" or "scale". `prediction` is
+    the most probable class even then; `set` is the one at the default error level, `sets` has all levels by alpha.
+    `fields` are those of an image of several, most suspicious first.
     """
     prediction, gate = opinion.prediction, opinion.gate
     record = {
@@ -31,23 +35,53 @@ def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, objec
         "status": "ok" if gate.reason is None else "outside",
         "reason": None if gate.reason is None else gate.reason.sentence,
         "gate": _gate_record(gate),
+        **_scale_record(opinion),
     }
     if gate.reason is not None and not anyway:
         return record | _no_verdict(opinion.model) | _ran_on(prediction)
-    decisive = prediction.default_set
+    decisive, verdict = prediction.default_set, opinion.verdict
     return {
         **record,
+        "verdict": verdict.answer,
+        "verdict_reason": verdict.reason,
         "prediction": prediction.label,
-        "probabilities": {
-            name: round(float(p), 6) for name, p in zip(prediction.classes, prediction.probabilities, strict=True)
-        },
+        "probabilities": _shares(prediction, prediction.probabilities),
         "calibrated": prediction.calibration is not None,
         "set": None if decisive is None else list(decisive.classes),
-        "not_sure": None if decisive is None else decisive.not_sure,
+        "not_sure": None if decisive is None and not verdict.not_sure else verdict.not_sure,
         "sets": {f"{one.alpha:.2f}": list(one.classes) for one in prediction.sets},
+        "fields": [
+            {"box": list(one.box), "probabilities": _shares(prediction, one.probabilities), "blank": one.blank}
+            for one in (prediction.fields if prediction.scale is not None and len(prediction.fields) > 1 else ())
+        ],
         "weights": opinion.model.name,
         **_ran_on(prediction),
     }
+
+
+def _shares(prediction: Prediction, probabilities: NDArray[np.float64]) -> dict[str, float]:
+    return {name: round(float(p), 6) for name, p in zip(prediction.classes, probabilities, strict=True)}
+
+
+def _scale_record(opinion: Opinion) -> dict[str, object]:
+    """`pixel_size` in um, which the image was judged at or, by weights without a physical scale, is known to have; and
+    the `um_per_pixel` that the network sees at, None for such weights."""
+    scale, size = opinion.prediction.scale, opinion.patch.pixel_size
+    if scale is None and size is not None:
+        scale = Scale((size.rows, size.columns), size.source, size.told)
+    told = None
+    if scale is not None:
+        rows, columns = (round(side, 6) for side in scale.um_per_pixel)
+        told = {"rows": rows, "columns": columns, "source": scale.source, "told": scale.told}
+    return {"pixel_size": told, "um_per_pixel": opinion.model.card.input.um_per_pixel}
+
+
+def square_um(opinion: Opinion) -> float | None:
+    """The area that the image shows on the specimen in um2; None where its scale is not known."""
+    size = opinion.patch.pixel_size
+    if size is None or not size.microscopic:
+        return None
+    return opinion.patch.height * size.rows * opinion.patch.width * size.columns
 
 
 def _ran_on(prediction: Prediction) -> dict[str, object]:
@@ -57,11 +91,13 @@ def _ran_on(prediction: Prediction) -> dict[str, object]:
 
 def _gate_record(gate: Gate) -> dict[str, object]:
     """The gate's answer, ready for JSON: the name of its reason, the distance from the training images, and the share
-    of true patches of new patients at least as far away; both are None where the weights have no statistics for it."""
+    of true patches of new patients at least as far away; both are None where the weights have no statistics for it; and
+    the laboratory that the image is taken for."""
     return {
         "reason": None if gate.reason is None else gate.reason.name,
         "distance": None if gate.score is None else round(gate.score, 4),
         "rarer": None if gate.p_value is None else round(gate.p_value, 4),
+        "laboratory": gate.laboratory,
     }
 
 
@@ -79,6 +115,8 @@ def refusal_record(source: bytes | Path | None, error: IntakeError, model: Model
         "status": "refused",
         "reason": str(error),
         "gate": None,
+        "pixel_size": None,
+        "um_per_pixel": model.card.input.um_per_pixel,
         **_no_verdict(model),
     }
 
@@ -86,12 +124,15 @@ def refusal_record(source: bytes | Path | None, error: IntakeError, model: Model
 def _no_verdict(model: Model) -> dict[str, object]:
     """The part of a record that a verdict would fill."""
     return {
+        "verdict": None,
+        "verdict_reason": None,
         "prediction": None,
         "probabilities": None,
         "calibrated": model.card.calibration is not None,
         "set": None,
         "not_sure": None,
         "sets": {},
+        "fields": [],
         "weights": model.name,
         "engine": None,
         "ms": None,
@@ -104,7 +145,7 @@ def explanation_record(opinion: Opinion, explanation: Explanation) -> dict[str, 
     Whoever asks for it wants to see it, so the verdict is in it whatever the gate says, beside the gate's answer.
     """
     regions = explanation.regions
-    raw = opinion.maps[explanation.target]
+    raw, whole = opinion.maps[explanation.target], square_um(opinion)
     return {
         **prediction_record(opinion, anyway=True),
         "target": explanation.target,
@@ -118,6 +159,7 @@ def explanation_record(opinion: Opinion, explanation: Explanation) -> dict[str, 
             "maximum": float(raw.values.max()),
             "positive_evidence": raw.has_evidence,
             "box": None if raw.box is None else list(raw.box),
+            "lattice": None if raw.lattice is None else {key: list(at) for key, at in asdict(raw.lattice).items()},
         },
         "rule": regions.rule,
         "parameter": regions.parameter,
@@ -125,7 +167,13 @@ def explanation_record(opinion: Opinion, explanation: Explanation) -> dict[str, 
         "kept_area": regions.kept_area,
         "kept_evidence": regions.kept_evidence,
         "regions": [
-            {"number": number, "area": region.area, "evidence": region.evidence, "box": list(region.box)}
+            {
+                "number": number,
+                "area": region.area,
+                "area_um2": None if whole is None else round(region.area * whole, 2),
+                "evidence": region.evidence,
+                "box": list(region.box),
+            }
             for number, region in enumerate(regions.regions, start=1)
         ],
         "regions_dropped": regions.dropped,

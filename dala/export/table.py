@@ -19,8 +19,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def columns(classes: Sequence[str]) -> list[str]:
     """The columns of the table in CSV."""
     return [
-        *("file", "sha256", "status", "reason", "prediction", "not_sure"),
+        *("file", "sha256", "status", "reason", "verdict", "verdict_reason", "prediction", "not_sure"),
         *(f"probability_{name}" for name in classes),
+        *("pixel_rows_um", "pixel_columns_um", "pixel_size_source", "laboratory"),
         *("gate_distance", "weights", "ms", "notice"),
     ]
 
@@ -34,10 +35,13 @@ def write_csv(records: Iterable[Record], classes: Sequence[str], file: TextIO) -
     writer.writerow(columns(classes))
     for record in records:
         shares = record["probabilities"] or {}
-        gate = record["gate"] or {}
+        gate, size = record["gate"] or {}, record["pixel_size"] or {}
+        told = ("file", "sha256", "status", "reason", "verdict", "verdict_reason", "prediction", "not_sure")
         row = [
-            *(record[key] for key in ("file", "sha256", "status", "reason", "prediction", "not_sure")),
+            *(record[key] for key in told),
             *(shares.get(name) for name in classes),
+            *(size.get(key) for key in ("rows", "columns", "source")),
+            gate.get("laboratory"),
             *(gate.get("distance"), record["weights"], record["ms"], NOTICE),
         ]
         writer.writerow(harmless(value) for value in row)

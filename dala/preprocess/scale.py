@@ -26,6 +26,11 @@ class Scale:
         return self.source != ASSUMED
 
     @property
+    def whence(self) -> str:
+        """Where it comes from: "given by the user", "OME-XML", "BreakHis 200X", "assumed"."""
+        return {"user": "given by the user", ASSUMED: ASSUMED}.get(self.source, self.told or f"by the {self.source}")
+
+    @property
     def in_words(self) -> str:
         """Such as "0.35 um per pixel"; rows and columns where they differ."""
         rows, columns = (f"{side:.3g}" for side in self.um_per_pixel)

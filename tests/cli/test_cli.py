@@ -63,8 +63,8 @@ def test_predict_in_order_with_refusals(image: Path, tmp_path: Path, capsys: pyt
     assert [record["file"] for record in records] == files
     assert [record["status"] for record in records] == ["refused", "ok", "refused", "ok"]
     assert [list(record) for record in records] == [
-        ["file", "sha256", "status", "reason", "gate", "prediction", "probabilities", "calibrated", "set", "not_sure",
-         "sets", "weights", "engine", "ms"]
+        ["file", "sha256", "status", "reason", "gate", "pixel_size", "um_per_pixel", "verdict", "verdict_reason",
+         "prediction", "probabilities", "calibrated", "set", "not_sure", "sets", "fields", "weights", "engine", "ms"]
     ] * 4  # fmt: skip
     good = records[1]
     assert good["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
@@ -93,11 +93,11 @@ def test_a_image_outside_has_no_verdict_unless_asked_anyway(
     assert main(["predict", str(grey), str(image), "--json"]) == 1
     outside, inside = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert (outside["status"], outside["reason"]) == ("outside", sentence)
-    assert outside["gate"] == {"reason": "grey", "distance": None, "rarer": None}
+    assert outside["gate"] == {"reason": "grey", "distance": None, "rarer": None, "laboratory": None}
     assert [outside[key] for key in ("prediction", "probabilities", "set", "not_sure", "sets")] == [None] * 4 + [{}]
     assert outside["ms"] > 0
     assert list(outside) == list(inside)
-    assert inside["gate"] == {"reason": None, "distance": None, "rarer": None}
+    assert inside["gate"] == {"reason": None, "distance": None, "rarer": None, "laboratory": None}
     assert main(["predict", str(grey)]) == 1
     assert capsys.readouterr().out == f"{grey}: outside the model's competence. {sentence}\n"
     assert main(["predict", str(grey), "--json", "--anyway"]) == 0

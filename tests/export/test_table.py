@@ -16,7 +16,9 @@ from dala.opinion import NOTICE
 def record(**fields: Any) -> dict[str, Any]:
     return {
         "file": "a.png", "sha256": "ab", "status": "ok", "reason": None,
-        "gate": {"reason": None, "distance": 1.25, "rarer": 0.5}, "prediction": "benign",
+        "gate": {"reason": None, "distance": 1.25, "rarer": 0.5, "laboratory": "BreakHis"},
+        "pixel_size": {"rows": 0.25, "columns": 0.5, "source": "user", "told": ""}, "um_per_pixel": 0.5,
+        "verdict": "benign", "verdict_reason": None, "fields": [], "prediction": "benign",
         "probabilities": {"benign": 0.75, "malignant": 0.25}, "calibrated": True, "set": ["benign"],
         "not_sure": False, "sets": {}, "weights": "breakhis", "ms": 12.5, **fields,
     }  # fmt: skip
@@ -26,18 +28,22 @@ def test_csv_reads_back() -> None:
     odd = 'a, "b"\nc; ä.png'
     refused = record(
         file="x.png", status="refused", reason="'x.png' is empty.", gate=None, prediction=None, probabilities=None,
-        not_sure=None, ms=None, sha256=None,
+        not_sure=None, ms=None, sha256=None, pixel_size=None, verdict=None,
     )  # fmt: skip
-    text = to_csv(iter([record(file=odd, not_sure=True), refused]), ("benign", "malignant"))
+    unsure = record(file=odd, not_sure=True, verdict=None, verdict_reason="scale")
+    text = to_csv(iter([unsure, refused]), ("benign", "malignant"))
     assert text.count("\r\n") == 3
     first, second = csv.DictReader(io.StringIO(text, newline=""))
     assert first == {
-        "file": odd, "sha256": "ab", "status": "ok", "reason": "", "prediction": "benign", "not_sure": "true",
+        "file": odd, "sha256": "ab", "status": "ok", "reason": "", "verdict": "", "verdict_reason": "scale",
+        "prediction": "benign", "not_sure": "true", "pixel_rows_um": "0.25", "pixel_columns_um": "0.5",
+        "pixel_size_source": "user", "laboratory": "BreakHis",
         "probability_benign": "0.75", "probability_malignant": "0.25", "gate_distance": "1.25",
         "weights": "breakhis", "ms": "12.5", "notice": NOTICE,
     }  # fmt: skip
     assert second["reason"] == "'x.png' is empty."
-    assert {second[key] for key in ("sha256", "prediction", "not_sure", "probability_benign", "ms")} == {""}
+    empty = ("sha256", "verdict", "prediction", "not_sure", "probability_benign", "ms", "pixel_rows_um", "laboratory")
+    assert {second[key] for key in empty} == {""}
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])

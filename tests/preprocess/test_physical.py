@@ -129,6 +129,8 @@ def test_the_scale_of_a_patch(size: tuple[int, int], given: PixelSize | None, ex
 
 
 def test_scales_in_words() -> None:
+    assert known(0.35).whence == "given by the user"
+    assert Scale((0.7, 0.7), "name", "BreakHis 100X").whence == "BreakHis 100X"
     assert known(0.35).in_words == "0.35 um per pixel"
     assert known(0.71875, 1.09375).in_words == "1.09 x 0.719 um per pixel"
     assert Scale((0.35, 0.35), "assumed").times(0.7).um_per_pixel == pytest.approx((0.245, 0.245))

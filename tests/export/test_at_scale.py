@@ -1,0 +1,83 @@
+"""Scale, verdict, laboratory and fields in what is kept of an opinion, and areas in um2."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+
+from dala.export.geojson import geojson
+from dala.export.pdf import pdf
+from dala.export.records import prediction_record, square_um
+from dala.export.report import Remarks, read_report, report
+from dala.intake.image import read_image
+from dala.opinion import Explanation, Opinion, explain, opinion_of
+from dala.runtime.predict import load_model
+from tests.helpers.physical import at_scale, drawn
+
+pytestmark = pytest.mark.slow
+EITHER = {"0.10": {"benign": 0.5, "malignant": 0.5}}
+
+
+@pytest.fixture(scope="module")
+def large() -> Opinion:
+    """Four small fields of an image whose rows are closer together than its columns."""
+    patch = read_image(drawn(264, 330).pixels, "x.png", (0.5, 0.25))
+    found = opinion_of(patch, at_scale(load_model(), EITHER, field_um=[40, 52]))
+    return replace(found, gate=replace(found.gate, reason=None, laboratory="UCSB"))
+
+
+@pytest.fixture(scope="module")
+def explained(large: Opinion) -> Explanation:
+    return explain(large, "malignant", "percentile", 50)
+
+
+def test_the_record(large: Opinion) -> None:
+    record = prediction_record(large)
+    assert record["pixel_size"] == {"rows": 0.5, "columns": 0.25, "source": "user", "told": ""}
+    assert record["um_per_pixel"] == 0.5
+    assert (record["verdict"], record["verdict_reason"]) == (large.verdict.answer, None)
+    assert record["gate"]["laboratory"] == "UCSB"  # type: ignore[index]
+    fields = record["fields"]
+    assert isinstance(fields, list) and len(fields) == len(large.prediction.fields) > 1
+    assert fields[0]["box"] == list(large.prediction.fields[0].box)
+    malignant = [field["probabilities"]["malignant"] for field in fields]
+    assert malignant == sorted(malignant, reverse=True)
+
+
+def test_not_sure_for_its_scale(large: Opinion, explained: Explanation) -> None:
+    sure, other = np.array([0.1, 0.9]), np.array([0.9, 0.1])
+    unknown = replace(large, prediction=replace(large.prediction, probabilities=sure, rescaled=(other, sure)))
+    record = prediction_record(unknown)
+    assert (record["verdict"], record["verdict_reason"], record["not_sure"]) == (None, "scale", True)
+    assert record["prediction"] == "malignant"
+    assert json.loads(geojson(unknown, explained))["verdict_reason"] == "scale"
+    assert pdf(unknown, explained, Remarks(), date(2026, 1, 1)).startswith(b"%PDF")
+
+
+def test_the_report_keeps_its_schema_and_reads_back(large: Opinion, explained: Explanation) -> None:
+    written = report(large, explained, Remarks(), date(2026, 1, 1))
+    assert read_report(written.json()) == written
+    said = written.content["opinion"]
+    assert said["map"]["lattice"] == {
+        "first": list(large.maps["malignant"].lattice.first),  # type: ignore[union-attr]
+        "pitch": list(large.maps["malignant"].lattice.pitch),  # type: ignore[union-attr]
+    }
+    # 330 rows of 0.5 um, 264 columns of 0.25 um: 165 x 66 um.
+    assert square_um(large) == pytest.approx(165 * 66)
+    for region, one in zip(said["regions"], explained.regions.regions, strict=True):
+        assert region["area_um2"] == pytest.approx(one.area * 10_890, abs=0.01)
+
+
+def test_geojson_has_areas_in_um2_where_the_scale_is_known(large: Opinion, explained: Explanation) -> None:
+    told = json.loads(geojson(large, explained))
+    assert told["pixel_size"]["columns"] == 0.25 and told["laboratory"] == "UCSB"
+    assert told["features"]
+    for feature, one in zip(told["features"], explained.regions.regions, strict=True):
+        assert feature["properties"]["measurements"]["Area (um^2)"] == pytest.approx(one.area * 10_890)
+    unknown = replace(large, patch=replace(large.patch, pixel_size=None))
+    for feature in json.loads(geojson(unknown, explained))["features"]:
+        assert "Area (um^2)" not in feature["properties"]["measurements"]
