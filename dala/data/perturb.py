@@ -21,7 +21,7 @@ GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A perturbation of an (S, S, 3) uint8 image, its levels in ascending order, and the one that changes nothing."""
+    """A perturbation of an (H, W, 3) uint8 image, its levels in ascending order, and the one that changes nothing."""
 
     name: str
     unit: str
@@ -90,9 +90,9 @@ def saturation(pixels: Pixels, factor: float) -> Pixels:
 def rotated(pixels: Pixels, degrees: float, frame: tuple[int, int] = FRAME) -> Pixels:
     """Turned around the centre in the proportions of the field (`frame`: its width and height), mirrored beyond its
     borders."""
-    (width, height), side = frame, pixels.shape[0]
+    (width, height), (high, wide) = frame, pixels.shape[:2]
     # The field's pixels in its own proportions, turned, and squeezed again: one affine map from output to input.
-    across, down = side / width, side / height
+    across, down = wide / width, high / height
     squeeze = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1]])  # centres of pixels
     turn = np.vstack([cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), degrees, 1), [0, 0, 1]])
     return _warped(pixels, squeeze @ turn @ np.linalg.inv(squeeze))
@@ -101,27 +101,26 @@ def rotated(pixels: Pixels, degrees: float, frame: tuple[int, int] = FRAME) -> P
 def magnified(pixels: Pixels, factor: float) -> Pixels:
     """As through a lens of `factor` times the magnification: the middle enlarged, or all of it smaller and mirrored
     beyond its borders."""
-    middle = (pixels.shape[0] - 1) / 2
     if factor < 1:  # an antialiased reduction first
         sigma = 0.5 * np.sqrt(1 / factor**2 - 1)
         pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma, borderType=cv2.BORDER_REFLECT), np.uint8)
-    shift = middle * (1 - factor)
-    return _warped(pixels, np.array([[factor, 0, shift], [0, factor, shift], [0, 0, 1]]))
+    down, right = ((side - 1) / 2 * (1 - factor) for side in pixels.shape[:2])
+    return _warped(pixels, np.array([[factor, 0, right], [0, factor, down], [0, 0, 1]]))
 
 
 def cropped(pixels: Pixels, share: float, random: np.random.Generator) -> Pixels:
     """A frame of this share of the area, of the field's shape, anywhere in the image, enlarged to its size."""
-    side = pixels.shape[0]
-    kept = max(1, round(side * float(np.sqrt(share))))
-    top, left = (int(value) for value in random.integers(0, side - kept + 1, 2))
-    part = pixels[top : top + kept, left : left + kept]
-    return np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
+    sides = np.array(pixels.shape[:2])
+    high, wide = np.maximum(1, np.round(sides * np.sqrt(share)).astype(int)).tolist()
+    top, left = random.integers(0, sides - (high, wide) + 1).tolist()
+    part = pixels[top : top + high, left : left + wide]
+    return np.asarray(cv2.resize(part, sides[::-1].tolist(), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _warped(pixels: Pixels, forward: NDArray[np.float64]) -> Pixels:
     """The image under an affine map of pixel coordinates, input to output."""
-    side = pixels.shape[0]
-    warped = cv2.warpAffine(pixels, forward[:2], (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    height, width = pixels.shape[:2]
+    warped = cv2.warpAffine(pixels, forward[:2], (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return np.asarray(warped, np.uint8)
 
 

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from dala.data.perturb import blur, hue, jpeg, magnified, restain, rotated, scaled
 from dala.intake.patch import Patch
+from dala.intake.pixel_size import FILE, PixelSize
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Slider:
-    """A perturbation of a square view, (S, S, 3) uint8: its range, and the `neutral` value that changes nothing.
+    """A perturbation of a view, (H, W, 3) uint8: its range, and the `neutral` value that changes nothing.
 
     The view's own frame, width and height in pixels, is what a turn has to keep the shape of.
     """
@@ -56,7 +57,7 @@ NEUTRAL = {slider.name: slider.neutral for slider in SLIDERS}
 
 
 def perturbed(view: Pixels, settings: dict[str, float], frame: tuple[int, int]) -> Pixels:
-    """The view (S, S, 3) uint8 after every perturbation that is not neutral; what `settings` does not name is neutral.
+    """The view (H, W, 3) uint8 after every perturbation that is not neutral; what `settings` does not name is neutral.
 
     frame: width and height in pixels of the part of the image that was squeezed into the view.
     """
@@ -67,11 +68,12 @@ def perturbed(view: Pixels, settings: dict[str, float], frame: tuple[int, int]) 
     return view
 
 
-def as_patch(view: Pixels) -> Patch:
-    """A view as an image of its own: the network sees exactly these pixels."""
+def as_patch(view: Pixels, um_per_pixel: float | None = None) -> Patch:
+    """A view as an image of its own: the network sees exactly these pixels, at its physical scale where it has one."""
     pixels = np.ascontiguousarray(view)
     pixels.flags.writeable = False
-    return Patch(pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), "", "PNG", ())
+    size = None if um_per_pixel is None else PixelSize(um_per_pixel, um_per_pixel, FILE, "view")
+    return Patch(pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), "", "PNG", (), size)
 
 
 def levels(slider: Slider, count: int = 11) -> list[float]:

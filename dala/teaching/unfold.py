@@ -72,8 +72,9 @@ def unfold(opinion: Opinion, target: str, strongest: int = STRONGEST) -> Unfolde
     """
     prediction = opinion.prediction
     row = margins(len(prediction.classes))[prediction.classes.index(target)]
-    # As in the opinion's map, each view's share is divided by their number.
-    weights = channel_weights(prediction.head, prediction.activations, row[None])[0] / len(prediction.views.places)
+    # As in the opinion's map: each view's share is divided by their number where their logits are averaged.
+    parts = len(prediction.views.places) if prediction.scale is None else 1
+    weights = channel_weights(prediction.head, prediction.activations, row[None])[0] / parts
     maps = torch.einsum("nk,nkhw->nhw", weights, prediction.activations)
     number = int(maps.clamp(min=0).sum((1, 2)).argmax())
     view, weight = prediction.views.places[number], weights[number]

@@ -64,6 +64,33 @@ def test_a_crop_of_a_quarter_is_twice_as_large() -> None:
     assert (perturbed(view, {"crop": 0.25}, FRAME)[..., 0] > 100).sum() == pytest.approx(40 * 40, rel=0.1)
 
 
+@pytest.mark.parametrize("slider", SLIDERS, ids=lambda slider: slider.name)
+def test_sliders_take_views_that_are_not_square(slider) -> None:
+    view = np.ascontiguousarray(draw("regular_ducts").pixels[:322, :490])
+    for value in (slider.minimum, slider.maximum):
+        assert perturbed(view, {slider.name: value}, FRAME).shape == view.shape
+
+
+def test_a_half_turn_of_a_field_is_the_field_from_behind() -> None:
+    view = np.ascontiguousarray(draw("regular_ducts").pixels[:322, :490])
+    turned = perturbed(view, {"rotation": 180.0}, FRAME)
+    np.testing.assert_allclose(turned[5:-5, 5:-5].astype(int), view[::-1, ::-1][5:-5, 5:-5], atol=3)
+
+
+def test_the_middle_of_a_field_enlarged_stays_in_the_middle() -> None:
+    view = np.zeros((100, 200, 3), np.uint8)
+    view[45:55, 95:105] = 200
+    rows, columns = np.nonzero(perturbed(view, {"crop": 0.25}, FRAME)[..., 0] > 100)
+    assert (rows.mean(), columns.mean()) == (pytest.approx(49.5, abs=0.5), pytest.approx(99.5, abs=0.5))
+    assert len(rows) == pytest.approx(20 * 20, rel=0.1)
+
+
+def test_a_view_at_a_physical_scale_is_seen_as_it_is(view: np.ndarray) -> None:
+    size = as_patch(view, 0.5).pixel_size
+    assert size is not None and (size.rows, size.columns) == (0.5, 0.5)
+    assert as_patch(view).pixel_size is None
+
+
 def test_levels_lie_on_the_steps_with_neutral_among_them() -> None:
     for slider in SLIDERS:
         found = levels(slider)

@@ -9,10 +9,11 @@ from torch import nn
 
 from dala.explanation.gradcam import channel_weights
 from dala.explanation.render import encode_png
-from dala.opinion import Opinion, second_opinion
+from dala.opinion import Opinion, opinion_of, second_opinion
 from dala.phantoms.tissue import draw
 from dala.runtime.predict import Model, load_model
 from dala.teaching.unfold import unfold
+from tests.helpers.physical import at_scale, drawn
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +76,12 @@ def test_nothing_is_written_to_the_shared_model(opinion: Opinion, model: Model) 
     unfold(opinion, "malignant")
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.net.parameters())
     assert not model.net.training
+
+
+@pytest.mark.slow
+def test_a_field_at_a_physical_scale_is_taken_apart_as_it_is() -> None:
+    opinion = opinion_of(drawn(264, 200, 0.5), at_scale(load_model()))
+    steps = unfold(opinion, "malignant")
+    assert steps.total.shape == (7, 9) and steps.views == 1
+    seen = opinion.maps["malignant"].values
+    np.testing.assert_allclose(steps.total, seen, atol=1e-5 * np.abs(seen).max())

@@ -34,7 +34,7 @@ def colour_judge(weights: str) -> ColourOnly | None:
 # The key is what the network sees, and which weights look.
 @st.cache_resource(show_spinner=False, max_entries=32)
 def opinion_on_view(digest: str, weights: str, _view: np.ndarray, _model: Model) -> Opinion:
-    return opinion_of(as_patch(_view), _model)
+    return opinion_of(as_patch(_view, _model.card.input.um_per_pixel), _model)
 
 
 def judged(view: np.ndarray, model: Model) -> Opinion:
