@@ -38,12 +38,6 @@ def random_views(images: Tensor, size: int, how: Augmentation, seed: int) -> Ten
     return _focus(x, how, draw).clamp_(0, 1)
 
 
-def stained(x: Tensor, how: Augmentation, seed: int) -> Tensor:
-    """Stain, lamp, camera and focus of a random view alone: (N, 3, H, W) in 0..1 to the same, its frame untouched."""
-    draw = torch.Generator().manual_seed(seed)
-    return _focus(_stain(x, how, draw), how, draw).clamp_(0, 1)
-
-
 def _uniform(n: int, low: float, high: float, draw: torch.Generator) -> Tensor:
     return torch.rand(n, generator=draw) * (high - low) + low
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,14 +33,16 @@ class Calibration:
     """What turns logits into calibrated probabilities and sets.
 
     Probabilities are softmax(logits / temperature + bias). At error level alpha a class is in the set if its calibrated
-    probability reaches `thresholds[alpha]` of that class: 0 means that it is in every set. `bias` and thresholds are in
-    the order of `classes`.
+    probability reaches `thresholds[alpha]` of that class: 0 means that it is in every set. `laboratories` holds the
+    thresholds for images of laboratories that the model knows; `thresholds` are then those for all others. `bias` and
+    thresholds are in the order of `classes`.
     """
 
     classes: tuple[str, ...]
     temperature: float
     bias: tuple[float, ...]
     thresholds: Mapping[float, tuple[float, ...]]
+    laboratories: Mapping[str, Mapping[float, tuple[float, ...]]] = field(default_factory=dict)
 
     @classmethod
     def of_card(cls, fields: Mapping[str, Any]) -> Calibration | None:
@@ -48,33 +50,40 @@ class Calibration:
         if "calibration" not in fields:
             return None
         given, classes = fields["calibration"], tuple(fields["classes"])
-        for part in (given["bias"], *given["thresholds"].values()):
+
+        def ordered(part: Mapping[str, Any]) -> tuple[float, ...]:
             if set(part) != set(classes):
                 raise ValueError(f"calibration names the classes {', '.join(sorted(part))}")
-        if f"{DEFAULT_ALPHA:.2f}" not in given["thresholds"]:
-            raise ValueError(f"calibration has no thresholds for the default alpha, {DEFAULT_ALPHA:.2f}")
+            return tuple(float(part[name]) for name in classes)
+
+        def by_alpha(part: Mapping[str, Any]) -> dict[float, tuple[float, ...]]:
+            if f"{DEFAULT_ALPHA:.2f}" not in part:
+                raise ValueError(f"calibration has no thresholds for the default alpha, {DEFAULT_ALPHA:.2f}")
+            return {float(alpha): ordered(of_class) for alpha, of_class in part.items()}
+
         return cls(
             classes,
             float(given["temperature"]),
-            tuple(float(given["bias"][name]) for name in classes),
-            {
-                float(alpha): tuple(float(of_class[name]) for name in classes)
-                for alpha, of_class in given["thresholds"].items()
-            },
+            ordered(given["bias"]),
+            by_alpha(given["thresholds"]),
+            {name: by_alpha(part) for name, part in given.get("laboratories", {}).items()},
         )
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities (..., classes) of logits (..., classes)."""
         return softmax(logits / self.temperature + np.array(self.bias))
 
-    def set_of(self, probabilities: NDArray[np.float64], alpha: float = DEFAULT_ALPHA) -> PredictionSet:
-        """The set of one image's calibrated probabilities (classes,).
+    def set_of(
+        self, probabilities: NDArray[np.float64], alpha: float = DEFAULT_ALPHA, laboratory: str | None = None
+    ) -> PredictionSet:
+        """The set of one image's calibrated probabilities (classes,), by the thresholds of this laboratory if it is
+        known, else by those for laboratories that are not.
 
         An image in which no class reaches its threshold is unlike those of every class: that is "not sure" too, all
         classes, which can only raise the coverage. Raises KeyError for an alpha that the card has no thresholds for.
         """
-        thresholds = self.thresholds[alpha]
-        left = tuple(name for name, p, least in zip(self.classes, probabilities, thresholds, strict=True) if p >= least)
+        known = self.thresholds if laboratory is None else self.laboratories.get(laboratory, self.thresholds)
+        left = tuple(name for name, p, t in zip(self.classes, probabilities, known[alpha], strict=True) if p >= t)
         return PredictionSet(alpha, left or self.classes)
 
 

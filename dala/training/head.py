@@ -53,14 +53,17 @@ def start_head(
     return softmax(taught)
 
 
-def logistic_regression(x: Floats, labels: NDArray[np.int64], weights: Floats, c: float) -> tuple[Floats, Floats]:
+def logistic_regression(
+    x: Floats, labels: NDArray[np.int64], weights: Floats, c: float, tolerance: float = 1e-4
+) -> tuple[Floats, Floats]:
     """Weights (classes, features) and biases (classes,) of the centred logits, in units of the raw features.
 
-    x: (N, features), standardised inside; weights: (N,) of the images; c: scikit-learn's, small is strong.
+    x: (N, features), standardised inside; weights: (N,) of the images; c and tolerance: scikit-learn's, small is strong
+    and exact.
     """
     mean, deviation = x.mean(0), x.std(0)
     deviation = np.where(deviation > 0, deviation, 1.0)
-    model = LogisticRegression(C=c, max_iter=2000).fit((x - mean) / deviation, labels, weights)
+    model = LogisticRegression(C=c, max_iter=2000, tol=tolerance).fit((x - mean) / deviation, labels, weights)
     rows, biases = model.coef_, model.intercept_
     if len(rows) == 1:  # two classes share one margin
         rows, biases = np.concatenate([-rows, rows]) / 2, np.concatenate([-biases, biases]) / 2

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
+from dala.data.tissue import LABORATORY as TISSUE
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.runtime.calibration import softmax
 from dala.training.head import logistic_regression, ridge_regression, write_into_head
 from dala.training.laboratories.samples import NOTHING, STAGES, Floats, Indices, Samples
+
+TOLERANCE = 1e-3  # of a logistic regression: predictions no longer change in the third digit
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,18 @@ class HeadRecipe:
     """How attention and head are fitted; the defaults are those of the shipped weights."""
 
     stages: tuple[str, ...] = ("layer2", "layer3", "layer4")  # that the teacher sees
-    logistic_c: float = 1e-3  # C of each of its classifiers
-    ridge_alpha: float = 1e3  # of the ridge regression by which the head begins as the teacher's student
-    epochs: float = 0.0  # over the training views, of attention and head together; 0: they stay as they begin
+    logistic_c: float = 3e-3  # C of each of its classifiers
+    ridge_alpha: float = 30.0  # of the ridge regression by which the head becomes the teacher's student
+    epochs: float = 0.0  # over the training images, of attention and head together; 0: they stay as they begin
     batch: int = 64
     lr: float = 1e-4
     weight_decay: float = 0.05
     distillation: float = 0.5  # share of the teacher's answer in the target; the rest: label
-    nothing: float = 0.15  # weight of what shows nothing, of all the rest
-    laboratory_weights: Mapping[str, float] = field(default_factory=dict)  # other than 1
+    tissue: float = 0.15  # weight of the tissue tiles, of a laboratory's
+    nothing: float = 0.1  # weight of what shows nothing, of all the rest
+    unlabelled: float = (
+        0.5  # weight of all tissue tiles where the student learns the teacher's answers, of all the rest
+    )
 
     @property
     def fingerprint(self) -> str:
@@ -92,65 +98,76 @@ def balanced_weights(
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Training rows: features (n, 3584), labels (n,) 0 or 1, weights (n,). What shows nothing stands in them twice,
-    once as either class."""
+    once as either class. unlabelled: (m, 3584), tissue of which only the teacher speaks, weighing `share` together."""
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
     weights: Floats
+    unlabelled: NDArray[np.float32]
+    share: float
 
 
 def rows_of(samples: Samples, images: Indices, recipe: HeadRecipe) -> Rows:
-    """The views of these images and of all that is extra."""
+    """These images and all that is extra."""
     chosen = samples.extra.copy()
     chosen[images] = True
-    views = np.flatnonzero(chosen[samples.image])
-    labels = samples.labels[samples.image[views]]
-    tissue, nothing = views[labels != NOTHING], views[labels == NOTHING]
-    of = samples.image[tissue]
+    known = np.flatnonzero(chosen & (samples.labels >= 0))
+    nothing = np.flatnonzero(chosen & (samples.labels == NOTHING))
     weights = balanced_weights(
-        samples.labels[of], samples.groups[of], samples.laboratories[of], recipe.laboratory_weights
+        samples.labels[known], samples.groups[known], samples.laboratories[known], {TISSUE: recipe.tissue}
     )
-    share = recipe.nothing * weights.sum() / max(1, 2 * len(nothing))
     both = np.repeat([0, 1], len(nothing))
+    share = recipe.nothing * weights.sum() / max(1, len(both))
+    tiles = samples.laboratories == TISSUE
     return Rows(
-        samples.features[np.concatenate([tissue, nothing, nothing])],
-        np.concatenate([samples.labels[of], both]),
+        samples.features[np.concatenate([known, nothing, nothing])],
+        np.concatenate([samples.labels[known], both]),
         np.concatenate([weights, np.full(len(both), share)]),
+        samples.features[tiles],
+        float(recipe.unlabelled * weights.sum()),
     )
 
 
-def fit_teacher(rows: Rows, recipe: HeadRecipe) -> Linear:
-    """The mean of a logistic regression on each stage."""
-    total, biases = np.zeros((2, rows.features.shape[1])), np.zeros(2)
-    for stage in recipe.stages:
-        part = STAGES[stage]
-        x = rows.features[:, part].astype(np.float64)
-        of_stage, bias = logistic_regression(x, rows.labels, rows.weights, recipe.logistic_c)
-        total[:, part] += of_stage / len(recipe.stages)
-        biases += bias / len(recipe.stages)
-    return Linear(total, biases)
+def fit_stage(rows: Rows, stage: str, c: float) -> Linear:
+    """A logistic regression on one stage."""
+    part = STAGES[stage]
+    x = rows.features[:, part].astype(np.float64)
+    of_stage, biases = logistic_regression(x, rows.labels, rows.weights, c, TOLERANCE)
+    every = np.zeros((2, rows.features.shape[1]))
+    every[:, part] = of_stage
+    return Linear(every, biases)
+
+
+def mean_of(parts: Sequence[Linear]) -> Linear:
+    """The classifier whose logits are the mean of these."""
+    return Linear(
+        np.asarray(np.mean([part.rows for part in parts], 0)), np.asarray(np.mean([part.biases for part in parts], 0))
+    )
 
 
 def fit_tail(net: DALAResNet50, rows: Rows, teacher: Linear, recipe: HeadRecipe, seed: int) -> Tail:
     """Make `net`'s head the teacher's student and train attention and head on these rows; the rest of it is untouched.
 
-    `net` comes with the attention of the first stage and a head drawn at random.
+    `net` comes with its attention and a head drawn at random.
     """
     tail = Tail(net).eval()
-    attention = tail[0]
-    x = torch.from_numpy(np.ascontiguousarray(rows.features[:, STAGES["layer4"]]))[:, :, None, None]
-    taught = rows.features @ teacher.rows.T + teacher.biases
+    features = np.concatenate([rows.features, rows.unlabelled])
+    tiles = np.full(len(rows.unlabelled), rows.share / max(1, len(rows.unlabelled)))
+    weights = np.concatenate([rows.weights, tiles])
+    x = torch.from_numpy(np.ascontiguousarray(features[:, STAGES["layer4"]]))[:, :, None, None]
+    taught = features @ teacher.rows.T + teacher.biases
     with torch.no_grad():
-        attended = attention(x).flatten(1).double().numpy()
-    write_into_head(net.head, *ridge_regression(attended, taught, rows.weights, recipe.ridge_alpha))
+        attended = tail[0](x).flatten(1).double().numpy()
+    write_into_head(net.head, *ridge_regression(attended, taught, weights, recipe.ridge_alpha))
     steps = round(recipe.epochs * len(x) / recipe.batch)
     if not steps:
-        return tail
+        return tail.requires_grad_(False)
+    target = softmax(taught)
     share = recipe.distillation
-    target = share * softmax(taught) + (1 - share) * np.eye(2)[rows.labels]
+    target[: len(rows.labels)] = share * target[: len(rows.labels)] + (1 - share) * np.eye(2)[rows.labels]
     targets = torch.from_numpy(target.astype(np.float32))
-    chances = rows.weights / rows.weights.sum()
-    optimiser = torch.optim.AdamW(tail.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    chances = weights / weights.sum()
+    optimiser = torch.optim.AdamW(tail.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     draw = np.random.default_rng(seed)
     torch.manual_seed(seed)  # dropout
     net.head.train()

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from dala.data import bach_part_b, brca_m2c, breakhis, tnbc, ucsb
@@ -96,18 +94,3 @@ def items_of(root: Path, sources: Sequence[Source] = TRAINED) -> tuple[Item, ...
     if not found:
         raise DataError(f"{root} holds no images of the laboratories that training knows.")
     return tuple(found)
-
-
-def mosaic(tiles: Sequence[NDArray[np.uint8]], side: int, draw: np.random.Generator) -> Image.Image:
-    """A square of side x side tiles of 150 px (about 0.25 um per pixel) drawn from `tiles`, flipped and turned at
-    random, at `UM_PER_PIXEL`: a tile alone is smaller than anything that the network is asked about."""
-    edge = 75
-    canvas = np.zeros((side * edge, side * edge, 3), np.uint8)
-    for place in range(side * side):
-        one = tiles[int(draw.integers(len(tiles)))]
-        small = np.asarray(Image.fromarray(one).resize((edge, edge), Image.Resampling.BICUBIC))
-        small = np.rot90(small, int(draw.integers(4)))
-        small = small[:, ::-1] if draw.integers(2) else small
-        row, column = divmod(place, side)
-        canvas[row * edge : (row + 1) * edge, column * edge : (column + 1) * edge] = small
-    return Image.fromarray(canvas)
