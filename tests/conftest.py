@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +124,7 @@ def weights_stay_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predict, "load_weights", lambda *given: _loaded(weights.read_card, *given))
 
 
-@cache
+@lru_cache(maxsize=4)
 def _loaded(_: Callable[..., Any], *given: Any) -> Any:
     """The reader of cards is part of the key: where a test bends it, nothing comes from here."""
     from dala.runtime import weights

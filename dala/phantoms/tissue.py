@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -59,6 +60,7 @@ class Phantom:
     seed: int
 
 
+@lru_cache(maxsize=8)  # half a second each; nobody can change one
 def draw(name: str, seed: int = 0) -> Phantom:
     """The phantom of that name (one of PHANTOMS); another seed, a non-negative integer, gives another field of view.
 

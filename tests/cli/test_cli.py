@@ -26,6 +26,8 @@ from dala.runtime import predict as runtime
 from dala.runtime.card import read_card
 from tests.helpers.dicoms import film_dicom
 
+pytestmark = pytest.mark.usefixtures("weights_stay_loaded")
+
 
 @pytest.fixture(autouse=True)
 def without_familiarity(monkeypatch: pytest.MonkeyPatch) -> None:

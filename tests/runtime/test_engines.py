@@ -100,9 +100,8 @@ def test_threads_share_an_engine(exact: OpenVINOEngine, x: torch.Tensor) -> None
     assert len({answer.data_ptr() for answer in together}) == 24  # nobody holds a buffer that the next call overwrites
 
 
-def test_requests_work_again_and_remember_nothing(net: DALAResNet50, x: torch.Tensor) -> None:
-    engine = choose_engine(net, None, "openvino-f32")
-    assert isinstance(engine, OpenVINOEngine)
+def test_requests_work_again_and_remember_nothing(net: DALAResNet50, exact: OpenVINOEngine, x: torch.Tensor) -> None:
+    engine = OpenVINOEngine(exact.name, exact.compiled)  # the same graphs, no request yet
     first = engine.trunk(x[:1])
     (request,) = engine.idle["front"]
     many = torch.randn(5, 3, 96, 64, generator=torch.Generator().manual_seed(2))
@@ -118,9 +117,8 @@ def test_requests_work_again_and_remember_nothing(net: DALAResNet50, x: torch.Te
     assert 1 <= len(engine.idle["front"]) <= IDLE_REQUESTS
 
 
-def test_a_request_that_failed_is_not_used_again(net: DALAResNet50, x: torch.Tensor) -> None:
-    engine = choose_engine(net, None, "openvino-f32")
-    assert isinstance(engine, OpenVINOEngine)
+def test_a_request_that_failed_is_not_used_again(net: DALAResNet50, exact: OpenVINOEngine, x: torch.Tensor) -> None:
+    engine = OpenVINOEngine(exact.name, exact.compiled)
     with pytest.raises(RuntimeError):
         engine.trunk(torch.zeros(1, 4, 64, 64))
     assert not engine.idle["front"]
