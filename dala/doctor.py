@@ -290,7 +290,7 @@ def check_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sy
 def check_chromium() -> Check:
     """WARN if the browser that the browser tests drive is absent."""
     named = os.environ.get("DALA_CHROMIUM")
-    found = shutil.which(named or "chromium")
+    found = next(filter(None, map(shutil.which, (named,) if named else ("chromium-headless-shell", "chromium"))), None)
     if found:
         return Check("Chromium", "PASS", found)
     if named:

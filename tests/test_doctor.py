@@ -240,10 +240,11 @@ def test_chromium(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("DALA_CHROMIUM", raising=False)
     assert doctor.check_chromium().status == "WARN"
-    program = tmp_path / "chromium"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    assert doctor.check_chromium() == Check("Chromium", "PASS", str(program))
+    for name in ("chromium", "chromium-headless-shell"):  # the second is preferred
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        assert doctor.check_chromium() == Check("Chromium", "PASS", str(program))
     monkeypatch.setenv("DALA_CHROMIUM", str(tmp_path / "other"))
     assert doctor.check_chromium().status == "WARN"
 

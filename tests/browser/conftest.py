@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 from playwright.sync_api import Browser
@@ -18,13 +18,13 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
-@pytest.fixture
-def visit(chromium: Browser, app: Served) -> Iterator[Callable[..., Visit]]:
-    """`visit(width=1280, height=900, dark=False)` opens the app in a fresh browser profile, once its page has run."""
-    with ExitStack() as profiles:
+@pytest.fixture(scope="session")
+def visits(chromium: Browser, app: Served) -> Callable[..., AbstractContextManager[Visit]]:
+    """`with visits(width=1280, height=900, dark=False) as visited` opens the app in a fresh browser profile."""
 
-        def open_app(width: int = 1280, height: int = 900, dark: bool = False) -> Visit:
-            page = profiles.enter_context(fresh_page(chromium, width, height, color_scheme="dark" if dark else "light"))
+    @contextmanager
+    def open_app(width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[Visit]:
+        with fresh_page(chromium, width, height, color_scheme="dark" if dark else "light") as page:
             visited = Visit(page)
             page.on("request", lambda request: visited.requests.append(request.url))
             page.on("websocket", lambda websocket: visited.requests.append(websocket.url))
@@ -32,6 +32,13 @@ def visit(chromium: Browser, app: Served) -> Iterator[Callable[..., Visit]]:
             page.on("console", lambda line: visited.complaints.append(line.text) if line.type == "error" else None)
             page.goto(app.url)
             script_ended(page)
-            return visited
+            yield visited
 
-        yield open_app
+    return open_app
+
+
+@pytest.fixture
+def visit(visits: Callable[..., AbstractContextManager[Visit]]) -> Iterator[Callable[..., Visit]]:
+    """`visit(width=1280, height=900, dark=False)` does it for the length of a test."""
+    with ExitStack() as profiles:
+        yield lambda *given, **named: profiles.enter_context(visits(*given, **named))

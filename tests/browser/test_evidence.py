@@ -82,7 +82,8 @@ def test_everything_fits_and_is_drawn_by_this_host_alone(
         assert (max(ink, ground) + 0.05) / (min(ink, ground) + 0.05) >= 7  # WCAG 2 AAA
 
 
-def test_parts_are_turned_to_by_keyboard_and_by_address(visit: Callable[..., Visit]) -> None:
+def test_keyboard_address_and_choice(visit: Callable[..., Visit]) -> None:
+    """Parts are turned to by keyboard and by address, numbers open by keyboard, and the band follows the choice."""
     page = open_evidence(visit())
     page.get_by_role("radio", name="In short").focus()
     page.keyboard.press("ArrowRight")
@@ -92,11 +93,8 @@ def test_parts_are_turned_to_by_keyboard_and_by_address(visit: Callable[..., Vis
     page.reload()
     expect(page.get_by_role("heading", name="On whose patients")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("heading", name="How often it is wrong")).to_have_count(0)
+    settle(page)
 
-
-def test_the_numbers_of_a_chart_open_by_keyboard(visit: Callable[..., Visit]) -> None:
-    page = open_evidence(visit())
-    turn_to(page, "Patients and leaks", "On whose patients")
     expander = page.get_by_test_id("stExpander").filter(has_text="The numbers of every patient")
     groups = expander.get_by_role("cell", name="14-10147")
     expect(groups).to_be_hidden()
@@ -104,10 +102,6 @@ def test_the_numbers_of_a_chart_open_by_keyboard(visit: Callable[..., Visit]) ->
     page.keyboard.press("Enter")
     expect(groups).to_be_visible()
 
-
-def test_the_band_follows_the_choice(visit: Callable[..., Visit]) -> None:
-    page = open_evidence(visit())
-    turn_to(page, "Patients and leaks", "On whose patients")
     plot = page.locator(".js-plotly-plot").first
     band = plot.locator("path.js-fill").first
     before = band.get_attribute("d")

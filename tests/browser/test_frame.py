@@ -22,38 +22,36 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [1280, 480])
-def test_notice_is_seen_and_readable(visit: Callable[..., Visit], width: int, dark: bool) -> None:
-    page = visit(width=width, dark=dark).page
+def test_notice_is_seen_and_readable_nothing_goes_to_another_host_and_nothing_complains(
+    visit: Callable[..., Visit], app: Served, dark: bool
+) -> None:
+    visited = visit(dark=dark)
+    page = visited.page
     expect(page).to_have_title("DALA second opinion")
-    notice = page.get_by_text(NOTICE)
-    expect(notice).to_be_in_viewport(ratio=1)
-    text = luminance(notice.evaluate("e => getComputedStyle(e).color"))
-    ground = luminance(page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor"))
-    assert (text < ground) is not dark, "the theme does not follow the browser's light or dark setting"
-    assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) >= 7  # WCAG 2 AAA
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def test_nothing_goes_to_another_host_and_nothing_complains(visit: Callable[..., Visit], app: Served) -> None:
-    visited = visit()
+    for width in (1280, 480):
+        page.set_viewport_size({"width": width, "height": 900})
+        notice = page.get_by_text(NOTICE)
+        expect(notice).to_be_in_viewport(ratio=1)
+        text = luminance(notice.evaluate("e => getComputedStyle(e).color"))
+        ground = luminance(page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor"))
+        assert (text < ground) is not dark, "the theme does not follow the browser's light or dark setting"
+        assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) >= 7  # WCAG 2 AAA
+        page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
     # Some of Streamlit's widgets are fetched only after the page has run.
     visited.page.wait_for_load_state("networkidle")
     icons = visited.page.evaluate("[...document.querySelectorAll('link[rel~=icon]')].map(link => link.href)")
     assert any(url.startswith("ws://localhost") for url in visited.requests)
     assert {urlsplit(url).hostname for url in [*visited.requests, *icons]} == {"localhost"}
-    assert visited.complaints == []
-    assert "Traceback" not in app.log.read_text()
-
-
-def test_the_menu_offers_the_themes_and_no_developer_tools(visit: Callable[..., Visit]) -> None:
-    page = visit().page
+    # The menu offers the themes and no developer tools.
+    page.set_viewport_size({"width": 1280, "height": 900})
     page.get_by_test_id("stMainMenu").get_by_role("button").click()
     menu = page.get_by_test_id("stMainMenuPopover")
     expect(menu).to_contain_text("About")
     expect(menu).to_contain_text("Dark")
     expect(menu).not_to_contain_text("Rerun")
     expect(page.get_by_text("Deploy")).to_have_count(0)
+    assert visited.complaints == []
+    assert "Traceback" not in app.log.read_text()
 
 
 @pytest.mark.parametrize("asked", ["second_opinion", "evidence"])

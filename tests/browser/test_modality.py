@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from dala.gate.checks import MAMMOGRAM
 from dala.phantoms.film import draw_film
@@ -25,6 +25,22 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def fits(page: Page) -> None:
+    """Nothing is wider than the screen."""
+    assert page.viewport_size is not None
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    assert page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+
+
+def show_example(page: Page) -> None:
+    """The drawn film of the empty page's gallery."""
+    page.get_by_role("button", name="Mammogram", exact=True).click()
+    expect(page.get_by_text("not a radiograph and has no diagnosis")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text(DT)).to_be_attached(timeout=60_000)
+    settle(page)
+    fits(page)
+
+
 def test_a_dicom_film_from_drop_to_verdict_and_correction(visit: Callable[..., Visit], app: Served, film: Path) -> None:
     visited = visit()
     page = visited.page
@@ -41,6 +57,7 @@ def test_a_dicom_film_from_drop_to_verdict_and_correction(visit: Callable[..., V
     expect(page.get_by_text("Film scanners only: no digital mammography, no tomosynthesis.")).to_be_visible()
     page.keyboard.press("Escape")
     assert "Nobody" not in page.content()
+    fits(page)
 
     page.get_by_role("radio", name="H&E patch").click()
     expect(page.get_by_role("heading", name="Outside the model's competence")).to_be_visible(timeout=60_000)
@@ -50,22 +67,18 @@ def test_a_dicom_film_from_drop_to_verdict_and_correction(visit: Callable[..., V
     expect(page.get_by_text(DT)).to_be_attached(timeout=60_000)
     settle(page)
     expect(page.get_by_role("heading", name="Outside the model's competence")).to_have_count(0)
+    page.get_by_role("button", name="Remove").click()
+    show_example(page)
     assert visited.complaints == []
     log = app.log.read_text()
     assert "Traceback" not in log
     assert PATIENT.split("^")[0] not in log
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1280, False), (480, True)])
-def test_a_film_overflows_nothing(visit: Callable[..., Visit], film: Path, width: int, dark: bool) -> None:
-    page = visit(width=width, dark=dark).page
-    page.get_by_role("button", name="Mammogram", exact=True).click()
-    expect(page.get_by_text("not a radiograph and has no diagnosis")).to_be_visible(timeout=90_000)
-    expect(page.get_by_text(DT)).to_be_attached(timeout=60_000)
-    settle(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_a_film_overflows_nothing_on_a_narrow_screen(visit: Callable[..., Visit], film: Path) -> None:
+    page = visit(width=480, dark=True).page
+    show_example(page)
     page.locator("input[type=file]").set_input_files(film)
     expect(page.get_by_text("Read as", exact=True).first).to_be_visible(timeout=60_000)
     settle(page)
-    edge = page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth")
-    assert edge <= 0
+    fits(page)

@@ -113,10 +113,16 @@ def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(
     assert "Traceback" not in app.log.read_text()
 
 
-def test_arrow_keys_move_the_slider(visit: Callable[..., Visit], patch: Path) -> None:
-    page = visit().page
+@pytest.mark.parametrize(("width", "dark"), [(1280, True), (480, False)])
+def test_arrow_keys_move_the_slider_and_nothing_overflows(
+    visit: Callable[..., Visit], patch: Path, width: int, dark: bool
+) -> None:
+    page = visit(width=width, dark=dark).page
     upload(page, patch)
     wait_for_verdict(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    edge = page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth")
+    assert edge <= 0
     thumb = page.get_by_role("slider", name="Dynamic threshold")
     area = page.locator(KEPT_AREA)
     shown = area.inner_text()
@@ -143,11 +149,7 @@ def test_downloads_are_the_bytes_on_the_screen(visit: Callable[..., Visit], app:
         assert content == fetched(plain_panel(page, name))
 
 
-def test_the_panels_are_of_one_size_and_seen_without_scrolling(visit: Callable[..., Visit]) -> None:
-    page = visit().page
-    page.get_by_role("button", name="Solid sheets").click()
-    expect(page.get_by_text(PANELS["dt"])).to_be_attached(timeout=60_000)
-    settle(page)
+def panels_are_of_one_size_and_seen_without_scrolling(page: Page) -> None:
     boxes = []
     for name in PANELS:
         expect(panel(page, name)).to_be_in_viewport(ratio=1)
@@ -158,8 +160,10 @@ def test_the_panels_are_of_one_size_and_seen_without_scrolling(visit: Callable[.
         assert max(values) - min(values) < 1
 
 
-def test_a_text_file_named_png_is_a_sentence(visit: Callable[..., Visit], patch: Path, tmp_path: Path) -> None:
-    page = visit().page
+def test_refusals_are_sentences(visit: Callable[..., Visit], patch: Path, tmp_path: Path) -> None:
+    """A text file named PNG, a patch that takes its place, and a grey image, which gets the reason and no verdict."""
+    visited = visit()
+    page = visited.page
     fake = tmp_path / "fake.png"
     fake.write_text("no image at all")
     upload(page, fake)
@@ -169,18 +173,13 @@ def test_a_text_file_named_png_is_a_sentence(visit: Callable[..., Visit], patch:
     upload(page, patch)
     wait_for_verdict(page)
     expect(page.get_by_text("fake.png")).to_have_count(0)
-
-
-def test_a_image_outside_gets_the_reason_and_no_verdict(
-    visit: Callable[..., Visit], patch: Path, tmp_path: Path
-) -> None:
-    visited = visit()
-    page = visited.page
+    visited.complaints.clear()  # of images that went before they had come
     grey = tmp_path / "grey.png"
     cv2.imwrite(str(grey), cv2.imread(str(patch), cv2.IMREAD_GRAYSCALE))
     upload(page, grey)
-    expect(page.get_by_role("heading", name="Outside the model's competence")).to_be_visible(timeout=60_000)
+    expect(page.get_by_test_id("stAlert").filter(has_text="The image is grey")).to_be_visible(timeout=60_000)
     settle(page)
+    expect(page.get_by_role("heading", name="Outside the model's competence")).to_be_visible()
     expect(page.get_by_test_id("stAlert")).to_contain_text("The image is grey")
     expect(page.get_by_role("heading", level=2)).to_have_count(1)
     expect(page.get_by_text(PANELS["dt"])).to_have_count(0)
@@ -203,19 +202,10 @@ def test_an_example_takes_the_place_of_an_upload(visit: Callable[..., Visit], pa
     expect(told).to_be_visible(timeout=60_000)
     expect(page.get_by_test_id("stAlert")).to_have_count(1)
     settle(page)
+    panels_are_of_one_size_and_seen_without_scrolling(page)
     assert record(page)["file"] is None  # nobody has said that the name may be written
     page.get_by_text("Add your own read and a comment to the report").click()
     page.get_by_text("Include the file name").click()
     settle(page)
     assert record(page)["file"] == "mucin_pools.png"
     expect(page.get_by_text("patch.png")).to_have_count(0)
-
-
-@pytest.mark.parametrize(("width", "dark"), [(1280, True), (480, False)])
-def test_nothing_overflows(visit: Callable[..., Visit], patch: Path, width: int, dark: bool) -> None:
-    page = visit(width=width, dark=dark).page
-    upload(page, patch)
-    wait_for_verdict(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    edge = page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth")
-    assert edge <= 0

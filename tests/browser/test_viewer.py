@@ -6,7 +6,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -97,9 +98,30 @@ def pixels(page: Page, kind: str) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR_RGB)
 
 
-def test_wheel_drag_and_keys_move_all_panes_alike(visit: Callable[..., Visit], app: Served) -> None:
-    visited = visit()
-    page = opened(visited)
+@pytest.fixture(scope="module")
+def visited_solid(visits: Callable[..., AbstractContextManager[Visit]]) -> Iterator[Visit]:
+    """The example "Solid sheets", opened once for tests that leave the viewer as they found it."""
+    with visits() as visited:
+        opened(visited)
+        yield visited
+
+
+@pytest.fixture
+def solid(visited_solid: Visit) -> Iterator[Page]:
+    """Its page. Before a test the whole image is shown in all three panes and nothing lies under the pointer."""
+    page = visited_solid.page
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.mouse.move(5, 5)
+    page.locator(".viewer .shown").get_by_text("All three").click()
+    page.get_by_role("button", name="Fit").click()
+    page.get_by_test_id("stMain").evaluate("main => main.scrollTo(0, 0)")
+    frames(page)
+    yield page
+    assert visited_solid.complaints == []
+
+
+def test_wheel_drag_and_keys_move_all_panes_alike(solid: Page, visited_solid: Visit, app: Served) -> None:
+    visited, page = visited_solid, solid
     zoom, x, y = view(page)
     assert zoom == 1
     left, top = middle(page, "gradcam")
@@ -169,8 +191,10 @@ def test_two_fingers_zoom(chromium: Browser, app: Served) -> None:
         assert view(page)[0] == pytest.approx(2, rel=0.02)
 
 
-def test_a_page_that_is_scrolled_goes_on_scrolling_over_a_pane(visit: Callable[..., Visit]) -> None:
-    page = opened(visit(height=600))
+def test_a_page_that_is_scrolled_goes_on_scrolling_over_a_pane(solid: Page) -> None:
+    page = solid
+    page.set_viewport_size({"width": 1280, "height": 600})
+    frames(page)
     pane(page, "patch").scroll_into_view_if_needed()
     before = view(page)
     scrolled = page.get_by_test_id("stMain").evaluate("e => e.scrollTop")
@@ -277,10 +301,11 @@ def test_settings_survive_another_image(visit: Callable[..., Visit]) -> None:
     expect(parameter(page)).to_have_value("0.49")
 
 
-def test_the_panes_are_the_exports(visit: Callable[..., Visit]) -> None:
+def test_the_panes_are_the_exports(solid: Page) -> None:
     """At one screen pixel for each of the image the overlay differs by rounding only, and DT by its lines only."""
-    visited = visit(width=1280, height=1400)
-    page = opened(visited)
+    page = solid
+    page.set_viewport_size({"width": 1280, "height": 1400})
+    frames(page)
     width = 1280
     # The margins of the page depend on its width.
     for _ in range(3):
@@ -300,8 +325,8 @@ def test_the_panes_are_the_exports(visit: Callable[..., Visit]) -> None:
         assert far.mean() <= differ
 
 
-def test_the_lens_shows_the_other_image(visit: Callable[..., Visit]) -> None:
-    page = opened(visit())
+def test_the_lens_shows_the_other_image(solid: Page) -> None:
+    page = solid
     for kind, other in (("patch", "dt"), ("dt", "patch"), ("gradcam", "patch")):
         expected = pixels(page, other)
         plain = pixels(page, kind)
@@ -319,8 +344,8 @@ def test_the_lens_shows_the_other_image(visit: Callable[..., Visit]) -> None:
         np.testing.assert_array_equal(pixels(page, kind), plain)
 
 
-def test_a_region_tells_its_numbers(visit: Callable[..., Visit]) -> None:
-    page = opened(visit())
+def test_a_region_tells_its_numbers(solid: Page) -> None:
+    page = solid
     region = record(page)["regions"][0]
     left, top, right, bottom = region["box"]
     pane(page, "dt").hover()
@@ -342,8 +367,8 @@ def test_a_region_tells_its_numbers(visit: Callable[..., Visit]) -> None:
     expect(tip).to_be_hidden()
 
 
-def test_full_screen_fills_it_and_comes_back(visit: Callable[..., Visit]) -> None:
-    page = opened(visit())
+def test_full_screen_fills_it_and_comes_back(solid: Page) -> None:
+    page = solid
     button = page.get_by_role("button", name="Full screen")
     before = pane(page, "dt").bounding_box()
     button.click()
