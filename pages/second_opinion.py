@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dala.errors import IntakeError
+from dala.errors import IntakeError, TooLarge
 from dala.opinion import Opinion, explain
 from pages.parts.second_opinion import viewer
 from pages.parts.second_opinion.choice import choose_image, show_gallery
+from pages.parts.second_opinion.fields import show_fields
 from pages.parts.second_opinion.inquiry import show_effect, show_steadiness, steadied_if_wanted
-from pages.parts.second_opinion.modality import opinion_by_modality
+from pages.parts.second_opinion.modality import image_and_model, opinion_at_scale
 from pages.parts.second_opinion.own_read import answer_may_be_shown, show_first_read
 from pages.parts.second_opinion.plain_view import in_words, plain_controls, plain_panes
 from pages.parts.second_opinion.report import show_report
+from pages.parts.second_opinion.scale import show_scale
 from pages.parts.second_opinion.verdict import show_refusal, show_verdict
 from pages.parts.second_opinion.viewer import ViewerError, remember, settings_for
 from pages.parts.session import PLAIN, session
@@ -98,18 +100,24 @@ try:
         show_gallery()
         st.stop()
     data, name, drawn = chosen
-    opinion = opinion_by_modality(data, name, drawn is not None)
+    patch, modality, model = image_and_model(data, name, drawn is not None)
 except IntakeError as error:
     st.error(plain(str(error)))
     st.stop()
 except OSError:
     st.error("This file of the samples folder cannot be read.")
     st.stop()
+try:
+    opinion = opinion_at_scale(patch, modality, model)
+except TooLarge as error:  # at this scale it shows too much for one image
+    st.error(plain(str(error)))
+    show_scale(patch, model.card)
+    st.stop()
 if not answer_may_be_shown(opinion):
     st.stop()
 session().note_answer_seen(opinion.patch.sha256)
 # A drawn example is shown at once: it is chosen as a drawing and named as one.
-if drawn is not None or opinion.gate.inside or show_refusal(opinion):
+if drawn is not None or opinion.gate.inside or show_refusal(opinion, patch):
     show_first_read(opinion)
-    show_verdict(opinion, drawn)
-    show_explanation(opinion)
+    show_verdict(opinion, patch, drawn)
+    show_explanation(show_fields(opinion))

@@ -74,9 +74,12 @@ def of_name(name: str, width: int, height: int) -> PixelSize | None:
     The 224 x 224 edition shows whole fields squeezed to a square: its columns are further apart than its rows.
     """
     found = BREAKHIS.match(name)
-    if found is None:
-        return None
-    size, told = MAGNIFICATIONS_UM[int(found[1])], f"BreakHis {found[1]}X"
+    return None if found is None else of_magnification(int(found[1]), width, height)
+
+
+def of_magnification(magnification: int, width: int, height: int) -> PixelSize | None:
+    """Of a BreakHis image of this magnification, a key of `MAGNIFICATIONS_UM`; None for sizes that they do not have."""
+    size, told = MAGNIFICATIONS_UM[magnification], f"BreakHis {magnification}X"
     if (width, height) == (SQUARE, SQUARE):
         return PixelSize(size * ORIGINAL[1] / SQUARE, size * ORIGINAL[0] / SQUARE, NAME, told)
     if width == ORIGINAL[0] and abs(height - ORIGINAL[1]) <= 10:  # some originals lack a few rows

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEIGHT, WIDTH = 460, 700
+UM_PER_PIXEL = 0.35
 
 # Optical density (red, green, blue) of one unit of stain. The third vector is Ruifrok's residual: a trace of it
 # follows eosin, as in real sections, whose pink is warmer than the pure vector.

@@ -14,6 +14,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from dala.batch import Run
 from dala.explanation.render import COLOUR_MAPS
 from dala.export.report import FirstRead
+from dala.intake.pixel_size import PixelSize
 from dala.opinion import Opinion
 from dala.teaching.cases import Case
 from dala.teaching.reading import Read
@@ -36,6 +37,14 @@ class Handed:
     name: str
     data: bytes
     origin: str = "Your image"
+
+
+@dataclass(frozen=True)
+class ChosenSize:
+    """What a user has said of an image's pixels: the choice, as the control names it, and the size; None: unknown."""
+
+    choice: str
+    size: PixelSize | None
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,8 @@ class Session:
     """Everything that one person's visit has come to.
 
     uploads: how many times files were dropped on the first page. effect, report: what the effect curve and the PDF were
-    last asked for. overlays: the ZIP of the batch. lesson_image: what the lessons are about.
+    last asked for. overlays: the ZIP of the batch. lesson_image: what the lessons are about. pixel_sizes: what was
+    chosen for an image, by its sha256. looked_at: the opinion and the number of the field of it that is looked at.
     """
 
     handed: Handed | None = None
@@ -115,6 +125,8 @@ class Session:
     overlays: bytes | None = None
     round: Round | None = None
     lesson_image: str | None = None
+    pixel_sizes: dict[str, ChosenSize] = field(default_factory=dict)
+    looked_at: tuple[str, int] | None = None
     _first_reads: dict[str, FirstRead] = field(default_factory=dict)
     _answers_seen: set[str] = field(default_factory=set)
 

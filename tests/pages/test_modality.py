@@ -73,7 +73,7 @@ def test_a_dicom_film_is_judged_by_the_films_model_in_its_cards_words(page: AppT
     unsure = fields["calibration"]["measured"]["not_sure_0.10"]["value"]
     assert f"AUC {auc:.3f}" in said(page)
     assert f"It answers “not sure” for {100 * unsure:.0f} % of the images." in said(page)
-    assert "In cross-validation by case: " in said(page)
+    assert "In cross-validation by case on " in said(page)
     training = fields["training_data"]
     images, cases = counted(training["pictures"], "image"), counted(len(training["groups"]), "case")
     assert f"{images} (whole film) of {cases}" in said(page)
@@ -90,7 +90,7 @@ def test_a_patch_is_judged_as_before(page: AppTest) -> None:
     upload(page, "patch.png", IMAGE)
     assert read_as(page).value == HISTOLOGY
     assert "because it has colours" in said(page)
-    assert "In cross-validation by accession group: " in said(page)
+    assert "In cross-validation by accession group on " in said(page)
     assert "guessing" not in said(page)
 
 

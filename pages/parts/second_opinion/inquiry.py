@@ -13,6 +13,7 @@ from dala.explanation.render import spread_overlay
 from dala.gate.checks import MAMMOGRAM
 from dala.inquiry import AugmentedMap
 from dala.opinion import Explanation, Opinion
+from pages.parts.second_opinion.viewer import identity
 from pages.parts.session import session
 from pages.parts.shared import percent, show_image
 
@@ -21,16 +22,16 @@ SHOWN, REMOVED = "#0072B2", "#D55E00"  # Okabe and Ito's blue and vermilion
 CHART_HEIGHT = 300
 
 
-# The bytes' sha256, the weights and what is asked are the key.
+# The image with its scale, the weights and what is asked are the key.
 @st.cache_resource(show_spinner=False, max_entries=8)
-def augmented_maps(sha256: str, weights: str, _opinion: Opinion) -> dict[str, AugmentedMap]:
+def augmented_maps(image: str, weights: str, _opinion: Opinion) -> dict[str, AugmentedMap]:
     with st.spinner("The model looks at the image in eight symmetries and four shifts …"):
         return inquiry.augmented_maps(_opinion)
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
 def effect_curve(
-    sha256: str, weights: str, target: str, baseline: Baseline, steadied: bool, _opinion: Opinion
+    image: str, weights: str, target: str, baseline: Baseline, steadied: bool, _opinion: Opinion
 ) -> EffectCurve:
     bar = st.progress(0.0, "The model looks at parts of the image …")
 
@@ -59,14 +60,14 @@ def steadied_if_wanted(opinion: Opinion) -> Opinion:
     )
     if not wanted:
         return opinion
-    return inquiry.with_augmented_maps(opinion, augmented_maps(opinion.patch.sha256, weights_of(opinion), opinion))
+    return inquiry.with_augmented_maps(opinion, augmented_maps(identity(opinion), weights_of(opinion), opinion))
 
 
 def show_steadiness(opinion: Opinion, explanation: Explanation, colour_map: str) -> None:
     """Where the eight symmetries disagree, if the steadier map is on."""
     if not opinion.augmented or not explanation.panels.limit:
         return
-    found = augmented_maps(opinion.patch.sha256, weights_of(opinion), opinion)[explanation.target]
+    found = augmented_maps(identity(opinion), weights_of(opinion), opinion)[explanation.target]
     height, width = opinion.image.shape[:2]
     size = (width, height)
     spread = np.asarray(cv2.resize(found.spread, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
@@ -103,7 +104,7 @@ def show_effect(opinion: Opinion, explanation: Explanation) -> EffectCurve | Non
         "says something about the replacement, not about the tissue.",
         required=True,
     )
-    asked = (opinion.patch.sha256, target, opinion.augmented)
+    asked = (identity(opinion), target, opinion.augmented)
     if ask.button(
         "Measure", help="Shows the model some two dozen altered images; takes a few seconds.", width="stretch"
     ):
@@ -114,7 +115,7 @@ def show_effect(opinion: Opinion, explanation: Explanation) -> EffectCurve | Non
             "removed, over the whole range of thresholds."
         )
         return None
-    curve = effect_curve(opinion.patch.sha256, weights_of(opinion), target, baseline, opinion.augmented, opinion)
+    curve = effect_curve(identity(opinion), weights_of(opinion), target, baseline, opinion.augmented, opinion)
     st.plotly_chart(chart(curve, explanation.regions.kept_area), config={"displayModeBar": False})
     st.markdown(sentence(curve, float(opinion.maps[target].maximum)))
     return curve

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
+from dala.gate.checks import HISTOLOGY
 from dala.gate.modality import WORDS, corrected, recognise
 from dala.intake.image import read_image
 from dala.intake.patch import Patch
+from dala.intake.pixel_size import NAME, PixelSize
 from dala.opinion import Opinion, opinion_of
+from dala.phantoms.sheet import UM_PER_PIXEL
 from dala.runtime.calibration import DEFAULT_ALPHA
 from dala.runtime.card import SERVED
 from dala.runtime.predict import Model
+from pages.parts.second_opinion.scale import AS_DRAWN, key_of, sized
 from pages.parts.shared import model_or_stop, plain
 
 WEAK_BELOW = 0.75  # AUC; below it the page says first how often such a model is wrong
@@ -23,16 +29,28 @@ def patch_of(data: bytes, name: str) -> Patch:
     return read_image(data, name)
 
 
+# `at` is the pixel size: another one is another opinion.
 @st.cache_resource(show_spinner="The model looks at the image …", max_entries=8)
-def judged(sha256: str, name: str, modality: str, _patch: Patch, _model: Model) -> Opinion:
+def judged(sha256: str, name: str, modality: str, at: str, _patch: Patch, _model: Model) -> Opinion:
     return opinion_of(corrected(_patch, modality), _model)
 
 
-def opinion_by_modality(data: bytes, name: str, drawn: bool) -> Opinion:
-    """The opinion of the model for what the image is; a drawn one is what it was drawn as. Raises IntakeError."""
+def image_and_model(data: bytes, name: str, drawn: bool) -> tuple[Patch, str, Model]:
+    """The image as it is read, what it is read as, and the model for that; a drawn one is what it was drawn as.
+
+    Raises IntakeError.
+    """
     patch = patch_of(data, name)
     modality = recognise(patch).modality if drawn else chosen_modality(patch)
-    return judged(patch.sha256, name, modality, patch, model_or_stop(SERVED[modality]))
+    if drawn and modality == HISTOLOGY:
+        patch = replace(patch, pixel_size=PixelSize(UM_PER_PIXEL, UM_PER_PIXEL, NAME, AS_DRAWN))
+    return patch, modality, model_or_stop(SERVED[modality])
+
+
+def opinion_at_scale(patch: Patch, modality: str, model: Model) -> Opinion:
+    """The opinion at the scale that was chosen, or else the image's own. Raises TooLarge for too many fields."""
+    at = sized(patch)
+    return judged(patch.sha256, patch.name, modality, key_of(at), at, model)
 
 
 def chosen_modality(patch: Patch) -> str:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import streamlit as st
 
 from dala.explanation.render import encode_png
+from dala.export.worth import basis, worth
 from dala.gate.checks import MAMMOGRAM
+from dala.intake.patch import Patch
 from dala.opinion import Opinion
+from dala.preprocess.scale import FACTORS
 from dala.runtime.predict import Model, Prediction
+from dala.runtime.verdict import SCALE
 from dala.words import counted, figure
 from pages.parts.second_opinion.modality import show_worth
+from pages.parts.second_opinion.scale import show_scale
 from pages.parts.shared import NOT_SURE, OUTSIDE, SHAPES, known_group, percent, plain
 
 CLOSE_TO_EVEN = 0.65
@@ -19,8 +24,11 @@ HISTOLOGY_CHECKED = "Focus, tissue, brightness and stain are checked."
 FILM_CHECKED = "Colour, brightness, contrast and smoothness are checked."
 
 
-def show_refusal(opinion: Opinion) -> bool:
-    """Why the model gives no verdict on this image, and the image; True if it is to be shown all the same."""
+def show_refusal(opinion: Opinion, patch: Patch) -> bool:
+    """Why the model gives no verdict on this image, and the image; True if it is to be shown all the same.
+
+    `patch` is the image as it was read: at another scale it may be inside.
+    """
     reason = opinion.gate.reason
     assert reason is not None
     st.header(OUTSIDE, anchor=False)
@@ -32,6 +40,7 @@ def show_refusal(opinion: Opinion) -> bool:
         "images like this one.",
     )
     if not anyway:
+        show_scale(patch, opinion.model.card)
         st.image(encode_png(opinion.image), width=REFUSED_WIDTH, output_format="PNG")
         st.caption(" ".join([*opinion.patch.notes, familiar(opinion)]))
     return anyway
@@ -53,96 +62,89 @@ def familiar(opinion: Opinion) -> str:
     )
 
 
-def show_verdict(opinion: Opinion, drawn: str | None) -> None:
-    prediction, card = opinion.prediction, opinion.model.card
-    probability = float(prediction.probabilities.max())
-    verdict, facts = st.columns(2, gap="medium")
-    with verdict:
-        decisive, shape = prediction.default_set, SHAPES[prediction.label == card.fields["positive"]]
+def show_verdict(opinion: Opinion, patch: Patch, drawn: str | None) -> None:
+    """Answer and one probability; beside them, in the same size, what is known against them; the scale; the rest small.
+
+    `patch` is the image as it was read, before a pixel size was chosen for it.
+    """
+    model = opinion.model
+    answer, known = st.columns(2, gap="medium")
+    with answer:
         if drawn is None and not opinion.gate.inside:
-            decisive = None
+            label = opinion.prediction.label
             st.markdown(
-                f"Asked anyway, the model computes {shape} **{prediction.label}** at **{percent(probability)}**. This "
-                "is **not a verdict**: none of its figures hold for images like this one."
-            )
-        elif decisive is not None and decisive.not_sure:
-            st.header(NOT_SURE, anchor=False)
-            st.markdown(
-                f"The model leans towards {shape} **{prediction.label}**, calibrated probability "
-                f"**{percent(probability)}**."
+                f"Asked anyway, the model computes {shape_of(opinion)} **{label}** at "
+                f"**{percent(float(opinion.prediction.probabilities.max()))}**. This is **not a verdict**: none of its "
+                "figures hold for images like this one."
             )
         else:
-            st.header(f"{shape} {prediction.label.capitalize()}", anchor=False)
-            if decisive is not None:
-                st.markdown(f"Calibrated probability **{percent(probability)}**.")
-            else:
-                st.markdown(f"Model probability **{percent(probability)}**, not calibrated.")
-                if probability < CLOSE_TO_EVEN:
-                    st.markdown(
-                        f"**Close to even:** the model leans towards {prediction.label} but can hardly tell them apart "
-                        "here."
-                    )
-        if decisive is not None:
-            st.caption(sets_in_words(prediction), help=worth_of_sets(opinion.model))
+            show_answer(opinion)
+        show_scale(patch, model.card)
         if drawn is not None:
             st.warning(drawn if opinion.gate.inside else f"{drawn} {OUTSIDE}, as every drawing should be.")
-        group = known_group(opinion.patch.name, opinion.model)
+        group = known_group(opinion.patch.name, model)
         if group is not None:
             st.warning(
-                f"By its file name this image is from {card.group_word} {group}, on which the model was trained: a "
-                "correct answer here would prove nothing."
+                f"By its file name this image is from {model.card.group_word} {group}, on which the model was trained: "
+                "a correct answer here would prove nothing."
             )
-        show_worth(opinion.model)
-    with facts:
-        training = card.fields["training_data"]
-        st.markdown(
-            f"{opinion.seen} Weights **{plain(opinion.model.name)}**, trained on "
-            f"{counted(training['pictures'], 'image')} ({card.magnification}) of "
-            f"{counted(len(card.training_groups), card.group_word)} ({plain(training['name'])})."
+        show_worth(model)
+    with known:
+        laboratory = opinion.gate.laboratory
+        st.markdown(plain(worth(model.card, laboratory)), help=plain(basis(model.card, laboratory)))
+        training = model.card.fields["training_data"]
+        st.caption(
+            f"{opinion.seen} Weights **{plain(model.name)}**, trained on {counted(training['pictures'], 'image')} "
+            f"({model.card.magnification}) of {counted(len(model.card.training_groups), model.card.group_word)} "
+            f"({plain(training['name'])}). {' '.join([*opinion.patch.notes, familiar(opinion)])}"
         )
-        figures, protocol = headline(opinion.model)
-        st.markdown(figures, help=protocol)
-        st.caption(" ".join([*opinion.patch.notes, familiar(opinion)]))
 
 
-def sets_in_words(prediction: Prediction) -> str:
-    """What is left at each level of confidence, the one that decides the verdict first."""
-    levels: dict[tuple[str, ...], list[str]] = {}
-    for one in prediction.sets:
-        levels.setdefault(one.classes, []).append(f"{100 * (1 - one.alpha):.0f}")
-    return " ".join(
-        f"With {' and '.join(levels[left])} % confidence: {' or '.join(left)}{', not sure' if len(left) > 1 else ''}."
-        for left in levels
-    )
+def show_answer(opinion: Opinion) -> None:
+    """The headline and its probability."""
+    prediction, verdict = opinion.prediction, opinion.verdict
+    label, probability = prediction.label, float(prediction.probabilities.max())
+    calibrated = prediction.calibration is not None
+    told = worth_of_sets(opinion.model) if calibrated else None
+    if verdict.reason == SCALE:
+        st.header(f"{NOT_SURE}: the scale is unknown", anchor=False)
+        st.markdown(at_each_scale(prediction, str(opinion.model.card.fields["positive"])), help=told)
+    elif verdict.not_sure:
+        st.header(NOT_SURE, anchor=False)
+        leans = f"The model leans towards {shape_of(opinion)} **{label}**, calibrated probability "
+        st.markdown(f"{leans}**{percent(probability)}**.", help=told)
+    else:
+        st.header(f"{shape_of(opinion)} {label.capitalize()}", anchor=False)
+        said = (
+            f"Calibrated probability **{percent(probability)}**."
+            if calibrated
+            else f"Model probability **{percent(probability)}**, not calibrated."
+        )
+        st.markdown(said, help=told)
+        if not calibrated and probability < CLOSE_TO_EVEN:
+            st.markdown(f"**Close to even:** the model leans towards {label} but can hardly tell them apart here.")
+
+
+def shape_of(opinion: Opinion) -> str:
+    return SHAPES[opinion.prediction.label == opinion.model.card.fields["positive"]]
+
+
+def at_each_scale(prediction: Prediction, positive: str) -> str:
+    """What the answer would rest on at each of the scales that were tried, from the finest to the coarsest."""
+    index, scale = prediction.classes.index(positive), prediction.scale
+    assert scale is not None
+    tried = zip((1.0, *FACTORS), (prediction.probabilities, *prediction.rescaled), strict=True)
+    told = [
+        f"{percent(float(shares[index]))} at {factor * scale.um_per_pixel[1]:.2g} um/px"
+        for factor, shares in sorted(tried, key=lambda one: one[0])
+    ]
+    return f"The answer hangs on how large a pixel is. Probability of {positive}: {', '.join(told)}."
 
 
 def worth_of_sets(model: Model) -> str:
-    """What such a confidence promises and what was measured of it, from the card."""
+    """When the answer is "not sure", what that promises and what was measured of it, from the card."""
     calibration = model.card.fields["calibration"]
-    measured = calibration["measured"]
-    lines = [
-        "Where the first set holds more than one class, the verdict is “not sure”.",
-        f"On held-out patients the probability was off by {figure(measured[ERROR], percent=True)} on average.",
-    ]
-    for alpha in sorted(calibration["thresholds"], reverse=True):
-
-        def of(name: str, alpha: str = alpha) -> str:
-            return figure(measured[f"{name}_{alpha}"], percent=True)
-
-        lines.append(
-            f"At {100 * (1 - float(alpha)):.0f} % the set held the true class for {of('coverage')} of the images; not "
-            f"sure: {of('not_sure')}; correct among the others: {of('right_when_sure')}."
-        )
-    return "\n\n".join([*lines, calibration["guarantee"]])
-
-
-def headline(model: Model) -> tuple[str, str]:
-    """How often the model is right, from its card, and by which protocol that was measured."""
-    metrics = model.card.fields["metrics"]
-    names = {"balanced_accuracy": "balanced accuracy", "auc": "AUC"}
-    known = {key: found for key in names if (found := metrics["values"].get(key) or {}).get("value") is not None}
-    figures = [(names[key], *figure(found).partition(" ")) for key, found in known.items()]
-    parts = [f"{name} **{value}**{space}{interval}" for name, value, space, interval in figures]
-    if not parts:
-        return "How often the model is right has not been measured for these weights.", metrics["protocol"]
-    return f"In cross-validation by {model.card.group_word}: {', '.join(parts)}; 95 % intervals.", metrics["protocol"]
+    lines = ["Where the probability leaves more than one class possible, the answer is “not sure”."]
+    if (error := calibration["measured"].get(ERROR)) is not None:
+        lines.append(f"On held-out patients the probability was off by {figure(error, percent=True)} on average.")
+    return "\n\n".join([*lines, plain(calibration["guarantee"])])

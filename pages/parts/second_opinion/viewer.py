@@ -32,8 +32,11 @@ class ViewerError(RuntimeError):
 
 
 def identity(opinion: Opinion) -> str:
-    """Which image an opinion is of, and by which model: a person may hand the same image to another one."""
-    return f"{opinion.patch.sha256[:12]}-{opinion.model.name}"
+    """Which image an opinion is of, by which model and at which scale: a person may choose another one of either."""
+    parts = [opinion.patch.sha256[:12], opinion.model.name]
+    if (scale := opinion.prediction.scale) is not None:
+        parts.append(f"{'x'.join(f'{side:.6g}' for side in scale.um_per_pixel)}{'' if scale.known else '?'}")
+    return "-".join(parts)
 
 
 def shown_map(opinion: Opinion) -> str:

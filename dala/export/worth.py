@@ -1,0 +1,71 @@
+"""What is known against an answer: how often the model was wrong where the image comes from, as its card has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dala.runtime.card import Card
+from dala.words import counted, figure, share
+
+UNKNOWN = "a laboratory that the model does not know"
+SCORES = {"balanced_accuracy": "balanced accuracy", "auc": "AUC"}
+
+
+def laboratory_in_words(laboratory: str | None) -> str:
+    """The laboratory that an image is taken for, None an unknown one."""
+    return UNKNOWN if laboratory is None else laboratory
+
+
+def worth(card: Card, laboratory: str | None) -> str:
+    """How often the model is wrong on images of this laboratory, None an unknown one, in two or three sentences.
+
+    Every figure is of that laboratory's own patients, or of laboratories that were left out of the training where it is
+    unknown. Weights whose card tells laboratories apart in nothing have figures of their one source, named so.
+    """
+    fields = card.fields
+    if "laboratories" not in fields:
+        return _of_one_source(card)
+    taken = f"{'From' if laboratory is None else 'Taken for an image of'} {laboratory_in_words(laboratory)}."
+    measured = fields.get("unknown_laboratory") if laboratory is None else fields["laboratories"].get(laboratory)
+    if not measured:
+        return f"{taken} Nobody has measured how often the model is wrong there."
+    where = "laboratories left out of its training" if laboratory is None else "patients it had not seen there"
+    told = _scores(measured["scores"])
+    if answered := measured.get("answered"):
+        told.insert(
+            0, f"{_shown(answered['wrong'])} of its answers were wrong, {_shown(answered['share'])} were answered"
+        )
+    return f"{taken} On {where}: {'; '.join(told)}."
+
+
+def basis(card: Card, laboratory: str | None) -> str:
+    """By which protocol, and on how many images and patients, the figures of `worth` were measured."""
+    fields = card.fields
+    measured = (
+        fields.get("unknown_laboratory") if laboratory is None else fields.get("laboratories", {}).get(laboratory)
+    )
+    if "laboratories" not in fields or not measured:
+        return str(fields["metrics"]["protocol"])
+    of = f"{counted(measured['images'], 'image')} of {counted(measured['groups'], card.group_word)}"
+    return f"{of}: {measured['protocol']}"
+
+
+def _of_one_source(card: Card) -> str:
+    scores = _scores(card.fields["metrics"]["values"])
+    if not scores:
+        return "How often the model is wrong has not been measured for these weights."
+    source = card.fields["training_data"]["name"]
+    return (
+        f"In cross-validation by {card.group_word} on {source}: {'; '.join(scores)}. Nobody has measured "
+        "how often it is wrong on images from elsewhere, and it cannot tell where this one comes from."
+    )
+
+
+def _scores(scores: Mapping[str, Any]) -> list[str]:
+    known = {name: found for key, name in SCORES.items() if (found := scores.get(key) or {}).get("value") is not None}
+    return [f"{name} {figure(found)}" for name, found in known.items()]
+
+
+def _shown(value: float | Mapping[str, Any]) -> str:
+    return figure(value, percent=True) if isinstance(value, Mapping) else share(value)
