@@ -13,7 +13,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 import cv2
@@ -24,7 +24,7 @@ from dala.export.records import Record, prediction_record, refusal_record
 from dala.intake.archive import Item
 from dala.intake.image import read_image, who_is
 from dala.intake.patch import Patch
-from dala.intake.pixel_size import GivenSize, given
+from dala.intake.pixel_size import GivenSize, PixelSize, given
 from dala.opinion import display_image, opinion_of
 from dala.runtime.predict import Model
 
@@ -33,6 +33,7 @@ THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 96, 80
 
 Choose = Callable[[Patch], Model]
 Sizes = Callable[[str], GivenSize | None]
+Usual = Callable[[Patch], PixelSize | None]
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,13 @@ def analyse(
     anyway: bool = False,
     choose: Choose | None = None,
     sizes: Sizes | None = None,
+    usual: Usual | None = None,
 ) -> Generator[Result, None, None]:
     """A result for every item, in order, as they come; `anyway` as in `dala.export.records.prediction_record`.
 
     `choose` says which model analyses an image, such as the one for its modality; None: `model` analyses all of them.
     `sizes` gives the pixel size of an item by its name, such as `sizes_of_table` reads them, None where it has none.
+    `usual` gives that of a patch for which nobody tells one, to weights that see at a physical scale.
     While the network looks at one image, the next are read and decoded; at most `AHEAD` are held beside it. A file
     that cannot be read is a refusal in its place and stops nothing. Closing the generator stops the readers.
     benchmarks/batch.py: 300 images from a ZIP go at 95 % of the rate of the bare forward pass.
@@ -76,6 +79,8 @@ def analyse(
             del future  # it holds the pixels
             read_one_more()
             chosen = choose(outcome) if choose is not None and isinstance(outcome, Patch) else model
+            if usual is not None and isinstance(outcome, Patch):
+                outcome = _of_usual_size(outcome, chosen, usual)
             result = _analyse(item, outcome, chosen, anyway)
             del outcome
             yield result
@@ -90,6 +95,11 @@ def _read(item: Item, model: Model, size: GivenSize | None) -> Patch | Record:
         return read_image(source, item.name, size)
     except IntakeError as error:
         return refusal_record(source, error, model, item.name)
+
+
+def _of_usual_size(patch: Patch, model: Model, usual: Usual) -> Patch:
+    told = patch.pixel_size is not None and patch.pixel_size.microscopic
+    return patch if told or model.card.input.um_per_pixel is None else replace(patch, pixel_size=usual(patch))
 
 
 def _analyse(item: Item, outcome: Patch | Record, model: Model, anyway: bool) -> Result:
@@ -155,14 +165,19 @@ class Run:
     """
 
     def __init__(
-        self, items: Sequence[Item], model: Model, choose: Choose | None = None, sizes: Sizes | None = None
+        self,
+        items: Sequence[Item],
+        model: Model,
+        choose: Choose | None = None,
+        sizes: Sizes | None = None,
+        usual: Usual | None = None,
     ) -> None:
         self.items = items
         self.classes = model.card.classes
         self.results: list[Result] = []
         self.cancelled = False
         self.seconds = 0.0  # spent in slices
-        self._coming = analyse(items, model, choose=choose, sizes=sizes)
+        self._coming = analyse(items, model, choose=choose, sizes=sizes, usual=usual)
         self._lock = threading.Lock()
 
     @property

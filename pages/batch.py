@@ -11,8 +11,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from dala.batch import Result, Run
-from dala.errors import IntakeError
+from dala.batch import Result, Run, sizes_of_table
+from dala.errors import DataError, IntakeError
 from dala.export.overlays import MAXIMUM_OVERLAYS, overlays
 from dala.export.records import Record
 from dala.export.table import nameless, to_csv, to_json
@@ -20,14 +20,19 @@ from dala.gate.modality import WORDS
 from dala.intake.archive import Item, Upload, members
 from dala.intake.image import ACCEPTED
 from dala.intake.patch import Patch
+from dala.intake.pixel_size import USER, PixelSize
 from dala.opinion import model_for
+from dala.preprocess.scale import ASSUMED
 from dala.runtime.card import SERVED
 from dala.runtime.predict import Model
+from dala.runtime.verdict import SCALE
 from dala.words import counted
-from pages.parts.session import BATCH_FILTER, Handed, session
+from pages.parts.second_opinion.scale import FROM, MAGNIFICATIONS, OBJECTIVES_UM, OWN, UNKNOWN, size_of
+from pages.parts.session import BATCH_FILTER, ChosenSize, Handed, session
 from pages.parts.shared import (
     NOT_SURE,
     OUTSIDE,
+    SCALE_UNKNOWN,
     SECOND_OPINION_PAGE,
     called,
     known_group,
@@ -37,6 +42,7 @@ from pages.parts.shared import (
     turn_to,
 )
 
+LARGEST_TABLE_MB = 4
 LARGEST_MB = 256  # a ZIP of several hundred camera fields
 SLICE_SECONDS, PAUSE_SECONDS = 1.0, 0.1
 SHOWN_MEANWHILE, SHOWN_AT_MOST = 20, 2000
@@ -51,7 +57,14 @@ def start(items: list[Item], model: Model) -> None:
     if kept.run is not None:
         kept.run.cancel()
     kept.dropped = kept.overlays = None
-    kept.run = Run(items, model, by_modality)
+    choice, table = kept.usual_size, kept.size_table
+    kept.run = Run(
+        items,
+        model,
+        by_modality,
+        None if table is None else sizes_of_table(table),
+        None if choice is None else lambda patch: size_of(choice, patch),
+    )
     st.session_state.pop(BATCH_FILTER, None)
 
 
@@ -80,8 +93,41 @@ def choose(model: Model, working: bool) -> None:
         row = st.container(horizontal=True, vertical_alignment="center")
         row.info(f"{images} from the first page, to be analysed in place of the ones below.")
         row.button("Remove", on_click=remove_dropped, type="tertiary")
+    if model.card.input.um_per_pixel is not None:
+        choose_sizes()
     what = f"Analyse {images}" if items else "Analyse the images"
     st.button(what, type="primary", disabled=working or not items, on_click=start, args=(items, model))
+
+
+def choose_sizes() -> None:
+    """How large the pixels are of images whose file and name do not tell it, and a table of the sizes of others."""
+    kept = session()
+    usual, table = st.columns([2, 3], gap="medium")
+    choices = [UNKNOWN, *OBJECTIVES_UM, *MAGNIFICATIONS]
+    chosen = usual.selectbox(
+        "Pixel size of images that tell none",
+        choices,
+        choices.index(kept.usual_size or UNKNOWN),
+        format_func=lambda name: {UNKNOWN: "Unknown", **OBJECTIVES_UM, **MAGNIFICATIONS}[name],
+        key="batch-usual-size",
+        help="An image of unknown scale is answered only if the answer is the same over a range of scales.",
+    )
+    kept.usual_size = None if chosen == UNKNOWN else chosen
+    with table.popover("A table of pixel sizes", width="content"):
+        file = st.file_uploader(
+            "CSV with the columns file and um, micrometres per pixel; it goes before what a file tells",
+            max_upload_size=LARGEST_TABLE_MB,
+            key="batch-sizes",
+        )
+    kept.size_table = None
+    if file is not None:
+        text = file.getvalue().decode("utf-8", errors="replace")
+        try:
+            sizes_of_table(text)
+            kept.size_table = text
+            table.caption(f"Sizes from {plain(file.name)}.")
+        except DataError as error:
+            table.error(plain(str(error)))
 
 
 def remove_dropped() -> None:
@@ -105,18 +151,41 @@ def answer(record: Record, positive: str) -> str:
         return REFUSED
     if record["status"] == "outside":
         return OUTSIDE_SHORT
+    if record["verdict_reason"] == SCALE:
+        return SCALE_UNKNOWN
     return NOT_SURE if record["not_sure"] else called(record["prediction"], positive)
 
 
-def table_row(result: Result, positive: str) -> dict[str, Any]:
+def size_in_words(record: Record) -> str:
+    """The pixel size that an image was judged at, and where it comes from; nothing by weights without a scale."""
+    size = record["pixel_size"]
+    if size is None or record["um_per_pixel"] is None:
+        return ""
+    if size["source"] == ASSUMED:
+        return "unknown"
+    rows, columns = (f"{size[side]:.3g}" for side in ("rows", "columns"))
+    said = columns if rows == columns else f"{columns} x {rows}"
+    return f"{said} um, {': '.join([FROM[size['source']], *([size['told']] if size['told'] else [])])}"
+
+
+def laboratory_of(record: Record) -> str:
+    if record["gate"] is None or record["um_per_pixel"] is None:
+        return ""
+    return record["gate"]["laboratory"] or "not known"
+
+
+def table_row(result: Result, positive: str, at_scale: bool) -> dict[str, Any]:
+    """`at_scale`: the weights see at a physical scale, so that pixel size and laboratory have columns."""
     record = result.record
     shares, gate = record["probabilities"] or {}, record["gate"] or {}
+    scale = {"Pixel size": size_in_words(record), "Laboratory": laboratory_of(record)} if at_scale else {}
     return {
         "Patch": data_url(result.thumbnail),
         "File": record["file"],
         "Read as": "" if record["status"] == "refused" else READ_AS.get(record["weights"], ""),
         "Answer": answer(record, positive),
         f"P({positive}), %": certain_of_nothing(100 * shares[positive]) if positive in shares else None,
+        **scale,
         "Distance": gate.get("distance"),
         "Why no verdict": record["reason"] or "",
     }
@@ -132,18 +201,21 @@ def certain_of_nothing(percent: float) -> float:
     return min(max(percent, 0.1), 99.9)
 
 
-def table(results: list[Result], positive: str, key: str | None, choosable: bool) -> list[int]:
+def table(results: list[Result], model: Model, key: str | None, choosable: bool) -> list[int]:
     """The table; the numbers of the chosen rows. An image whose answer stands there can no longer be read first."""
+    positive, at_scale = str(model.card.fields["positive"]), model.card.input.um_per_pixel is not None
     for result in results:
         if result.record["status"] != "refused":
             session().note_answer_seen(result.record["sha256"])
     event = st.dataframe(
-        [table_row(result, positive) for result in results],
+        [table_row(result, positive, at_scale) for result in results],
         column_config={
             "Patch": st.column_config.ImageColumn(width=110),
             "File": st.column_config.TextColumn(width="medium"),
             "Read as": st.column_config.TextColumn(width=110),
             "Answer": st.column_config.TextColumn(width=130),
+            "Pixel size": st.column_config.TextColumn(width=150),
+            "Laboratory": st.column_config.TextColumn(width=110, help="The one that the model takes the image for."),
             f"P({positive}), %": st.column_config.NumberColumn(
                 format="%.1f", width=120, help="Calibrated where the weights are; shown from 0.1 to 99.9."
             ),
@@ -195,7 +267,7 @@ def show_meanwhile(run: Run, model: Model, bar: DeltaGenerator, newest: DeltaGen
         return
     with newest.container():
         warn_of_known(run, model)
-        table(run.results[-SHOWN_MEANWHILE:][::-1], model.card.fields["positive"], None, choosable=False)
+        table(run.results[-SHOWN_MEANWHILE:][::-1], model, None, choosable=False)
         if len(run.results) > SHOWN_MEANWHILE:
             st.caption(f"The newest {SHOWN_MEANWHILE} of {len(run.results)}; all of them when the batch is done.")
 
@@ -222,7 +294,14 @@ def show_progress(bar: DeltaGenerator, run: Run) -> None:
 def show_answers(run: Run, model: Model, positive: str) -> None:
     answers = [answer(result.record, positive) for result in run.results]
     numbers = Counter(answers) | Counter({ALL: len(answers)})
-    kinds = [ALL, *(called(name, positive) for name in model.card.classes), NOT_SURE, OUTSIDE_SHORT, REFUSED]
+    kinds = [
+        ALL,
+        *(called(name, positive) for name in model.card.classes),
+        NOT_SURE,
+        SCALE_UNKNOWN,
+        OUTSIDE_SHORT,
+        REFUSED,
+    ]
     kind = st.pills(
         "Show",
         [kind for kind in kinds if numbers[kind]],
@@ -234,7 +313,7 @@ def show_answers(run: Run, model: Model, positive: str) -> None:
     chosen = [place for place, one in enumerate(answers) if kind in (ALL, one)]
     shown = chosen[:SHOWN_AT_MOST]
     # A key of its own for each filter: a row that was chosen in one is another image in the next.
-    rows = table([run.results[place] for place in shown], positive, f"batch-table-{kind}", choosable=True)
+    rows = table([run.results[place] for place in shown], model, f"batch-table-{kind}", choosable=True)
     if len(shown) < len(chosen):
         st.caption(f"The first {SHOWN_AT_MOST} of {len(chosen)}; CSV and JSON hold all of them.")
     if rows and rows[0] < len(shown):
@@ -261,7 +340,16 @@ def show_chosen(run: Run, place: int, positive: str) -> None:
             return
         assert isinstance(data, bytes)  # of an upload, never a file of the server's
         session().handed = Handed(item.name, data, "From the batch")
+        hand_size_over(result.record)
         turn_to(SECOND_OPINION_PAGE)
+
+
+def hand_size_over(record: Record) -> None:
+    """What was chosen in the batch for this image holds on the first page too."""
+    size = record["pixel_size"]
+    if record["um_per_pixel"] is not None and size is not None and size["source"] == USER:
+        chosen = PixelSize(size["rows"], size["columns"], USER, size["told"])
+        session().pixel_sizes[record["sha256"]] = ChosenSize(OWN, chosen)
 
 
 def show_downloads(run: Run, model: Model) -> None:

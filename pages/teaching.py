@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.parts.shared import model_or_stop
+from pages.parts.shared import TAUGHT, model_or_stop
 from pages.parts.teaching.failing import show_failing
 from pages.parts.teaching.reading import show_reading
 from pages.parts.teaching.unfolding import show_unfolding
 
 PARTS = {"Read first": show_reading, "How it works": show_unfolding, "Where it fails": show_failing}
 
-model = model_or_stop()
+model = model_or_stop(TAUGHT)
 st.header("Teaching", anchor=False)
 part = st.segmented_control(
     "Part",

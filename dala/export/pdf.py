@@ -19,7 +19,7 @@ from reportlab.platypus import Flowable, Spacer, Table
 from dala.explanation.effect import EffectCurve
 from dala.explanation.render import Panels
 from dala.explanation.threshold import RULES
-from dala.export.report import Remarks, evidence_line, report
+from dala.export.report import Remarks, report
 from dala.export.typeset import (
     FAINT,
     LINE,
@@ -62,7 +62,7 @@ TITLE = "DALA second opinion"
 OUTSIDE = "Outside the model's competence"
 SHOWN, REMOVED = HexColor("#0072B2"), HexColor("#D55E00")  # the page's own colours of the two curves
 REPLACEMENTS = {"blurred": "the image, blurred", "glass": "white glass"}
-UNKNOWN_SCALE = "The scale of the image is unknown, and the answer depends on it. "
+UNKNOWN_SCALE = "The answer hangs on how large a pixel is. "
 LACKING = "? stands for a character that this page's font does not have; the JSON holds it."
 
 rl_config.useA85 = 0  # images as bytes: written as text they take nine tenths of the time and a quarter more space
@@ -84,7 +84,7 @@ def pdf(
     canvas.setTitle(TITLE)
     canvas.setAuthor("DALAResNet50 and DT Grad-CAM")
     canvas.setSubject(NOTICE)
-    above = [*_heading(content), *(_refusal(record) if outside else _verdict(record))]
+    above = [*_heading(content), *(_refusal(record) if outside else _verdict(content))]
     end = _provenance(opinion, content)
     # From both ends of the page; what is left between them is for the images.
     top = write(canvas, above, PAGE_HEIGHT - MARGIN)
@@ -115,21 +115,20 @@ def _heading(content: dict[str, Any]) -> list[Flowable]:
     return [text(TITLE, 15, strong=True), text(told, 8.5, FAINT), *divider(5)]
 
 
-def _verdict(record: dict[str, Any]) -> list[Flowable]:
+def _verdict(content: dict[str, Any]) -> list[Flowable]:
+    """The answer and its probability, and in the same size what is known against it."""
+    record = content["opinion"]
     label = record["prediction"]
     p = record["probabilities"][label]
     kind = "calibrated probability" if record["calibrated"] else "probability, not calibrated,"
     shown = f"{kind} of {label} {_percent(p)}"
-    levels: dict[str, list[str]] = {}
-    for alpha, left in sorted(record["sets"].items(), reverse=True):
-        levels.setdefault(" or ".join(left), []).append(f"{100 * (1 - float(alpha)):.0f}")
-    sure = [f"With {' and '.join(percents)} % confidence: {left}." for left, percents in levels.items()]
     if record["not_sure"]:
-        why = UNKNOWN_SCALE if record["verdict_reason"] == "scale" else ""
-        title, first = "Not sure", f"{why}The model leans to {label}: {shown}."
+        unknown = record["verdict_reason"] == "scale"
+        title = "Not sure: the scale is unknown" if unknown else "Not sure"
+        first = f"{UNKNOWN_SCALE if unknown else ''}The model leans to {label}: {shown}."
     else:
         title, first = label.capitalize(), f"{shown[0].upper()}{shown[1:]}."
-    return [text(title, 18, strong=True), text(" ".join([first, *sure]), 10), Spacer(0, 8)]
+    return [text(title, 18, strong=True), text(first, 10), text(content["model"]["worth"], 10), Spacer(0, 8)]
 
 
 def _refusal(record: dict[str, Any]) -> list[Flowable]:
@@ -220,12 +219,11 @@ def _provenance(opinion: Opinion, content: dict[str, Any]) -> list[Flowable]:
     if gate["rarer"] is not None:
         rarer = "Less than 1" if gate["rarer"] < 0.01 else f"{100 * gate['rarer']:.0f}"
         passed += f" {rarer} % of the true patches of new patients are at least as far from the training images."
-    if gate["laboratory"] is not None:
-        passed += f" Taken for an image from {gate['laboratory']}."
     views = "the mean of eight symmetries and four shifts" if opinion.augmented else "of the image as it is"
     cells = f"{record['map']['height']} x {record['map']['width']} cells"
+    figures = f"{model['worth']} " if gate["reason"] is not None else ""
     rows = [
-        ("Measured", evidence_line(model)),
+        ("Measured", f"{figures}Protocol: {model['protocol']}."),
         ("Gate", passed),
         ("Seen", " ".join([record["seen"], *record["picture"]["notes"]])),
         ("Map", f"{cells}, {views}. It shows what moved this model, not where a lesion is."),

@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator
 from dala.errors import ReportError
 from dala.explanation.effect import EffectCurve
 from dala.export.records import explanation_record
+from dala.export.worth import basis, scores_of, worth
 from dala.files import json_text
 from dala.opinion import Explanation, Opinion
-from dala.words import figure
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
 VERSION = 1
@@ -74,7 +74,8 @@ def report(
     if not remarks.with_name:
         record["file"] = None
     record["map"] = {**record["map"], "values": opinion.maps[explanation.target].values.tolist()}
-    metrics = card.fields["metrics"]
+    laboratory = opinion.gate.laboratory
+    scores = scores_of(card, laboratory)
     return Report(
         {
             "schema": VERSION,
@@ -84,8 +85,9 @@ def report(
             "model": {
                 "title": card.fields["title"],
                 "trained_on": card.fields["training_data"]["name"],
-                "protocol": metrics["protocol"],
-                "measured": {key: metrics["values"][key] for key in MEASURED if key in metrics["values"]},
+                "protocol": basis(card, laboratory),
+                "measured": {key: scores[key] for key in MEASURED if key in scores},
+                "worth": worth(card, laboratory),
             },
             "person": {
                 "comment": remarks.comment,
@@ -124,13 +126,3 @@ def read_report(text: str) -> Report:
         place = "/".join(str(part) for part in problem.absolute_path) or "the whole"
         raise ReportError(f"This is not a report of version {VERSION}: {place} does not fit the schema.")
     return Report(content)
-
-
-def evidence_line(model: dict[str, Any]) -> str:
-    """How often the model was right and how that was measured, from the report's `model`, which is of its card."""
-    names = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
-    measured = model["measured"]
-    told = [f"{names[key]} {figure(one)}" for key, one in measured.items() if one["value"] is not None]
-    if not told:
-        return f"How often the model is right has not been measured for these weights. {model['protocol']}"
-    return f"{', '.join(told)} on {model['trained_on']}. Protocol: {model['protocol']}."

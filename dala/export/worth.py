@@ -27,7 +27,7 @@ def worth(card: Card, laboratory: str | None) -> str:
     if "laboratories" not in fields:
         return _of_one_source(card)
     taken = f"{'From' if laboratory is None else 'Taken for an image of'} {laboratory_in_words(laboratory)}."
-    measured = fields.get("unknown_laboratory") if laboratory is None else fields["laboratories"].get(laboratory)
+    measured = _measured(card, laboratory)
     if not measured:
         return f"{taken} Nobody has measured how often the model is wrong there."
     where = "laboratories left out of its training" if laboratory is None else "patients it had not seen there"
@@ -39,16 +39,31 @@ def worth(card: Card, laboratory: str | None) -> str:
     return f"{taken} On {where}: {'; '.join(told)}."
 
 
+def scores_of(card: Card, laboratory: str | None) -> Mapping[str, Any]:
+    """The scores that the sentence is about, each with its interval; empty where nothing was measured."""
+    fields = card.fields
+    if "laboratories" not in fields:
+        found: Mapping[str, Any] = fields["metrics"]["values"]
+    else:
+        found = (_measured(card, laboratory) or {}).get("scores", {})
+    return found
+
+
 def basis(card: Card, laboratory: str | None) -> str:
     """By which protocol, and on how many images and patients, the figures of `worth` were measured."""
-    fields = card.fields
-    measured = (
-        fields.get("unknown_laboratory") if laboratory is None else fields.get("laboratories", {}).get(laboratory)
-    )
-    if "laboratories" not in fields or not measured:
-        return str(fields["metrics"]["protocol"])
+    measured = _measured(card, laboratory)
+    if not measured:
+        return "not measured" if "laboratories" in card.fields else str(card.fields["metrics"]["protocol"])
     of = f"{counted(measured['images'], 'image')} of {counted(measured['groups'], card.group_word)}"
     return f"{of}: {measured['protocol']}"
+
+
+def _measured(card: Card, laboratory: str | None) -> Mapping[str, Any] | None:
+    fields = card.fields
+    found: Mapping[str, Any] | None = (
+        fields.get("unknown_laboratory") if laboratory is None else fields.get("laboratories", {}).get(laboratory)
+    )
+    return found
 
 
 def _of_one_source(card: Card) -> str:

@@ -111,7 +111,8 @@ class Session:
     """Everything that one person's visit has come to.
 
     uploads: how many times files were dropped on the first page. effect, report: what the effect curve and the PDF were
-    last asked for. overlays: the ZIP of the batch. lesson_image: what the lessons are about. pixel_sizes: what was
+    last asked for. overlays: the ZIP of the batch. usual_size: the choice for the batch's images that tell no pixel
+    size; size_table: a CSV of the sizes of others. lesson_image: what the lessons are about. pixel_sizes: what was
     chosen for an image, by its sha256. looked_at: the opinion and the number of the field of it that is looked at.
     """
 
@@ -122,6 +123,8 @@ class Session:
     effect: tuple[str, str, bool] | None = None
     report: str | None = None
     run: Run | None = None
+    usual_size: str | None = None
+    size_table: str | None = None
     overlays: bytes | None = None
     round: Round | None = None
     lesson_image: str | None = None

@@ -22,6 +22,8 @@ from dala.runtime.predict import Model
 OUTSIDE = "Outside the model's competence"
 SHAPES = {True: "▲", False: "●"}  # the positive class has a corner, so that colour is never the only sign
 NOT_SURE = "◆ Not sure"
+SCALE_UNKNOWN = f"{NOT_SURE}: the scale is unknown"
+TAUGHT = "breakhis"  # the weights of the lessons: of one data set, seen in squares, as the paper has it
 BAR_WIDTH = 110  # of a colour bar beside its images
 SECOND_OPINION_PAGE, BATCH_PAGE = "second_opinion.py", "batch.py"
 

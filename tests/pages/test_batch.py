@@ -20,6 +20,7 @@ from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime
 from dala.runtime import weights
 from pages.parts.session import KEY, Dropped, Handed, Session
+from tests.helpers.physical import at_scale
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "batch.py"
 IMAGE = encode_png(draw(PHANTOMS[0]).pixels)
@@ -237,6 +238,37 @@ def named(name: str, data: bytes) -> io.BytesIO:
     file = io.BytesIO(data)
     file.name = name
     return file
+
+
+@pytest.mark.slow
+def test_sizes_are_chosen_for_those_that_tell_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = at_scale(runtime.load_model(), {"0.10": {"benign": 0.5, "malignant": 0.5}})
+    monkeypatch.setattr(runtime, "load_model", lambda *_: seen)
+    st.cache_resource.clear()
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    images = [encode_png(np.ascontiguousarray(draw(PHANTOMS[0]).pixels[start:])) for start in (0, 1, 2)]
+    names = ("a.png", "b.png", "SOB_B_A-14-9999-200-001.png")
+    uploaded(page, *zip(names, images, strict=True))
+    assert page.selectbox(key="batch-usual-size").value == "unknown"
+    page.selectbox(key="batch-usual-size").set_value("0.5").run()
+    page.file_uploader(key="batch-sizes").set_value(("sizes.csv", b"file,um\nb.png,0.25\n", "text/csv")).run()
+    button(page, "Analyse").click().run()
+    table = finished(page).dataframe[0].value
+    assert table["Pixel size"].tolist() == ["0.5 um, chosen", "0.25 um, chosen", "0.35 um, by its name: BreakHis 200X"]
+    assert table["Laboratory"].tolist() == ["not known"] * 3
+    assert [result.record["pixel_size"]["rows"] for result in run_of(page).results] == [0.5, 0.25, 0.35]
+    st.cache_resource.clear()
+
+
+def test_a_wrong_table_of_sizes_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = at_scale(runtime.load_model())
+    monkeypatch.setattr(runtime, "load_model", lambda *_: seen)
+    st.cache_resource.clear()
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    page.file_uploader(key="batch-sizes").set_value(("sizes.csv", b"file,um\nb.png,25\n", "text/csv")).run()
+    assert "has no number from 0.05 to 5" in page.error[0].value.replace("\\", "")
+    assert session_of(page).size_table is None
+    st.cache_resource.clear()
 
 
 def test_missing_weights_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -180,6 +180,7 @@ def test_figures_are_of_the_laboratory_that_the_image_is_taken_for(
 def test_what_is_known_against_an_answer(model: runtime.Model) -> None:
     assert worth(model.card, "A").endswith("AUC 0.960.") and "0.880" not in worth(model.card, "A")
     assert basis(model.card, "A") == "58 images of 17 accession groups: by array"
+    assert basis(model.card, "B") == "not measured"
     one_source = runtime.load_model().card
     assert worth(one_source, None).startswith("In cross-validation by accession group on BreakHis 200X: balanced ")
     assert "Nobody has measured" in worth(one_source, None)

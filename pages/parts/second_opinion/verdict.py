@@ -15,7 +15,7 @@ from dala.runtime.verdict import SCALE
 from dala.words import counted, figure
 from pages.parts.second_opinion.modality import show_worth
 from pages.parts.second_opinion.scale import show_scale
-from pages.parts.shared import NOT_SURE, OUTSIDE, SHAPES, known_group, percent, plain
+from pages.parts.shared import NOT_SURE, OUTSIDE, SCALE_UNKNOWN, SHAPES, known_group, percent, plain
 
 CLOSE_TO_EVEN = 0.65
 REFUSED_WIDTH = 420
@@ -107,7 +107,7 @@ def show_answer(opinion: Opinion) -> None:
     calibrated = prediction.calibration is not None
     told = worth_of_sets(opinion.model) if calibrated else None
     if verdict.reason == SCALE:
-        st.header(f"{NOT_SURE}: the scale is unknown", anchor=False)
+        st.header(SCALE_UNKNOWN, anchor=False)
         st.markdown(at_each_scale(prediction, str(opinion.model.card.fields["positive"])), help=told)
     elif verdict.not_sure:
         st.header(NOT_SURE, anchor=False)
