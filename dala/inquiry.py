@@ -75,7 +75,7 @@ def effect(opinion: Opinion, target: str, baseline: Baseline, progress: Progress
     def verdict(probabilities: NDArray[np.float64]) -> object:
         if prediction.calibration is None:
             return int(probabilities.argmax())
-        return prediction.calibration.set_of(probabilities).classes
+        return prediction.calibration.set_of(probabilities, laboratory=opinion.gate.laboratory).classes
 
     return effect_curve(
         views.for_network,

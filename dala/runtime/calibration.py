@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-DEFAULT_ALPHA = 0.10  # the set that decides whether the answer is "not sure"
+DEFAULT_ALPHA = 0.10  # of the set that decides whether the answer is "not sure", where a card names no other
 NOT_CALIBRATED = "Probabilities are not calibrated."  # a limit in the card of weights without a calibration
 
 
@@ -34,8 +34,8 @@ class Calibration:
 
     Probabilities are softmax(logits / temperature + bias). At error level alpha a class is in the set if its calibrated
     probability reaches `thresholds[alpha]` of that class: 0 means that it is in every set. `laboratories` holds the
-    thresholds for images of laboratories that the model knows; `thresholds` are then those for all others. `bias` and
-    thresholds are in the order of `classes`.
+    thresholds for images of laboratories that the model knows; `thresholds` are then those for all others. `decides` is
+    the alpha of the set that gives the verdict. `bias` and thresholds are in the order of `classes`.
     """
 
     classes: tuple[str, ...]
@@ -43,6 +43,7 @@ class Calibration:
     bias: tuple[float, ...]
     thresholds: Mapping[float, tuple[float, ...]]
     laboratories: Mapping[str, Mapping[float, tuple[float, ...]]] = field(default_factory=dict)
+    decides: float = DEFAULT_ALPHA
 
     @classmethod
     def of_card(cls, fields: Mapping[str, Any]) -> Calibration | None:
@@ -50,6 +51,7 @@ class Calibration:
         if "calibration" not in fields:
             return None
         given, classes = fields["calibration"], tuple(fields["classes"])
+        decides = float(given.get("decides", DEFAULT_ALPHA))
 
         def ordered(part: Mapping[str, Any]) -> tuple[float, ...]:
             if set(part) != set(classes):
@@ -57,8 +59,8 @@ class Calibration:
             return tuple(float(part[name]) for name in classes)
 
         def by_alpha(part: Mapping[str, Any]) -> dict[float, tuple[float, ...]]:
-            if f"{DEFAULT_ALPHA:.2f}" not in part:
-                raise ValueError(f"calibration has no thresholds for the default alpha, {DEFAULT_ALPHA:.2f}")
+            if f"{decides:.2f}" not in part:
+                raise ValueError(f"calibration has no thresholds for the alpha that decides, {decides:.2f}")
             return {float(alpha): ordered(of_class) for alpha, of_class in part.items()}
 
         return cls(
@@ -67,6 +69,7 @@ class Calibration:
             ordered(given["bias"]),
             by_alpha(given["thresholds"]),
             {name: by_alpha(part) for name, part in given.get("laboratories", {}).items()},
+            decides,
         )
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -74,14 +77,15 @@ class Calibration:
         return softmax(logits / self.temperature + np.array(self.bias))
 
     def set_of(
-        self, probabilities: NDArray[np.float64], alpha: float = DEFAULT_ALPHA, laboratory: str | None = None
+        self, probabilities: NDArray[np.float64], alpha: float | None = None, laboratory: str | None = None
     ) -> PredictionSet:
-        """The set of one image's calibrated probabilities (classes,), by the thresholds of this laboratory if it is
-        known, else by those for laboratories that are not.
+        """The set of one image's calibrated probabilities (classes,) at `alpha` (None: the one that decides), by the
+        thresholds of this laboratory if it is known, else by those for laboratories that are not.
 
         An image in which no class reaches its threshold is unlike those of every class: that is "not sure" too, all
         classes, which can only raise the coverage. Raises KeyError for an alpha that the card has no thresholds for.
         """
+        alpha = self.decides if alpha is None else alpha
         known = self.thresholds if laboratory is None else self.laboratories.get(laboratory, self.thresholds)
         left = tuple(name for name, p, t in zip(self.classes, probabilities, known[alpha], strict=True) if p >= t)
         return PredictionSet(alpha, left or self.classes)

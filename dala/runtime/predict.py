@@ -105,7 +105,7 @@ class Prediction:
 
     @property
     def default_set(self) -> PredictionSet | None:
-        """The set at `DEFAULT_ALPHA` that holds for an unknown laboratory, None without a calibration."""
+        """The set that holds for an unknown laboratory at the alpha that decides, None without a calibration."""
         return None if self.calibration is None else self.calibration.set_of(self.probabilities)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.runtime.calibration import DEFAULT_ALPHA
 from dala.runtime.predict import Prediction
 
 PROBABILITY, SCALE = "probability", "scale"
@@ -39,7 +38,7 @@ def verdict_of(prediction: Prediction, laboratory: str | None = None) -> Verdict
     def left(probabilities: NDArray[np.float64]) -> tuple[str, ...]:
         if calibration is None:
             return (prediction.classes[int(probabilities.argmax())],)
-        return calibration.set_of(probabilities, DEFAULT_ALPHA, laboratory).classes
+        return calibration.set_of(probabilities, laboratory=laboratory).classes
 
     here = left(prediction.probabilities)
     if any(left(other) != here for other in prediction.rescaled):

@@ -12,6 +12,7 @@ from dala.studies import (
     faithfulness,
     gate,
     headline,
+    laboratories,
     load,
     localisation,
     mini_ddsm,
@@ -26,6 +27,7 @@ from dala.studies.study import Study
 # The parts of the evidence page, in their order; a study names one of them.
 PARTS = (
     "In short",
+    "Laboratories",
     "Patients and leaks",
     "Not sure, or refused",
     "Changed images",
@@ -36,6 +38,7 @@ PARTS = (
 )
 STUDIES: list[Study[Any]] = [
     headline.STUDY,
+    laboratories.STUDY,
     predictions.STUDY,
     protocols.STUDY,
     calibration.STUDY,

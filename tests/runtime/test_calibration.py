@@ -69,11 +69,33 @@ def test_a_card_without_calibration_has_none() -> None:
     [
         (lambda c: c.update(bias={"benign": 0.0}), "names the classes benign"),
         (lambda c: c["thresholds"].update({"0.10": {"benign": 0.1, "cancer": 0.1}}), "benign, cancer"),
-        (lambda c: c["thresholds"].pop("0.10"), "no thresholds for the default alpha, 0.10"),
+        (lambda c: c["thresholds"].pop("0.10"), "no thresholds for the alpha that decides, 0.10"),
     ],
 )
 def test_a_calibration_of_other_classes_is_refused(change: Any, sentence: str) -> None:
     fields = copy.deepcopy(FIELDS)
     change(fields["calibration"])
     with pytest.raises(ValueError, match=sentence):
+        Calibration.of_card(fields)
+
+
+def test_a_known_laboratory_has_sets_of_its_own_and_the_card_says_which_alpha_decides() -> None:
+    fields = copy.deepcopy(FIELDS)
+    fields["calibration"] |= {
+        "decides": 0.05,
+        "laboratories": {
+            "Here": {"0.05": {"benign": 0.4, "malignant": 0.5}, "0.10": {"benign": 0.6, "malignant": 0.6}}
+        },
+    }
+    read = Calibration.of_card(fields)
+    assert read is not None
+    p = np.array([0.45, 0.55])
+    assert read.set_of(p, laboratory="Here").classes == ("benign", "malignant")  # .45 >= .4 and .55 >= .5
+    assert read.set_of(np.array([0.35, 0.65]), laboratory="Here").classes == ("malignant",)
+    # Elsewhere the general thresholds hold: benign from .1, malignant always.
+    assert read.set_of(np.array([0.35, 0.65])).classes == ("benign", "malignant")
+    assert read.set_of(np.array([0.09, 0.91]), laboratory="Nowhere").classes == ("malignant",)
+    assert read.set_of(p, laboratory="Here").alpha == 0.05
+    del fields["calibration"]["laboratories"]["Here"]["0.05"]
+    with pytest.raises(ValueError, match=r"the alpha that decides, 0\.05"):
         Calibration.of_card(fields)

@@ -167,6 +167,7 @@ def fit_tail(net: DALAResNet50, rows: Rows, teacher: Linear, recipe: HeadRecipe,
     target[: len(rows.labels)] = share * target[: len(rows.labels)] + (1 - share) * np.eye(2)[rows.labels]
     targets = torch.from_numpy(target.astype(np.float32))
     chances = weights / weights.sum()
+    tail.requires_grad_(True)
     optimiser = torch.optim.AdamW(tail.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     draw = np.random.default_rng(seed)
     torch.manual_seed(seed)  # dropout
