@@ -181,9 +181,9 @@ def table_row(result: Result, positive: str, at_scale: bool) -> dict[str, Any]:
     scale = {"Pixel size": size_in_words(record), "Laboratory": laboratory_of(record)} if at_scale else {}
     return {
         "Patch": data_url(result.thumbnail),
+        "Answer": answer(record, positive),
         "File": record["file"],
         "Read as": "" if record["status"] == "refused" else READ_AS.get(record["weights"], ""),
-        "Answer": answer(record, positive),
         f"P({positive}), %": certain_of_nothing(100 * shares[positive]) if positive in shares else None,
         **scale,
         "Distance": gate.get("distance"),

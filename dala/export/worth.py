@@ -30,7 +30,9 @@ def worth(card: Card, laboratory: str | None) -> str:
     measured = _measured(card, laboratory)
     if not measured:
         return f"{taken} Nobody has measured how often the model is wrong there."
-    where = "laboratories left out of its training" if laboratory is None else "patients it had not seen there"
+    where = "patients it had not seen there"
+    if laboratory is None:  # its figures are of another laboratory, and say so
+        where = f"a laboratory left out of its training ({measured['protocol']})"
     told = _scores(measured["scores"])
     if answered := measured.get("answered"):
         told.insert(

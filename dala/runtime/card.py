@@ -64,7 +64,9 @@ class Card:
     @property
     def group_word(self) -> str:
         """What one of the groups of patients is called by which training and test images were kept apart."""
-        return "case" if self.modality == MAMMOGRAM else "accession group"
+        if self.modality == MAMMOGRAM:
+            return "case"
+        return "patient" if "laboratories" in self.fields else "accession group"
 
     @property
     def training_groups(self) -> frozenset[str]:

@@ -87,7 +87,7 @@ def test_a_size_is_chosen_for_one_image_alone(page: AppTest) -> None:
     upload(page, FIELD)
     assert "pixel size **unknown**" in said(page) and "0.7, 1 and 1.4 times 0.35 um/px" in said(page)
     own(page).set_value(0.5).run()
-    assert "Judged at 0.5 um/px; pixel size **0.5 um** (chosen)" in said(page)
+    assert "Seen at 0.5 um/px; pixel size **0.5 um** (chosen)" in said(page)
     assert "700 x 460 px at 0.5 um per pixel" in said(page)
     upload(page, OTHER)
     assert "pixel size **unknown**" in said(page)
@@ -163,7 +163,7 @@ def test_figures_are_of_the_laboratory_that_the_image_is_taken_for(
     for laboratory, words in (
         (
             None,
-            "From a laboratory that the model does not know. On laboratories left out of its training: 12.5 % of its ",
+            "From a laboratory that the model does not know. On a laboratory left out of its training (by array): 12.5",
         ),
         (
             "A",
@@ -179,7 +179,7 @@ def test_figures_are_of_the_laboratory_that_the_image_is_taken_for(
 
 def test_what_is_known_against_an_answer(model: runtime.Model) -> None:
     assert worth(model.card, "A").endswith("AUC 0.960.") and "0.880" not in worth(model.card, "A")
-    assert basis(model.card, "A") == "58 images of 17 accession groups: by array"
+    assert basis(model.card, "A") == "58 images of 17 patients: by array"
     assert basis(model.card, "B") == "not measured"
     one_source = runtime.load_model().card
     assert worth(one_source, None).startswith("In cross-validation by accession group on BreakHis 200X: balanced ")

@@ -51,18 +51,18 @@ def show_scale(patch: Patch, card: Card) -> None:
 
 
 def line(scale: Scale, um: float) -> str:
-    """Such as "Judged at 0.5 um/px; pixel size 0.25 um (chosen)"."""
+    """Such as "Seen at 0.5 um/px; pixel size 0.25 um (chosen)"."""
     rows, columns = scale.um_per_pixel
     if not scale.known:
         low, high = FACTORS
         return (
-            f"Judged at {um:g} um/px; pixel size **unknown**: answered only if the answer is the same at {low:g}, 1 "
+            f"Seen at {um:g} um/px; pixel size **unknown**: answered only if the answer is the same at {low:g}, 1 "
             f"and {high:g} times {columns:.3g} um/px. Say how large a pixel is:"
         )
     size = f"{columns:.3g}" if rows == columns else f"{columns:.3g} x {rows:.3g}"
     told = ": ".join([FROM[scale.source], *([plain(scale.told)] if scale.told else [])])
     told = AS_DRAWN if scale.told == AS_DRAWN else told
-    return f"Judged at {um:g} um/px; pixel size **{size} um** ({told})"
+    return f"Seen at {um:g} um/px; pixel size **{size} um** ({told})"
 
 
 def choose(patch: Patch) -> None:
