@@ -109,6 +109,10 @@ def backbone() -> Backbone:
 
     torch.manual_seed(0)
     state = torch.nn.Sequential(resnet50_parts()).state_dict()
+    state |= {
+        "fc.weight": torch.zeros(1000, 2048),
+        "fc.bias": torch.zeros(1000),
+    }  # what ImageNet's own has, used by none
     return Backbone({key: value for key, value in state.items() if "num_batches" not in key}, "random")
 
 
