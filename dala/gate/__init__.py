@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,13 @@ class Gate:
     """Whether a model may analyse an image: `reason` why not, or None. `score` is the out-of-distribution score, the
     median over the views, and `p_value` the share of true patches of new patients that score at least as high; both
     are None without statistics of the training images. `laboratory` is the one that the image is taken for, None for an
-    unknown one or where there are no statistics of laboratories."""
+    unknown one or where there are no statistics of laboratories; `laboratories` holds its distance to each."""
 
     reason: Reason | None
     score: float | None
     p_value: float | None
     laboratory: str | None = None
+    laboratories: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def inside(self) -> bool:
@@ -44,11 +46,16 @@ def assess(
     them fail; the reason is that of most of these.
     """
     reasons = [CHECKS[modality](view) for view in views]
-    score = p_value = None
+    score = p_value = laboratory = None
+    laboratories: dict[str, float] = {}
     if familiarity is not None:
         scores = familiarity.gaussian.distances(pooled)
         score = float(np.median(scores))
         p_value = familiarity.p_value(score)
+        if (known := familiarity.laboratories) is not None:
+            each = known.distances(pooled)
+            laboratory = known.taken_for(each)
+            laboratories = dict(zip(known.names, each.tolist(), strict=True))
         strange = Reason(
             "unfamiliar",
             f"This image is unlike those the model learnt from: something other than {modality.split(',')[0]}, "
@@ -63,4 +70,4 @@ def assess(
     if reason is None and 2 * len(failed) > len(reasons):
         names = [one.name for one in failed]
         reason = failed[names.index(max(names, key=names.count))]
-    return Gate(reason, score, p_value)
+    return Gate(reason, score, p_value, laboratory, laboratories)

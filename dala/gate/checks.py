@@ -40,11 +40,13 @@ class Histology:
     clipped     share of pixels with all channels at 254 or 255
     structure   share of places whose surroundings (Gaussian, sigma 4 px) vary by a standard deviation of 4 or more
     chroma      mean difference of the largest and the smallest channel
-    ink         share of pixels in colours that neither dye nor blood has: opaque, or absorbing red more than green, or
-                deep red
+    ink         share of pixels in colours that neither dye nor blood has: black (a nucleus that dark is still purple),
+                or absorbing red more than green, or deep red
     magenta     slope of the green density's excess over red and blue on the mean density, plus 0.3 times that of
                 red over blue: 0.6 for haematoxylin, 2.3 for eosin, below 0 for diaminobenzidine brown. A slope does not
                 change with the colour of the lamp.
+    other       the larger of: share of the tissue that absorbs blue clearly more than green, as diaminobenzidine does;
+                a quarter of the share that absorbs red more than green, which pale haematoxylin does too
     grain       detail below 1 px over detail of 1 to 2 px: noise has more than any lens gives
     sharpness   detail below 1 px over detail of 2 to 3 px: blur takes the finest first
     """
@@ -56,6 +58,7 @@ class Histology:
     chroma: float
     ink: float
     magenta: float
+    other: float
     grain: float
     sharpness: float
 
@@ -88,6 +91,7 @@ def measure_histology(view: NDArray[np.uint8]) -> Histology:
         chroma=float((largest - smallest).mean()),
         ink=_ink(view, grey),
         magenta=_magenta(view),
+        other=_other(view),
         # A tenth of a grey level keeps the ratios finite on a plain area, which another check refuses.
         grain=fine / (middle + 0.1),
         sharpness=fine / (coarse + 0.1),
@@ -108,7 +112,7 @@ HISTOLOGY_CHECKS: tuple[tuple[str, Callable[[Histology], bool], str], ...] = (
     ("ink", lambda m: m.ink > 0.08, "Much of the image has colours that H&E tissue does not have, such as ink."),
     (
         "stain",
-        lambda m: m.magenta < 0.15,
+        lambda m: m.magenta < 0.15 or m.other > 0.17,
         "The colours are not those of H&E: this is another stain, has swapped colour channels, or is not histology.",
     ),
     ("noise", lambda m: m.grain > 1.85, "The image is too noisy: its finest details are noise and not tissue."),
@@ -176,10 +180,11 @@ def _blurred(plane: Plane, sigma: float) -> Plane:
 
 def _ink(view: NDArray[np.uint8], grey: Plane) -> float:
     red, green, blue = _densities(view)
-    opaque = grey < 60
-    cold = red - green > 0.35
+    largest, smallest = view.max(2).astype(np.int16), view.min(2).astype(np.int16)
+    black = (grey < 20) | ((grey < 60) & (largest - smallest < 30))
+    cold = (red - green > 0.35) | ((red > 1.6) & (red > green))  # blue ink over tissue is only a little colder
     deep_red = (red < 0.8) & (green > 1.6) & (blue > 1.3)
-    return float((opaque | cold | deep_red).mean())
+    return float((black | cold | deep_red).mean())
 
 
 def _magenta(view: NDArray[np.uint8]) -> float:
@@ -189,3 +194,11 @@ def _magenta(view: NDArray[np.uint8]) -> float:
     spread = float((mean * mean).mean()) + 1e-6
     excess = float((mean * (green - (red + blue) / 2)).mean()) / spread
     return excess + 0.3 * float((mean * (red - blue)).mean()) / spread
+
+
+def _other(view: NDArray[np.uint8]) -> float:
+    red, green, blue = (_blurred(plane, 1.0) for plane in _densities(view))
+    tissue = (red + green + blue) / 3 > 0.2
+    count = int(tissue.sum()) + 1
+    brown, cold = ((blue > green + 0.1) & tissue).sum() / count, ((red > green) & tissue).sum() / count
+    return float(max(brown, cold / 4))

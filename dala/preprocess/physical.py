@@ -47,6 +47,8 @@ def views_at_scale(pixels: np.ndarray, scale: Scale, asked: Input) -> Views:
             outward = (math.floor(box[0]), math.floor(box[1]), math.ceil(box[2] - 1e-6), math.ceil(box[3] - 1e-6))
             places.append(View(outward, seen=(left, top, right, bottom)))
             network.append(seen[top:bottom, left:right])
-            small = image.resize((asked.size, asked.size), Image.Resampling.BICUBIC, box=outward)
+            # Never larger than the network sees it: enlarged, a sharp image would look out of focus.
+            side = min(asked.size, max(right - left, bottom - top))
+            small = image.resize((side, side), Image.Resampling.BICUBIC, box=outward)
             gate.append(np.asarray(small))
     return Views(np.stack(gate), np.stack(network), tuple(places), (len(rows), len(columns)), (high, wide))

@@ -63,8 +63,9 @@ class View:
 class Views:
     """The views of one image, row by row in the `grid` (rows, columns) in which they tile it.
 
-    `for_gate` is (views, size, size, 3) uint8; so is `for_network`, but (views, h, w, 3) at a physical scale, with the
-    whole image's `extent` (rows, columns) in such pixels. `places` says where each lies.
+    `for_gate` is (views, size, size, 3) uint8, at a physical scale smaller where the network sees less than that; so is
+    `for_network`, but (views, h, w, 3) at a physical scale, with the whole image's `extent` (rows, columns) in such
+    pixels. `places` says where each lies.
     """
 
     for_gate: np.ndarray

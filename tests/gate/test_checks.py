@@ -16,6 +16,7 @@ from dala.gate.checks import (
     HISTOLOGY,
     HISTOLOGY_CHECKS,
     MAMMOGRAM,
+    Histology,
     film_reason,
     histology_reason,
     measure_film,
@@ -70,6 +71,24 @@ def test_levels_and_shares_by_hand() -> None:
     # Deep red: densities of red 0.32, green 2.3, blue 1.7; blood, (150, 60, 80), is not so deep.
     assert measure_histology(np.full((SIDE, SIDE, 3), (185, 25, 45), np.uint8)).ink == 1
     assert measure_histology(np.full((SIDE, SIDE, 3), (150, 60, 80), np.uint8)).ink == 0
+
+
+def test_a_dark_nucleus_is_no_ink_and_blue_ink_on_tissue_is() -> None:
+    def plain(*colour: int) -> Histology:
+        return measure_histology(np.full((SIDE, SIDE, 3), colour, np.uint8))
+
+    assert plain(50, 25, 90).ink == 0  # mean level 55, purple
+    assert plain(45, 45, 50).ink == 1  # mean level 47, black
+    assert plain(20, 25, 100).ink == 1  # density of red 2.55, of green 2.32
+
+
+def test_what_absorbs_blue_or_red_most_is_another_stain() -> None:
+    view = np.full((SIDE, SIDE, 3), (200, 100, 150), np.uint8)
+    assert measure_histology(view).other == 0
+    view[:, :56] = (160, 110, 60)  # a quarter brown: blue 1.45, green 0.84
+    assert measure_histology(view).other == pytest.approx(0.25, abs=0.01)
+    view[:, :56] = (90, 130, 160)  # a quarter that absorbs red most, of which a quarter counts
+    assert measure_histology(view).other == pytest.approx(0.0625, abs=0.01)
 
 
 def test_structure_is_where_it_is() -> None:

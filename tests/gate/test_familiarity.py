@@ -19,6 +19,7 @@ from dala.gate.familiarity import (
     SUFFIX,
     Familiarity,
     Gaussian,
+    Laboratories,
     fit_gaussian,
     load_familiarity,
     save_familiarity,
@@ -183,3 +184,59 @@ def test_true_patches_pass_and_other_images_do_not(model: Model, shared_data: Pa
     assert sum(inside(patches[::60])) >= 10  # of 12
     assert all(inside(sorted((shared_data / "breakhis_originals").rglob("*-200-*.png"))))
     assert not any(inside(sorted((shared_data / "mini_ddsm").rglob("*.jpg"))[::2000]))
+
+
+# Several laboratories
+
+TWO = Gaussian(np.array([[0.0] * 4, [2.0] * 4, [9.0] * 4]), np.ones(4), np.zeros((1, 4)), np.ones(1), 1.0)
+KNOWN = Laboratories(("A", "B", "C"), TWO, np.array([0.5, 1.0, 1.0]), np.array([1.0, 3.0, 0.0]))
+
+
+def test_the_nearest_mean_counts_and_each_is_told() -> None:
+    pooled = np.repeat([[0.25], [1.5]], 4, axis=1)
+    np.testing.assert_allclose(TWO.to_each(pooled), [[0.25, 1.75, 8.75], [1.5, 0.5, 7.5]])
+    np.testing.assert_allclose(TWO.distances(pooled), [0.25, 0.5])
+    np.testing.assert_allclose(KNOWN.distances(np.repeat([[0.0], [0.5], [8.0]], 4, axis=1)), [0.5, 2.0, 8.5])
+
+
+@pytest.mark.parametrize(
+    ("level", "laboratory"),
+    [
+        (0.25, "A"),  # 0.25 from A, within its limit; B is farther by 1.75 ** 2 - 0.25 ** 2 = 3, more than 1
+        (0.6, None),  # beyond A's limit
+        (1.9, "B"),  # squared, A is farther by 1.9 ** 2 - 0.1 ** 2 = 3.6, more than 3
+        (1.5, None),  # within B's limit, but A is farther by 2 only
+        (9.5, "C"),
+        (11.0, None),
+    ],
+)
+def test_a_laboratory_needs_its_limit_and_its_margin(level: float, laboratory: str | None) -> None:
+    assert KNOWN.taken_for(KNOWN.distances(np.full((1, 4), level))) == laboratory
+
+
+def test_laboratories_share_the_covariance_about_their_means(cloud: np.ndarray) -> None:
+    number = np.repeat([0, 1], 150)
+    apart = cloud + 50.0 * number[:, None]
+    fitted = fit_gaussian(apart, np.ones(300), axes=5, laboratories=number)
+    np.testing.assert_allclose(fitted.mean, [apart[:150].mean(0), apart[150:].mean(0)])
+    centred = apart - fitted.mean[number]
+    inverse = np.linalg.inv(np.cov(centred.T, bias=True))
+    expected = [mahalanobis(x, fitted.mean[1], inverse) / np.sqrt(6) for x in apart[:9]]
+    np.testing.assert_allclose(fitted.to_each(apart[:9])[:, 1], expected, rtol=1e-6)
+
+
+def test_laboratories_are_kept_and_reach_the_answer(tmp_path: Path) -> None:
+    familiarity = Familiarity(TWO, 1.0, np.array([0.5, 1, 1.5, 2]), KNOWN)
+    save_familiarity(tmp_path / f"tiny{SUFFIX}", familiarity, trunk_identity(small_trunk()), 224)
+    loaded = load_familiarity(tmp_path / "tiny.safetensors", small_trunk(), 224)
+    assert loaded is not None
+    assert loaded.laboratories is not None
+    assert loaded.laboratories.names == KNOWN.names
+    np.testing.assert_allclose(loaded.laboratories.margins, KNOWN.margins)
+    good = squeezed(draw(PHANTOMS[0]).pixels)
+    gate = assess(good[None], np.full((1, 4), 1.9), HISTOLOGY, loaded)
+    assert (gate.inside, gate.laboratory) == (True, "B")
+    assert gate.laboratories == pytest.approx({"A": 1.9, "B": 0.1, "C": 7.1})
+    far = assess(good[None], np.full((1, 4), 5.5), HISTOLOGY, loaded)
+    assert (far.inside, far.laboratory) == (False, None)
+    assert assess(good[None], np.full((1, 4), 0.1), HISTOLOGY, Familiarity(TWO, 1.0, np.ones(1))).laboratories == {}

@@ -134,3 +134,9 @@ def test_scales_in_words() -> None:
     assert known(0.35).in_words == "0.35 um per pixel"
     assert known(0.71875, 1.09375).in_words == "1.09 x 0.719 um per pixel"
     assert Scale((0.35, 0.35), "assumed").times(0.7).um_per_pixel == pytest.approx((0.245, 0.245))
+
+
+def test_the_gate_sees_no_image_larger_than_the_network_does() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 150, 3), dtype=np.uint8)
+    found = views_at_scale(pixels, Scale((0.25, 0.25), "user"), ASKED)
+    assert found.for_network.shape == found.for_gate.shape == (1, 75, 75, 3)
