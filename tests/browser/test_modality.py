@@ -56,7 +56,7 @@ def test_a_dicom_film_from_drop_to_verdict_and_correction(visit: Callable[..., V
     page.get_by_role("button", name="What its card says about its limits").click()
     expect(page.get_by_text("Film scanners only: no digital mammography, no tomosynthesis.")).to_be_visible()
     page.keyboard.press("Escape")
-    assert "Nobody" not in page.content()
+    assert "Unbekannt" not in page.content()
     fits(page)
 
     page.get_by_role("radio", name="H&E patch").click()

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-PATIENT = "Nobody^Known^To^This^Test"
+PATIENT = "Unbekannt^Known^To^This^Test"
 
 
 def dataset_of(values: np.ndarray, bits: int | None = None, **header: Any) -> Dataset:

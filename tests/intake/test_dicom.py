@@ -361,7 +361,7 @@ def test_nothing_of_the_patient_is_kept(monkeypatch: pytest.MonkeyPatch, capfd: 
         read_image(data[: len(data) // 2])
     captured = capfd.readouterr()
     for text in (*answers, repr(patch).encode(), str(caught.value).encode(), (captured.out + captured.err).encode()):
-        for secret in (b"Nobody", b"4711", b"19500101"):
+        for secret in (b"Unbekannt", b"4711", b"19500101"):
             assert secret not in text
     assert set(json.loads(answers[0].partition(b"\n")[0])) == {
         *("rows", "columns", "samples", "notes", "pixel_size_um", "stated")
@@ -528,7 +528,7 @@ def attempt(data: bytes) -> None:
     if pixels is None:
         assert told["refused"] in ("large", "small", "unsupported", "damaged")
         assert told["why"].endswith(".")
-        assert "Nobody" not in told["why"]
+        assert "Unbekannt" not in told["why"]
     else:
         assert pixels.dtype == np.uint8
 

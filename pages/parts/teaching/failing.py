@@ -139,10 +139,9 @@ def answers(
 
 def answer(opinion: Opinion) -> str:
     positive = opinion.model.card.fields["positive"]
-    decisive = opinion.prediction.default_set
     label = opinion.prediction.label
     name = f"{SHAPES[label == positive]} {label}"
-    if decisive is not None and decisive.not_sure:
+    if opinion.verdict.not_sure:
         name = f"◆ not sure, leans to {label}"
     return f"P({positive}) {percent(positive_of(opinion))}; {name}"
 

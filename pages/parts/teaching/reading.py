@@ -245,10 +245,9 @@ def with_mark(panel: np.ndarray, where: Mark) -> np.ndarray:
 
 
 def model_doubt(opinion: Opinion) -> str:
-    decisive = opinion.prediction.default_set
     if not opinion.gate.inside:
         return f"; {OUTSIDE.lower()}, so this is no verdict"
-    return " (its answer: not sure)" if decisive is not None and decisive.not_sure else ""
+    return " (its answer: not sure)" if opinion.verdict.not_sure else ""
 
 
 def remarks(read: Read, opinion: Opinion, explanation: Explanation, phantom: Phantom | None) -> list[str]:
