@@ -1,6 +1,7 @@
 """Do the faster engines give the same verdicts? Every engine beside torch on images of held-out patients.
 
 dala engines breakhis --data ROOT [--unserved]
+dala engines breast --data ROOT
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ class Parity(Result):
     left_out: dict[str, str]
 
 
+OF_A_LABORATORY = 40
 LIMITS = Limits(largest=0.01, percentile_99=0.02, map_correlation=0.99)
 
 # Measuring
@@ -152,14 +154,62 @@ def measure(
     )
 
 
+def measure_shipped(
+    root: Path, model: Model, names: Sequence[str], update: Progress = lambda done, total: None
+) -> Parity:
+    """Analyse images of every laboratory by the shipped weights at their physical scale, on torch and every engine.
+
+    At most `OF_A_LABORATORY` images of a laboratory, evenly among its files.
+    """
+    from dala.intake.image import read_image
+    from dala.runtime.engines import Engine, choose_engine
+    from dala.runtime.predict import Model, predict
+    from dala.training.laboratories.sources import TESTED, TRAINED, items_of
+
+    items = []
+    for source in (*TRAINED, *TESTED):
+        own = items_of(root, [source])
+        items += [own[k] for k in np.unique(np.linspace(0, len(own) - 1, OF_A_LABORATORY).astype(int))]
+    engines: dict[str, Engine] = {"torch": choose_engine(model.net, None, "torch")}
+    left_out: dict[str, str] = {}
+    for name in names:
+        try:
+            engines[name] = choose_engine(model.net, None, name)
+        except EngineError as error:
+            left_out[name] = str(error)
+    found: dict[str, dict[int, Answer]] = {name: {} for name in engines}
+    for index, item in enumerate(items):
+        bare = read_image(item.path)
+        patch = read_image(item.path, pixel_size_um=item.pixel_size(item.record, bare.width, bare.height))
+        for name, engine in engines.items():
+            said = predict(patch, Model(model.net, model.card, model.familiarity, engine))
+            found[name][index] = answer(said, model)
+        update(index + 1, len(items))
+    reference = found.pop("torch")
+    return Parity(
+        protocol=f"at most {OF_A_LABORATORY} images of each laboratory at its physical scale, by the shipped weights, "
+        "which have seen most of them: about arithmetic, not about patients; differences are engine minus torch in "
+        "float32",
+        command=BREAST.command,
+        weights_sha256=model.card.fields["sha256"],
+        recipe=model.card.fields["recipe"],
+        data=Data(images=len(items), groups=len({item.group for item in items})),
+        limits=LIMITS,
+        engines={name: compared(reference, rows) for name, rows in found.items()},
+        left_out=left_out,
+    )
+
+
 def answer(prediction: Prediction, model: Model) -> Answer:
     """The part of a prediction that engines must agree in."""
     from dala.gate import assess
     from dala.opinion import evidence_maps
 
     gate = assess(prediction.views.for_gate, prediction.pooled, model.card.modality, model.familiarity)
-    decisive = prediction.default_set
-    left = (prediction.label,) if decisive is None else decisive.classes
+    known = prediction.calibration
+    left: tuple[str, ...] = (prediction.label,)
+    if known is not None:
+        left = known.set_of(prediction.probabilities, laboratory=gate.laboratory).classes
     positive = prediction.classes[1]
     return Answer(float(prediction.probabilities[1]), left, gate.inside, evidence_maps(prediction)[positive].values)
 
@@ -193,13 +243,17 @@ def compared(reference: Mapping[int, Answer], rows: Mapping[int, Answer]) -> Com
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, metavar="ROOT")
+    add_common(parser)
     parser.add_argument(
         "--unserved",
         action="store_true",
         help="also what is measured only and not served: bfloat16 throughout, and eight bits, which needs NNCF",
     )
     add_runs(parser, "where crossvalidate kept the folds")
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="ROOT")
     parser.add_argument("--evidence", type=Path, default=Path("evidence"), metavar="DIR")
 
 
@@ -210,9 +264,22 @@ def run(options: argparse.Namespace) -> int:
     from dala.training.tasks import breakhis
 
     names = tuple(name for name in ENGINES if name != "torch") + (UNSERVED if options.unserved else ())
-    record = measure(breakhis.load(options.data), load_model(), options.runs, names, progress("engines"))
-    path = options.evidence / STUDY.file
-    STUDY.write(record, path)
+    record = measure(breakhis.load(options.data), load_model("breakhis"), options.runs, names, progress("engines"))
+    return _written(STUDY, record, options.evidence)
+
+
+def run_breast(options: argparse.Namespace) -> int:
+    from dala.runtime.engines import ENGINES
+    from dala.runtime.predict import load_model
+
+    names = tuple(name for name in ENGINES if name != "torch")
+    record = measure_shipped(options.data, load_model("breast"), names, progress("engines"))
+    return _written(BREAST, record, options.evidence)
+
+
+def _written(study: Study[Parity], record: Parity, folder: Path) -> int:
+    path = folder / study.file
+    study.write(record, path)
     print(record.protocol)
     for name, row in record.engines.items():
         moved, changed = row.probability, row.changed
@@ -268,5 +335,23 @@ STUDY = Study(
         "sets, gate and maps (8 minutes on two cores after crossvalidate)",
         add_arguments,
         run,
+    ),
+)
+BREAST = Study(
+    "engines_breast",
+    "engines_breast.json",
+    Parity,
+    "breast",
+    "dala engines breast --data ROOT",
+    part="Speed and load",
+    title="Engines at physical scale",
+    question="And for the weights of several laboratories, whose images differ in size?",
+    section=section,
+    verb=Verb(
+        "engines",
+        "breast",
+        "analyse images of every laboratory on every engine of this machine beside torch (4 minutes)",
+        add_common,
+        run_breast,
     ),
 )

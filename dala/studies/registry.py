@@ -50,6 +50,7 @@ STUDIES: list[Study[Any]] = [
     localisation.STUDY,
     faithfulness.STUDY,
     engines.STUDY,
+    engines.BREAST,
     speed.STUDY,
     load.STUDY,
     mini_ddsm.STUDY,
