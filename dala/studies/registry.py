@@ -11,6 +11,7 @@ from dala.studies import (
     engines,
     faithfulness,
     gate,
+    gate_laboratories,
     headline,
     laboratories,
     load,
@@ -39,6 +40,7 @@ PARTS = (
 STUDIES: list[Study[Any]] = [
     headline.STUDY,
     laboratories.STUDY,
+    gate_laboratories.STUDY,
     predictions.STUDY,
     protocols.STUDY,
     calibration.STUDY,
