@@ -46,7 +46,7 @@ def main() -> None:
         for place in range(number):
             archive.writestr(f"{place:04}.png", files[place % len(files)])
     patches = [read_image(data) for data in files]
-    model = load_model()
+    model = load_model("breakhis")
     for patch in patches[:3]:
         predict(patch, model)
 

@@ -106,7 +106,7 @@ def main() -> None:
     finally:
         served.terminate()
         served.wait()
-    opinion = opinion_of(read_image(image, "patch.png"), load_model())
+    opinion = opinion_of(read_image(image, "patch.png"), load_model("breakhis"))
     _, body = _viewer.heavy.__wrapped__("patch", opinion)  # type: ignore[attr-defined]
     record = {
         "protocol": f"slider taken over its range and back in {FRAMES} frames, {WIDTH} x {HEIGHT} px, three panes at "

@@ -29,7 +29,7 @@ NEVER = {"0.10": {"benign": 0.0, "malignant": 0.0}}
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return at_scale(load_model(), EITHER, pooling={"rule": "top_k", "k": 1})
+    return at_scale(load_model("breakhis"), EITHER, pooling={"rule": "top_k", "k": 1})
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_verdicts_by_hand(single: Opinion, model: Model) -> None:
 
 
 def test_the_old_path_has_no_scale(single: Opinion) -> None:
-    found = predict(single.patch, load_model())
+    found = predict(single.patch, load_model("breakhis"))
     assert (found.scale, found.rescaled, found.views.extent) == (None, (), None)
     assert found.views.for_network.shape == (1, 224, 224, 3)
 

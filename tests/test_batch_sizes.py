@@ -71,7 +71,7 @@ def test_what_is_no_size_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureF
 
 @pytest.mark.slow
 def test_an_image_of_too_many_fields_is_a_refusal_in_its_place() -> None:
-    model = at_scale(load_model())
+    model = at_scale(load_model("breakhis"))
     wide = encode_png(np.full((1000, 4000, 3), 200, np.uint8))
     items = [Item("wide.png", lambda: wide), Item("small.png", lambda: IMAGE)]
     refused, good = (one.record for one in analyse(items, model, anyway=True, sizes=lambda name: 2.0))

@@ -17,7 +17,7 @@ from dala.runtime.predict import Model, load_model, probabilities_of
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model()
+    return load_model("breakhis")
 
 
 @pytest.fixture(scope="module")

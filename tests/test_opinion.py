@@ -64,10 +64,10 @@ def test_a_pil_image_is_read_as_its_file_is(tmp_path: Path) -> None:
 
 
 def test_the_model_is_found_by_what_the_image_is_and_loaded_once(opinion: dala.Opinion) -> None:
-    assert opinion.model.name == "breakhis"
+    assert opinion.model.name == "breast"
     assert dala.second_opinion(draw_film().pixels).model.name == "mini_ddsm"
     with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(served_model, ["breakhis"] * 4)) == {opinion.model}
+        assert set(pool.map(served_model, ["breast"] * 4)) == {opinion.model}
     own = Model(opinion.model.net, opinion.model.card)
     assert dala.second_opinion(PNG, own, name="a/b.png").model is own
 

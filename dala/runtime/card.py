@@ -18,7 +18,7 @@ from dala.runtime.pooling import Pooling
 
 WEIGHTS_DIR = shipped("weights")
 # The weights that analyse an image of each modality where nobody names others.
-SERVED = {HISTOLOGY: "breakhis", MAMMOGRAM: "mini_ddsm"}
+SERVED = {HISTOLOGY: "breast", MAMMOGRAM: "mini_ddsm"}
 SCHEMA: dict[str, Any] = json.loads((Path(__file__).parent / "card.schema.json").read_text(encoding="utf-8"))
 
 

@@ -109,7 +109,7 @@ class Prediction:
         return None if self.calibration is None else self.calibration.set_of(self.probabilities)
 
 
-def load_model(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR, engine: str | None = None) -> Model:
+def load_model(name: str | Path = "breast", folder: Path = WEIGHTS_DIR, engine: str | None = None) -> Model:
     """Load weights and the engine that `choose_engine` chooses for them; `name` as in `dala.runtime.card.read_card`.
 
     Raises `dala.errors.WeightsError`, also (`EngineError`) if `engine` or `DALA_ENGINE` names none.

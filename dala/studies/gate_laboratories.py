@@ -6,7 +6,7 @@ dala gate breast --data ROOT
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,10 +42,27 @@ class Fate(Record):
 class Strange(Record):
     """A kind of image that should be refused: by a check of the pixels, as unfamiliar, or not at all."""
 
+    family: str
     images: int = field(metadata=IMAGES)
     by_check: int
     unfamiliar: int
     passed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family(Record):
+    """Kinds of strange images together, and the share of them that is refused."""
+
+    images: int = field(metadata=IMAGES)
+    refused: int
+    share: float
+
+    @classmethod
+    def of(cls, kinds: Iterable[Strange]) -> Family:
+        """All of these kinds together."""
+        every = list(kinds)
+        images, refused = sum(one.images for one in every), sum(one.images - one.passed for one in every)
+        return cls(images=images, refused=refused, share=round(refused / images, 4))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +75,7 @@ class Laboratories(Result):
     left_out: dict[str, Fate]
     never_trained: dict[str, Fate]
     strange: dict[str, Strange]
-
-    @property
-    def refused(self) -> tuple[int, int]:
-        """Strange images refused, of all."""
-        every = sum(one.images for one in self.strange.values())
-        return every - sum(one.passed for one in self.strange.values()), every
+    families: dict[str, Family]
 
 
 # Measuring
@@ -115,7 +127,11 @@ def measure(root: Path, model: Model, runs: Path) -> tuple[Familiarity, Laborato
             else 0
         )
         strange[kind.name] = Strange(
-            images=len(looked), by_check=int((~looked).sum()), unfamiliar=far, passed=int(looked.sum()) - far
+            family=kind.family,
+            images=len(looked),
+            by_check=int((~looked).sum()),
+            unfamiliar=far,
+            passed=int(looked.sum()) - far,
         )
         bar(number + 1, len(kinds))
     return familiarity, Laboratories(
@@ -130,6 +146,10 @@ def measure(root: Path, model: Model, runs: Path) -> tuple[Familiarity, Laborato
         left_out=of_left_out,
         never_trained=never,
         strange=strange,
+        families={
+            name: Family.of(one for one in strange.values() if one.family == name)
+            for name in dict.fromkeys(kind.family for kind in kinds)
+        },
     )  # fmt: skip
 
 
@@ -184,7 +204,10 @@ def fates(rows: Mapping[str, Fate]) -> list[Row]:
 
 def section(record: Laboratories) -> list[Block]:
     """What passes, for whom it is taken, and what is refused."""
-    refused, every = record.refused
+    told = "; ".join(
+        f"of {counted(one.images, 'image')} of the family {name!r} {share(one.share)}"
+        for name, one in record.families.items()
+    )
     return [
         Text(
             "An image is taken for a laboratory that the model knows, and its figures shown beside the answer, only if "
@@ -193,7 +216,7 @@ def section(record: Laboratories) -> list[Block]:
         Table(fates(record.known), "Patients held out, of laboratories that it knows"),
         Table(fates(record.left_out), "Laboratories left out: every one of them unknown then"),
         Table(fates(record.never_trained), "Laboratories that are never trained on"),
-        Text(f"Of {counted(every, 'image')} that are no H&E of the breast it refused {share(refused / every)}."),
+        Text(f"Refused, of what is no H&E of the breast or spoilt: {told}."),
         numbers(
             "Every kind of them",
             [

@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     from dala.runtime.predict import load_model
     from dala.studies.lesions import COVER, CROP, Case, cases, drawn, masked
 
-    model = load_model()
+    model = load_model("breakhis")
     sets: dict[str, Callable[[], list[Case]]] = {
         "camelyon": lambda: cases(options.data / "camelyon_tiles", None),
         "bach_part_b": lambda: cases(options.data / "bach_part_b", CROP),

@@ -18,7 +18,7 @@ import pytest
 
 from dala import __version__, batch
 from dala.cli.main import main
-from dala.explanation.gradcam import SignedMap
+from dala.explanation.gradcam import Lattice, SignedMap
 from dala.explanation.threshold import threshold
 from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import PHANTOMS, draw
@@ -120,7 +120,7 @@ def test_a_image_outside_has_no_verdict_unless_asked_anyway(
 def test_predict_all_read_is_zero(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(image)]) == 0
     card, path = read_card("breakhis")
-    assert "; calibrated)" in capsys.readouterr().out
+    assert "; calibrated; at 0.35 um per pixel, assumed)" in capsys.readouterr().out
     bare = {key: value for key, value in card.fields.items() if key != "calibration"}
     (tmp_path / "breakhis.json").write_text(json.dumps(bare))
     (tmp_path / path.name).symlink_to(path)
@@ -229,7 +229,10 @@ def test_explain_writes_what_it_says(image: Path, tmp_path: Path) -> None:
     assert values.shape == (record["map"]["height"], record["map"]["width"])
     assert (record["target"], record["rule"], record["parameter"]) == ("malignant", "mean_std", 0.5)
     # Anyone can recompute the threshold from the exported raw map.
-    field = SignedMap(values, "malignant").upsampled(record["displayed"]["height"], record["displayed"]["width"])
+    lattice = Lattice(*(tuple(record["map"]["lattice"][key]) for key in ("first", "pitch")))
+    field = SignedMap(values, "malignant", lattice=lattice).upsampled(
+        record["displayed"]["height"], record["displayed"]["width"]
+    )
     again = threshold(field, "mean_std", 0.5)
     assert again.threshold == pytest.approx(record["threshold"])
     assert again.kept_area == pytest.approx(record["kept_area"])
@@ -332,7 +335,7 @@ def test_the_weights_follow_what_a_image_is(image: Path, tmp_path: Path, capsys:
     film.write_bytes(film_dicom(draw_film().pixels[..., 0]))
     assert main(["predict", str(film), str(image), "--json"]) == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [record["weights"] for record in records] == ["mini_ddsm", "breakhis"]
+    assert [record["weights"] for record in records] == ["mini_ddsm", "breast"]
     assert main(["predict", str(film), "--json", "--weights", "breakhis"]) == 1
     record = json.loads(capsys.readouterr().out)
     assert (record["weights"], record["gate"]["reason"]) == ("breakhis", "grey")
@@ -344,7 +347,7 @@ def test_the_weights_follow_what_a_image_is(image: Path, tmp_path: Path, capsys:
     table = tmp_path / "table.csv"
     assert main(["predict", str(film), str(image), "--csv", str(table)]) == 0
     with table.open() as file:
-        assert [row["weights"] for row in csv.DictReader(file)] == ["mini_ddsm", "breakhis"]
+        assert [row["weights"] for row in csv.DictReader(file)] == ["mini_ddsm", "breast"]
     written = tmp_path / "report"
     assert main(["report", str(film), "--out", str(written)]) == 0
     (numbers,) = written.glob("*.json")

@@ -15,7 +15,7 @@ from tests.helpers.oracle import torchcam_signed
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PHANTOMS[:2])
 def test_equals_torchcam(name: str) -> None:
-    model = load_model()
+    model = load_model("breakhis")
     tiles, _ = cut(draw(name).pixels, (1, 1), model.card.input.size)
     x = network_input(tiles, model.card.input.upsampled)
     with torch.no_grad():

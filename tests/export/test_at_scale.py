@@ -26,7 +26,7 @@ EITHER = {"0.10": {"benign": 0.5, "malignant": 0.5}}
 def large() -> Opinion:
     """Four small fields of an image whose rows are closer together than its columns."""
     patch = read_image(drawn(264, 330).pixels, "x.png", (0.5, 0.25))
-    found = opinion_of(patch, at_scale(load_model(), EITHER, field_um=[40, 52]))
+    found = opinion_of(patch, at_scale(load_model("breakhis"), EITHER, field_um=[40, 52]))
     return replace(found, gate=replace(found.gate, reason=None, laboratory="UCSB"))
 
 

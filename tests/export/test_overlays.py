@@ -27,7 +27,7 @@ def model() -> Iterator[Model]:
     """These images are drawn, and the gate knows drawings from tissue: without its statistics they pass."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime, "load_familiarity", lambda *_: None)
-        yield runtime.load_model()
+        yield runtime.load_model("breakhis")
 
 
 @pytest.mark.slow

@@ -154,7 +154,7 @@ def test_the_share_of_true_patches_that_are_as_far() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model()
+    return load_model("breakhis")
 
 
 def test_the_shipped_weights_have_their_statistics(model: Model) -> None:

@@ -242,7 +242,7 @@ def named(name: str, data: bytes) -> io.BytesIO:
 
 @pytest.mark.slow
 def test_sizes_are_chosen_for_those_that_tell_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = at_scale(runtime.load_model(), {"0.10": {"benign": 0.5, "malignant": 0.5}})
+    seen = at_scale(runtime.load_model("breakhis"), {"0.10": {"benign": 0.5, "malignant": 0.5}})
     monkeypatch.setattr(runtime, "load_model", lambda *_: seen)
     st.cache_resource.clear()
     page = AppTest.from_file(str(PAGE), default_timeout=60).run()
@@ -261,7 +261,7 @@ def test_sizes_are_chosen_for_those_that_tell_none(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_wrong_table_of_sizes_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = at_scale(runtime.load_model())
+    seen = at_scale(runtime.load_model("breakhis"))
     monkeypatch.setattr(runtime, "load_model", lambda *_: seen)
     st.cache_resource.clear()
     page = AppTest.from_file(str(PAGE), default_timeout=60).run()

@@ -90,7 +90,7 @@ def test_a_patch_is_judged_as_before(page: AppTest) -> None:
     upload(page, "patch.png", IMAGE)
     assert read_as(page).value == HISTOLOGY
     assert "because it has colours" in said(page)
-    assert "In cross-validation by accession group on " in said(page)
+    assert "a laboratory that the model does not know" in said(page)
     assert "guessing" not in said(page)
 
 

@@ -28,7 +28,7 @@ Files = dict[str, tuple[str, bytes | str]]
 
 @pytest.fixture(scope="module")
 def opinion() -> Opinion:
-    found = second_opinion(encode_png(draw("nest_beside_ducts").pixels), load_model(), name=f"{NAME}.png")
+    found = second_opinion(encode_png(draw("nest_beside_ducts").pixels), load_model("breakhis"), name=f"{NAME}.png")
     return replace(found, gate=Gate(None, 1.5, 0.42))
 
 

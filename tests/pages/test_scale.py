@@ -45,7 +45,7 @@ LABORATORIES = {"laboratories": {"A": measured(0.05, 0.96)}, "unknown_laboratory
 
 @pytest.fixture(scope="module")
 def model() -> runtime.Model:
-    seen = at_scale(runtime.load_model(), EITHER, pooling={"rule": "top_k", "k": 1}, field_um=[96, 64])
+    seen = at_scale(runtime.load_model("breakhis"), EITHER, pooling={"rule": "top_k", "k": 1}, field_um=[96, 64])
     return replace(seen, card=Card({**seen.card.fields, **LABORATORIES}))
 
 
@@ -181,6 +181,6 @@ def test_what_is_known_against_an_answer(model: runtime.Model) -> None:
     assert worth(model.card, "A").endswith("AUC 0.960.") and "0.880" not in worth(model.card, "A")
     assert basis(model.card, "A") == "58 images of 17 patients: by array"
     assert basis(model.card, "B") == "not measured"
-    one_source = runtime.load_model().card
+    one_source = runtime.load_model("breakhis").card
     assert worth(one_source, None).startswith("In cross-validation by accession group on BreakHis 200X: balanced ")
     assert "Nobody has measured" in worth(one_source, None)

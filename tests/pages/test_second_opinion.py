@@ -48,6 +48,15 @@ def model() -> runtime.Model:
     return runtime.load_model()
 
 
+@pytest.fixture(scope="module")
+def single() -> runtime.Model:
+    """The weights of a single data set, whose card has one row of figures."""
+    return runtime.load_model("breakhis")
+
+
+SCALES = 3  # at which an image of unknown scale is looked at
+
+
 def image(seed: int) -> bytes:
     pixels = draw(PHANTOMS[0]).pixels.copy()
     pixels[:8, :8] = np.random.default_rng(seed).integers(0, 256, (8, 8, 3))
@@ -99,7 +108,7 @@ def opened_with(
     predict = opinion.predict
 
     def certain(patch: opinion.Patch, model: opinion.Model) -> opinion.Prediction:
-        return replace(predict(patch, model), probabilities=np.array([1 - malignant, malignant]))
+        return replace(predict(patch, model), probabilities=np.array([1 - malignant, malignant]), rescaled=())
 
     monkeypatch.setattr(opinion, "predict", certain)
     page = opened()
@@ -137,12 +146,12 @@ def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
 @pytest.mark.slow
 def test_one_upload_is_one_pass_whatever_is_moved_then(page: AppTest, passes: list[tuple[int, ...]]) -> None:
     upload(page, "patch.png", image(1))
-    assert len(passes) == 1
+    assert len(passes) == SCALES
     said = verdict(page)
     assert said in ("▲ Malignant", "● Benign", "◆ Not sure")
     assert "calibrated probability **" in text(page).lower()
     assert "not calibrated" not in text(page)
-    assert "The model saw the whole image, 700 x 460 px, squeezed to 224 x 224." in text(page)
+    assert "The model saw the whole image, 700 x 460 px" in text(page)
     kept = []
     for k in (-1.0, 0.0, 1.0, 2.0):
         control(page, "parameter").set_value(k)
@@ -158,7 +167,7 @@ def test_one_upload_is_one_pass_whatever_is_moved_then(page: AppTest, passes: li
     page.toggle(key="fixed").set_value(True).run()
     assert not page.exception
     assert verdict(page) == said
-    assert len(passes) == 1
+    assert len(passes) == SCALES
 
 
 @pytest.mark.slow
@@ -288,11 +297,11 @@ def test_the_verdict_in_words(
     ],
 )
 def test_the_figures_are_those_of_the_card(
-    monkeypatch: pytest.MonkeyPatch, model: runtime.Model, values: dict[str, Any], said: str
+    monkeypatch: pytest.MonkeyPatch, single: runtime.Model, values: dict[str, Any], said: str
 ) -> None:
     metrics = {"protocol": "so it was measured", "command": "", "values": values}
-    card = replace(model.card, fields={**model.card.fields, "metrics": metrics})
-    monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, card))
+    card = replace(single.card, fields={**single.card.fields, "metrics": metrics})
+    monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(single.net, card))
     page = opened()
     upload(page, "patch.png", image(6))
     (line,) = [element for element in page.markdown if said in element.value.replace(NO_BREAK, " ").replace("\\", "")]
@@ -302,11 +311,11 @@ def test_the_figures_are_those_of_the_card(
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "warned"), [("SOB_B_A-14-22549AB-200-027.png", True), ("patch.png", False)])
 def test_a_image_of_a_training_group_is_no_proof(
-    monkeypatch: pytest.MonkeyPatch, model: runtime.Model, name: str, warned: bool
+    monkeypatch: pytest.MonkeyPatch, single: runtime.Model, name: str, warned: bool
 ) -> None:
-    training = {**model.card.fields["training_data"], "groups": ["14-22549"]}
-    card = replace(model.card, fields={**model.card.fields, "training_data": training})
-    monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, card))
+    training = {**single.card.fields["training_data"], "groups": ["14-22549"]}
+    card = replace(single.card, fields={**single.card.fields, "training_data": training})
+    monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(single.net, card))
     page = opened()
     upload(page, name, image(13))
     assert ["accession group 14-22549" in warning.value for warning in page.warning] == [True] * warned
@@ -344,7 +353,7 @@ def test_refusal_is_a_sentence_and_the_page_goes_on(
     upload(page, "good.png", image(9))
     assert not page.error
     assert page.header
-    assert len(passes) == 1
+    assert len(passes) == SCALES
 
 
 @pytest.mark.slow
@@ -458,10 +467,10 @@ def test_samples_folder(tmp_path: Path, with_samples: Callable[[], AppTest], pas
     page.selectbox(key="example").set_value("file:case/mine.png").run()
     assert page.header
     assert not page.warning
-    assert len(passes) == 1
+    assert len(passes) == SCALES
     path.write_bytes(image(12))
     page.run()
-    assert len(passes) == 2, "the file has changed under its name"
+    assert len(passes) == 2 * SCALES, "the file has changed under its name"
     path.write_text("no longer an image")
     page.run()
     assert page.error[0].value.startswith("'mine.png' ")

@@ -134,7 +134,7 @@ def test_images_of_a_folder_are_read_by_their_names(monkeypatch: pytest.MonkeyPa
 @pytest.mark.slow
 def test_the_map_is_taken_apart_with_its_own_numbers() -> None:
     at = opened("How it works")
-    opinion = second_opinion(encode(draw("solid_sheets").pixels), load_model())
+    opinion = second_opinion(encode(draw("solid_sheets").pixels), load_model("breakhis"))
     steps = unfold(opinion, opinion.prediction.label)
     rows = at.table[0].value
     products = [float(text.strip("*")) for text in rows["Product (0.001)"]]

@@ -23,7 +23,7 @@ from tests.helpers.films import film as draw
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model()
+    return load_model("breakhis")
 
 
 CALIBRATION = {

@@ -140,7 +140,7 @@ def test_the_command_from_tree_to_file(tmp_path: Path, monkeypatch: pytest.Monke
     slides = {"A": tuple(str(n) for n in range(101, 107)), "DC": tuple(str(n) for n in range(201, 209))}
     tree = draw_tree(tmp_path, slides, images=3)
     # The shipped network at a side at which it is quick; its card says so, and its statistics do not fit any more.
-    model = load_model()
+    model = load_model("breakhis")
     fields = {**model.card.fields, "input": {**model.card.fields["input"], "enlarged": 32}}
     small = replace(model, card=replace(model.card, fields=fields), familiarity=None)
     monkeypatch.setattr(gate, "load_model", lambda name: small)
@@ -183,7 +183,7 @@ def test_the_command_from_tree_to_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_evidence_is_of_the_statistics_that_are_shipped() -> None:
     record = json.loads((Path(__file__).parents[2] / "evidence" / "gate_breakhis.json").read_text(encoding="utf-8"))
-    model = load_model()
+    model = load_model("breakhis")
     assert model.familiarity is not None
     assert record["limit"] == model.familiarity.limit
     assert record["enlarged"] == model.card.input.upsampled

@@ -18,7 +18,7 @@ from tests.helpers.physical import at_scale, drawn
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model()
+    return load_model("breakhis")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_nothing_is_written_to_the_shared_model(opinion: Opinion, model: Model) 
 
 @pytest.mark.slow
 def test_a_field_at_a_physical_scale_is_taken_apart_as_it_is() -> None:
-    opinion = opinion_of(drawn(264, 200, 0.5), at_scale(load_model()))
+    opinion = opinion_of(drawn(264, 200, 0.5), at_scale(load_model("breakhis")))
     steps = unfold(opinion, "malignant")
     assert steps.total.shape == (7, 9) and steps.views == 1
     seen = opinion.maps["malignant"].values

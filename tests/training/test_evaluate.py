@@ -25,7 +25,7 @@ def test_colour_statistics_by_hand() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model()
+    return load_model("breakhis")
 
 
 def with_groups(model: Model, groups: list[str]) -> Model:

@@ -65,7 +65,7 @@ def part(place: dict[str, int], body: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def model() -> runtime.Model:
-    return runtime.load_model()
+    return runtime.load_model("breakhis")
 
 
 @pytest.fixture
