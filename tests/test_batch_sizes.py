@@ -54,7 +54,7 @@ def test_the_size_is_carried_and_a_table_names_files(tmp_path: Path, capsys: pyt
     paths = [str(tmp_path / name) for name in ("a.png", "b.png")]
     main(["predict", *paths, "--json", "--pixel-size", str(table)])
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert first["pixel_size"] is None
+    assert first["pixel_size"]["source"] == "assumed"
     assert second["pixel_size"] == {"rows": 0.25, "columns": 0.25, "source": "user", "told": ""}
     out = tmp_path / "out"
     assert main(["explain", paths[0], "--out", str(out), "--anyway", "--pixel-size", "0.5"]) == 0

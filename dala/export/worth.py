@@ -32,7 +32,7 @@ def worth(card: Card, laboratory: str | None) -> str:
         return f"{taken} Nobody has measured how often the model is wrong there."
     where = "patients it had not seen there"
     if laboratory is None:  # its figures are of another laboratory, and say so
-        where = f"a laboratory left out of its training ({measured['protocol']})"
+        where = f"{measured.get('name', 'another')}, left out of its training"
     told = _scores(measured["scores"])
     if answered := measured.get("answered"):
         told.insert(

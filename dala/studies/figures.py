@@ -1,4 +1,4 @@
-"""The README's figures, written from the records of the cross-validations so that nobody types them."""
+"""The figures in README and docs/breakhis.md, written from the records of the cross-validations so that nobody types them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dala.studies.names import COLOUR, METRICS, MODELS, NETWORK
 from dala.words import NO_BREAK, figure
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "breakhis.md")
 START, END = "<!-- figures: dala figures -->", "<!-- /figures -->"
 BY_LABORATORY, END_LABORATORY = "<!-- laboratories: dala figures -->", "<!-- /laboratories -->"
 COLUMNS = MODELS | {"dala_resnet50_stain_shift": "DALAResNet50, strong stain change"}
@@ -65,13 +66,13 @@ def markdown_by_laboratory(record: Laboratories) -> str:
     )
 
 
-def with_figures(readme: str, evidence: Path = ROOT / STUDY.path) -> str:
-    """The README's text with the blocks between the marks made anew."""
+def with_figures(document: str, evidence: Path = ROOT / STUDY.path) -> str:
+    """A document's text with the blocks between the marks made anew."""
     several = laboratories.STUDY.load(evidence.with_name(laboratories.STUDY.file))
     for start, end, text in (
         (START, END, markdown(STUDY.load(evidence))),
         (BY_LABORATORY, END_LABORATORY, markdown_by_laboratory(several)),
     ):
-        before, _, rest = readme.partition(start)
-        readme = f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}" if rest else readme
-    return readme
+        before, _, rest = document.partition(start)
+        document = f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}" if rest else document
+    return document

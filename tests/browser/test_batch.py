@@ -41,7 +41,7 @@ def test_from_a_zip_to_the_heat_map_of_one(visit: Callable[..., Visit], tmp_path
         download.click()
     rows = list(csv.DictReader(io.StringIO(Path(file.value.path()).read_bytes().decode(), newline="")))
     assert [(row["file"], row["status"]) for row in rows] == [
-        ("image 1", "outside"),  # a drawing, as the gate sees
+        ("image 1", "ok"),
         ("image 2", "refused"),
     ]
     assert rows[1]["reason"].startswith("The file is not an image")

@@ -302,7 +302,10 @@ def test_settings_survive_another_image(visit: Callable[..., Visit]) -> None:
 
 
 def test_the_panes_are_the_exports(solid: Page) -> None:
-    """At one screen pixel for each of the image the overlay differs by rounding only, and DT by its lines only."""
+    """At one screen pixel for each of the image the overlay differs by rounding only, and DT by its lines only.
+
+    Besides, the page draws a scale bar, at the lower left.
+    """
     page = solid
     page.set_viewport_size({"width": 1280, "height": 1400})
     frames(page)
@@ -322,6 +325,7 @@ def test_the_panes_are_the_exports(solid: Page) -> None:
         exported = cv2.imdecode(np.frombuffer(downloaded(page, button), np.uint8), cv2.IMREAD_COLOR_RGB)
         assert drawn.shape == exported.shape == (460, 700, 3)
         far = np.abs(drawn.astype(int) - exported).max(axis=2) > 2
+        far[-40:, :240] = False
         assert far.mean() <= differ
 
 
@@ -394,10 +398,6 @@ def test_a_large_patch_shows_its_own_pixels(visit: Callable[..., Visit], tmp_pat
     visited = visit()
     page = visited.page
     page.locator("input[type=file]").set_input_files(path)
-    anyway = page.get_by_text("Show me anyway")
-    expect(anyway).to_be_visible(timeout=60_000)
-    settle(page)
-    anyway.click()
     expect(page.locator(".viewer .value-area")).not_to_be_empty(timeout=60_000)
     settle(page)
     assert readings(page) == as_written(record(page))
@@ -484,13 +484,15 @@ def test_the_plain_view_is_remembered_by_the_address(visit: Callable[..., Visit]
 def test_a_scale_bar_where_the_pixel_size_is_known(visit: Callable[..., Visit]) -> None:
     visited = visit()
     page = opened(visited)
-    assert canvas(page, "patch").get_attribute("data-scale") == ""
+    page.get_by_role("button", name="Change").click()
+    page.get_by_role("radio", name="Unknown").click()
+    expect(canvas(page, "patch")).to_have_attribute("data-scale", "", timeout=60_000)
+    settle(page)
     without = pixels(page, "patch")
-    page.locator(".viewer summary").click()
-    page.get_by_label("Pixel size").fill("0.35")
-    page.get_by_label("Pixel size").press("Enter")
-    page.keyboard.press("Escape")
-    frames(page)
+    page.get_by_role("spinbutton", name="Or micrometres per pixel").fill("0.35")
+    page.get_by_role("spinbutton", name="Or micrometres per pixel").press("Enter")
+    expect(canvas(page, "patch")).to_have_attribute("data-scale", re.compile(r"\d"), timeout=60_000)
+    settle(page)
 
     def bar() -> tuple[float, float]:
         """Its length in micrometres and in CSS pixels, as the canvas says."""
@@ -516,8 +518,4 @@ def test_a_scale_bar_where_the_pixel_size_is_known(visit: Callable[..., Visit]) 
     frames(page)
     zoomed, longer = bar()
     assert longer / zoomed == pytest.approx(1.25**4 * long / microns, rel=0.01)
-    # The next image keeps what was told.
-    page.get_by_role("combobox", name="Examples").click()
-    page.get_by_role("option", name="Drawn example: mucin pools").click()
-    expect(canvas(page, "patch")).to_have_attribute("data-scale", re.compile(r"\d"), timeout=60_000)
     assert visited.complaints == []

@@ -398,7 +398,7 @@ def test_an_unfamiliar_upload_is_refused_but_a_drawn_example_is_shown(
     page.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
     assert page.metric
     assert len(page.header) == 1
-    assert ("Outside the model's competence" in page.warning[0].value) is not passes
+    assert ("Outside the model's competence" in page.header[0].value) is not passes
 
 
 def test_a_name_is_not_markdown(page: AppTest) -> None:

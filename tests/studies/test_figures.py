@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from dala.runtime.card import read_card
 from dala.studies import headline, load, speed
-from dala.studies.figures import ROOT, markdown, with_figures
+from dala.studies.figures import DOCUMENTS, ROOT, markdown, with_figures
 from dala.studies.headline import Headline
 from dala.studies.record import Data
 from tests.helpers.records import interval, partly
 
 
-def test_the_readme_is_up_to_date() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert with_figures(readme) == readme
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_are_up_to_date(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert text.count(": dala figures -->") == 1
+    assert with_figures(text) == text
 
 
 def test_the_card_carries_the_same_figures() -> None:

@@ -2,7 +2,6 @@
 
 import { find } from "../dom.js";
 import { general, rounded } from "./numbers.js";
-import { toldPixel } from "./state.js";
 
 /**
  * @import { Change, HeatMap, Settings } from "./state.js"
@@ -26,10 +25,9 @@ export class Controls {
    * @param {Listen} listen
    * @param {HeatMap} map
    * @param {Set_} set
-   * @param {() => void} redraw
    * @param {(shown: string) => void} choose which panes are shown
    */
-  constructor(root, listen, map, set, redraw, choose) {
+  constructor(root, listen, map, set, choose) {
     this.root = root;
     this.#map = map;
     const { header } = map;
@@ -37,7 +35,6 @@ export class Controls {
     const colourMap = this.#select("colour-map");
     const fixed = this.#select("fixed");
     const limit = this.#select("limit");
-    const pixel = this.#input("pixel-um");
     rule.append(...header.rules.map((one) => new Option(one.label, one.name)));
     colourMap.append(...Object.keys(header.colour_maps).map((name) => new Option(name, name)));
     limit.append(...header.limits.map((one) => new Option(String(one), String(one))));
@@ -63,11 +60,6 @@ export class Controls {
       set({ fixed: Boolean(fixed.value), limit: settings.limit ?? above }, "colours", true);
     });
     listen(limit, "change", () => set({ limit: Number(limit.value) }, "colours", true));
-    listen(pixel, "change", () => {
-      toldPixel.microns = Number(pixel.value) > 0 ? Number(pixel.value) : null;
-      this.fill();
-      redraw();
-    });
     const display = find(root, ".display", HTMLDetailsElement);
     listen(display, "keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -128,8 +120,6 @@ export class Controls {
     this.#select("fixed").value = settings.fixed ? "fixed" : "";
     find(this.root, ".limits", HTMLElement).hidden = !settings.fixed;
     if (settings.limit !== null) this.#select("limit").value = String(settings.limit);
-    const known = typeof map.header.patch.pixel_um === "number";
-    Object.assign(this.#input("pixel-um"), { value: map.pixelSize ?? "", disabled: known });
   }
 
   fillSliders() {

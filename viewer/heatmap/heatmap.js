@@ -117,7 +117,7 @@ class Viewer {
     const [{ root, listen }, redraw] = [this, () => this.#touch("view")];
     const panes = new Panes(root, listen, map, redraw);
     const controls = new Controls(
-      root, listen, map, (change, part, done) => this.#set(change, part, done), redraw, (shown) => panes.choose(shown),
+      root, listen, map, (change, part, done) => this.#set(change, part, done), (shown) => panes.choose(shown),
     );
     const full = find(root, ".full", HTMLElement);
     full.hidden = !document.fullscreenEnabled;

@@ -20,7 +20,7 @@ import { Field, outlines, threshold } from "./rules.js";
  *
  * What pages/parts/second_opinion/viewer.py packs. `colour_maps` are RGB bytes in base64.
  * @typedef {{start: string, id: string, settings: Settings, rules: Rule[], limits: number[], minimum_area: number,
- *   patch: {width: number, height: number, pixel_um?: number | null}, colour_maps: Record<string, string>,
+ *   patch: {width: number, height: number, pixel_um: number | null}, colour_maps: Record<string, string>,
  *   image: ImagePlace & {width: number, height: number}, detail: ImagePlace | null, fields: Place[],
  *   targets: {name: string, field: number, sign: number}[]}} Header
  *
@@ -30,12 +30,6 @@ import { Field, outlines, threshold } from "./rules.js";
 
 /** What this tab has last set: a viewer that is taken down and put up again (another page, and back) goes on from there. */
 const remembered = { start: "", settings: /** @type {Settings | null} */ (null) };
-
-/**
- * Pixel size that a person has told, in micrometres: it holds for every image whose file does not tell its own.
- * @type {{microns: number | null}}
- */
-export const toldPixel = { microns: null };
 
 /**
  * The data of the component: 4 bytes, little-endian, with the length of a JSON header, the header, the parts it names.
@@ -91,9 +85,9 @@ export class HeatMap {
     return this.ruleOf(this.settings.rule);
   }
 
-  /** Micrometres of a pixel of the patch along a row: the file's, else what a person has told, else null. */
+  /** Micrometres of a pixel of the patch along a row, null where they are not known. */
   get pixelSize() {
-    return this.header.patch.pixel_um ?? toldPixel.microns;
+    return this.header.patch.pixel_um;
   }
 
   /** @param {string} name */

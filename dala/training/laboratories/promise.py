@@ -28,9 +28,16 @@ LEAST = 0.5  # a malignant answer is never less probable than that
 MOSAICS, FIELDS, SEED = 2000, (2, 4, 6, 12), 0
 
 
+NONE_OF = 0.025  # a 95 % interval leaves as much above
+
+
 @dataclass(frozen=True, eq=False)
 class Answered:
-    """Share of images with an answer, and of these the share that is wrong, with intervals over patients."""
+    """Share of images with an answer, and of these the share that is wrong, with intervals over patients.
+
+    Where no answer is wrong, drawing patients anew finds none either: the interval then ends where so many patients
+    without a wrong answer have a chance of 2.5 % (Clopper and Pearson 1934, for as many patients as were answered).
+    """
 
     share: Interval
     wrong: Interval
@@ -45,7 +52,10 @@ class Answered:
             return np.bincount(order, flags.sum(0), minlength=len(names)).astype(np.float64)
 
         every = sums(np.ones_like(answer))
-        return cls(ratio(sums(answer), every, draws), ratio(sums(wrong & answer), sums(answer), draws))
+        share, mistaken = ratio(sums(answer), every, draws), ratio(sums(wrong & answer), sums(answer), draws)
+        if mistaken["value"] == 0:
+            mistaken["high"] = 1 - NONE_OF ** (1 / int(np.count_nonzero(sums(answer))))
+        return cls(share, mistaken)
 
 
 @dataclass(frozen=True, eq=False)

@@ -259,13 +259,14 @@ def _answered(one: Answered) -> dict[str, Any]:
 
 
 def _worst(samples: Samples, scores: dict[str, dict[str, Any]], answered: dict[str, Answered]) -> dict[str, Any]:
-    """What is said of an unknown laboratory: the left-out one on which the network did worst."""
-    name = min(scores, key=lambda one: scores[one]["scores"][NETWORK]["balanced_accuracy"]["value"] or 0)
+    """What is said of an unknown laboratory: the left-out one in which most of the answers were wrong."""
+    name = max(scores, key=lambda one: answered[one].wrong["value"] or 0)
     return {
+        "name": name,
         **{key: scores[name][key] for key in ("images", "groups", "benign", "malignant")},
         "scores": {key: scores[name]["scores"][NETWORK][key] for key in SHOWN},
         "answered": _answered(answered[name]),
-        "protocol": f"{LEFT_OUT}; this is {name}, the one on which it did worst; {INTERVALS}",
+        "protocol": f"{LEFT_OUT}; this is {name}, where most of the answers were wrong; {INTERVALS}",
     }
 
 

@@ -77,7 +77,14 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
         dropped.fresh = False  # once: files that wait there do not keep anybody from this page
         turn_to(BATCH_PAGE)
     files = samples()
-    upload_column, example_column = st.columns([3, 2], gap="medium")
+    # Once an image is there, the controls shrink to a line: verdict and maps are to be seen without scrolling.
+    small = session().handed is not None or st.session_state.get(EXAMPLE, NONE) != NONE
+    if small:
+        upload_column, example_column, read_column = st.columns([5, 3, 3], gap="medium", vertical_alignment="center")
+    else:
+        upload_column, example_column = st.columns([3, 2], gap="medium")
+        read_column = example_column
+    labels = "collapsed" if small else "visible"
     upload_column.file_uploader(
         "Drop an H&E breast patch or a mammogram here to get a second opinion, or choose an example.",
         # No list of types: a DICOM file often has no suffix, or a number for one. Its content tells what a file is.
@@ -87,6 +94,7 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
         max_upload_size=LARGEST_MB,
         key=uploader_key(),
         on_change=take_files,
+        label_visibility=labels,
     )
     example = example_column.selectbox(
         "Examples",
@@ -96,8 +104,9 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
         on_change=remove,
         help="Drawn examples are made by code: schematic H&E and a schematic film, neither tissue nor a radiograph. "
         "Your own images are listed too if the environment variable DALA_SAMPLES names their folder.",
+        label_visibility=labels,
     )
-    offer_first_read(example_column)
+    offer_first_read(read_column)
     if os.environ.get("DALA_SAMPLES") and not files:
         example_column.caption("The folder that DALA_SAMPLES names holds no images.")
     if handed := session().handed:

@@ -70,7 +70,9 @@ def show_verdict(opinion: Opinion, patch: Patch, drawn: str | None) -> None:
     model = opinion.model
     answer, known = st.columns(2, gap="medium")
     with answer:
-        if drawn is None and not opinion.gate.inside:
+        if not opinion.gate.inside:
+            if drawn is not None:
+                st.header(OUTSIDE, anchor=False)
             label = opinion.prediction.label
             st.markdown(
                 f"Asked anyway, the model computes {shape_of(opinion)} **{label}** at "
@@ -81,7 +83,7 @@ def show_verdict(opinion: Opinion, patch: Patch, drawn: str | None) -> None:
             show_answer(opinion)
         show_scale(patch, model.card)
         if drawn is not None:
-            st.warning(drawn if opinion.gate.inside else f"{drawn} {OUTSIDE}, as every drawing should be.")
+            st.warning(drawn)
         group = known_group(opinion.patch.name, model)
         if group is not None:
             st.warning(
@@ -90,8 +92,9 @@ def show_verdict(opinion: Opinion, patch: Patch, drawn: str | None) -> None:
             )
         show_worth(model)
     with known:
-        laboratory = opinion.gate.laboratory
-        st.markdown(plain(worth(model.card, laboratory)), help=plain(basis(model.card, laboratory)))
+        if opinion.gate.inside:
+            laboratory = opinion.gate.laboratory
+            st.markdown(plain(worth(model.card, laboratory)), help=plain(basis(model.card, laboratory)))
         training = model.card.fields["training_data"]
         st.caption(
             f"{opinion.seen} Weights **{plain(model.name)}**, trained on {counted(training['pictures'], 'image')} "

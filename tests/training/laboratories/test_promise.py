@@ -61,3 +61,11 @@ def test_one_malignant_field_among_many_is_found_by_the_most_suspicious_and_lost
     assert found["chosen"]["rule"] == "top_k"
     assert found["chosen"]["k"] == 1
     assert found["chosen"]["shift"] >= 0
+
+
+def test_no_wrong_answer_among_few_patients_is_not_never() -> None:
+    """Five patients answered, none wrong: the exact upper end is 1 - .025^(1/5) = .5218 (table of Clopper and Pearson)."""
+    answer = np.array([[True] * 5 + [False]])
+    of = Answered.of(answer, np.zeros((1, 6), bool), np.array(list("abcdef")))
+    assert of.wrong["value"] == of.wrong["low"] == 0
+    assert of.wrong["high"] == pytest.approx(0.5218, abs=1e-4)
