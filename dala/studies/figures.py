@@ -1,4 +1,4 @@
-"""The figures in README and docs/breakhis.md, written from the records of the cross-validations so that nobody types them."""
+"""The figures in README and docs/breakhis.md, written from the records of the studies: nobody types them."""
 
 from __future__ import annotations
 

@@ -398,6 +398,9 @@ def test_a_large_patch_shows_its_own_pixels(visit: Callable[..., Visit], tmp_pat
     visited = visit()
     page = visited.page
     page.locator("input[type=file]").set_input_files(path)
+    # At once, while the page is still being drawn: nothing is lost.
+    page.get_by_role("radio", name="0.25 um, 40x").click(timeout=60_000)
+    page.get_by_text("Show me anyway").click(timeout=60_000)
     expect(page.locator(".viewer .value-area")).not_to_be_empty(timeout=60_000)
     settle(page)
     assert readings(page) == as_written(record(page))

@@ -37,9 +37,15 @@ def uploader_key() -> str:
 
 
 # Whichever was chosen last is shown: a file that is dropped puts the example back, an example removes the file.
-def take_files() -> None:
-    """Keep what was dropped and empty the uploader: the next file takes the place of this one, it does not join it."""
-    files = st.session_state[uploader_key()]
+def take_files(key: str) -> None:
+    """Keep what was dropped and empty the uploader: the next file takes the place of this one, it does not join it.
+
+    `key` is the uploader's that took them. Of one that is no more, and whose files the server has let go, the browser
+    may tell once again, if the reader does something else before the page has been drawn: that takes nothing away.
+    """
+    files = st.session_state.get(key)
+    if not files:
+        return
     session().uploads += 1
     release(files)
     st.session_state[EXAMPLE] = NONE
@@ -94,6 +100,7 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
         max_upload_size=LARGEST_MB,
         key=uploader_key(),
         on_change=take_files,
+        args=(uploader_key(),),
         label_visibility=labels,
     )
     example = example_column.selectbox(

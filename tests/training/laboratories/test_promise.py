@@ -64,7 +64,7 @@ def test_one_malignant_field_among_many_is_found_by_the_most_suspicious_and_lost
 
 
 def test_no_wrong_answer_among_few_patients_is_not_never() -> None:
-    """Five patients answered, none wrong: the exact upper end is 1 - .025^(1/5) = .5218 (table of Clopper and Pearson)."""
+    """Five patients answered, none wrong: the upper end is 1 - .025^(1/5) = .5218 (Clopper and Pearson's table)."""
     answer = np.array([[True] * 5 + [False]])
     of = Answered.of(answer, np.zeros((1, 6), bool), np.array(list("abcdef")))
     assert of.wrong["value"] == of.wrong["low"] == 0
