@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import streamlit as st
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
@@ -90,7 +91,7 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
     else:
         upload_column, example_column = st.columns([3, 2], gap="medium")
         read_column = example_column
-    labels = "collapsed" if small else "visible"
+    labels: Literal["collapsed", "visible"] = "collapsed" if small else "visible"
     upload_column.file_uploader(
         "Drop an H&E breast patch or a mammogram here to get a second opinion, or choose an example.",
         # No list of types: a DICOM file often has no suffix, or a number for one. Its content tells what a file is.
