@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.gate.checks import CHECKS, Reason
+from dala.gate.checks import CHECKS, HISTOLOGY, MAMMOGRAM, Reason
 from dala.gate.familiarity import Familiarity
 from dala.gate.modality import stated_reason
+
+UNFAMILIAR = {
+    HISTOLOGY: "This image is unlike those the model learnt from: something other than H&E histology of the breast, "
+    "another magnification, or an unusual preparation.",
+    MAMMOGRAM: "This image is unlike the films that the model learnt from: something other than a mammogram, or a part "
+    "of one.",
+}
 
 
 @dataclass(frozen=True)
@@ -56,11 +63,7 @@ def assess(
             each = known.distances(pooled)
             laboratory = known.taken_for(each)
             laboratories = dict(zip(known.names, each.tolist(), strict=True))
-        strange = Reason(
-            "unfamiliar",
-            f"This image is unlike those the model learnt from: something other than {modality.split(',')[0]}, "
-            "another magnification, or an unusual preparation.",
-        )
+        strange = Reason("unfamiliar", UNFAMILIAR[modality])
         reasons = [
             strange if reason is None and one > familiarity.limit else reason
             for reason, one in zip(reasons, scores, strict=True)

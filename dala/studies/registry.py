@@ -11,6 +11,7 @@ from dala.studies import (
     engines,
     faithfulness,
     gate,
+    gate_films,
     gate_laboratories,
     headline,
     laboratories,
@@ -57,6 +58,7 @@ STUDIES: list[Study[Any]] = [
     load.STUDY,
     mini_ddsm.STUDY,
     calibration.MINI_DDSM,
+    gate_films.STUDY,
     modality.STUDY,
     predictions.MINI_DDSM,
 ]

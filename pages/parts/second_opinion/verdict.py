@@ -55,10 +55,11 @@ def familiar(opinion: Opinion) -> str:
             "These weights hold no statistics that would tell how much the image resembles those that the model was "
             f"trained on. {FILM_CHECKED if film else HISTOLOGY_CHECKED}"
         )
+    true = "films" if opinion.model.card.modality == MAMMOGRAM else "patches"
     common = "less than 1" if gate.p_value < 0.01 else f"{100 * gate.p_value:.0f}"
     return (
         f"Distance from the training images {gate.score:.2f}, limit {limit.limit:.2f}; {common} % of the genuine "
-        "patches of new patients lie at least as far away."
+        f"{true} of new patients lie at least as far away."
     )
 
 
