@@ -132,7 +132,7 @@ def show_gallery() -> None:
     """The drawn examples of the empty page, each a thumbnail with its button."""
     st.caption(
         "Drawn examples: schematic H&E and a schematic mammogram made by code. They are not tissue and have no "
-        "diagnosis."
+        "diagnosis. Like images of any laboratory that the model does not know, none of them is answered benign."
     )
     row = st.container(horizontal=True)
     for name in EXAMPLES:
