@@ -11,6 +11,10 @@ class WeightsError(DalaError):
     """The weights or their card are missing, damaged, altered or of another network; the message says which."""
 
 
+class SiteError(WeightsError):
+    """A site file is missing, damaged, of other weights or none at all, or a site's name cannot be one."""
+
+
 class IntakeError(DalaError, ValueError):
     """An image that cannot be taken; the message is one sentence for the person who handed it in."""
 

@@ -33,8 +33,9 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "data": ("intake", "stats"),
     "runtime": ("preprocess", "gate", "explanation", "data"),
     "opinion": ("runtime",),
+    "sites": ("runtime",),
     "inquiry": ("opinion",),
-    "training": ("runtime",),
+    "training": ("runtime", "sites"),
     "phantoms": BASE,
     "terminal": BASE,
     "studies": ("training", "opinion", "inquiry", "export", "phantoms", "terminal"),
@@ -46,7 +47,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "pages": ("batch", "studies", "teaching"),
 }
 CORE = ("opinion", "intake", "preprocess", "gate", "runtime", "nets", "explanation")
-HIDDEN = ("slides", "cases", "studies", "teaching", "training", "export", "batch", "cli")
+HIDDEN = ("sites", "slides", "cases", "studies", "teaching", "training", "export", "batch", "cli")
 
 
 def room_of(module: str) -> str:

@@ -29,6 +29,7 @@ ANYWAY = "also show what the model says of an image outside its competence, mark
 ENGINE = "what runs the network, such as torch or openvino-f32 (default: DALA_ENGINE, or the best of this machine)"
 
 PIXEL_SIZE = "micrometres per pixel, or a CSV file with the columns file and um (default: what files and names tell)"
+SITE = "a site file that `dala adapt` wrote, or its name in DALA_SITES or sites (default: none)"
 WEIGHTS = "the weights for every image (default: those for what an image is, an H&E patch or a mammogram)"
 
 
@@ -42,6 +43,7 @@ def add(command: Command) -> None:
     sub.add_argument("--engine", default=None, metavar="NAME", help=ENGINE)
     sub.add_argument("--anyway", action="store_true", help=ANYWAY)
     sub.add_argument("--pixel-size", default=None, metavar="UM|CSV", help=PIXEL_SIZE)
+    sub.add_argument("--site", default=None, metavar="FILE|NAME", help=SITE)
 
     sub = command("explain", _explain, "write map.npy, overlay.png, dt_overlay.png and explanation.json")
     _add_explained(sub)
@@ -70,16 +72,26 @@ def _add_explained(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--engine", default=None, metavar="NAME", help=ENGINE)
     sub.add_argument("--anyway", action="store_true", help=ANYWAY)
     sub.add_argument("--pixel-size", default=None, metavar="UM|CSV", help=PIXEL_SIZE)
+    sub.add_argument("--site", default=None, metavar="FILE|NAME", help=SITE)
     sub.add_argument("--target", default=None, metavar="CLASS", help="a class of the weights (default: the prediction)")
     sub.add_argument("--rule", default="mean_std", help="mean_std, evidence, otsu, percentile or fixed")
     sub.add_argument("--k", "--parameter", dest="parameter", type=float, default=None, help="the rule's parameter")
 
 
 def _models(options: argparse.Namespace) -> Callable[[str], Model]:
-    """The model of a name, loaded when it is first asked for."""
+    """The model of a name, loaded when it is first asked for; that of the site's weights with the site."""
     from dala.runtime.predict import load_model
+    from dala.sites import find_site, with_site
 
-    return cache(lambda name: load_model(name, engine=options.engine))
+    site = None if options.site is None else find_site(options.site)
+    usual = options.weights or _usual_weights()
+
+    def load(name: str) -> Model:
+        model = load_model(name, engine=options.engine)
+        # A mammogram has weights of its own, which no site is of.
+        return model if site is None or name != usual else with_site(model, site)
+
+    return cache(load)
 
 
 def _analysed(options: argparse.Namespace, items: Iterable[Item]) -> Iterator[Record]:
@@ -194,6 +206,8 @@ def _in_words(record: Record) -> str:
     if record["um_per_pixel"] is not None:
         size = record["pixel_size"]
         listed += f"; at {size['rows']:.3g} um per pixel, {size['told'] or size['source']}"
+    if record["site"] is not None:
+        listed += f"; site {record['site']['name']} in use"
     if len(record["fields"]) > 1:
         listed += f"; {len(record['fields'])} fields"
     if (record["gate"] or {}).get("laboratory"):

@@ -115,6 +115,7 @@ def geojson(opinion: Opinion, explanation: Explanation) -> str:
         "outside_competence": outside,
         "pixel_size": record["pixel_size"],
         "laboratory": opinion.gate.laboratory,
+        "site": record["site"],
         "verdict": record["verdict"],
         "verdict_reason": record["verdict_reason"],
         "features": features,

@@ -232,6 +232,7 @@ def _provenance(opinion: Opinion, content: dict[str, Any]) -> list[Flowable]:
             f"{record['weights']} ({model['title']}; images: {record['magnification']}), run by {record['engine']}\n"
             f"sha256 {record['weights_sha256']}",
         ),
+        *([("Site", f"{record['site']['name']}, sha256 {record['site']['sha256']}")] if record.get("site") else []),
         (
             "Image",
             f"{record['picture']['width']} x {record['picture']['height']} px, sha256 {record['sha256']}",

@@ -54,9 +54,14 @@ def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, objec
             {"box": list(one.box), "probabilities": _shares(prediction, one.probabilities), "blank": one.blank}
             for one in (prediction.fields if prediction.scale is not None and len(prediction.fields) > 1 else ())
         ],
-        "weights": opinion.model.name,
+        **_answered_by(opinion.model),
         **_ran_on(prediction),
     }
+
+
+def _answered_by(model: Model) -> dict[str, object]:
+    """The weights, and the site that is in use with them: its name and the sha256 of its file, None without one."""
+    return {"weights": model.name, "site": None if model.site is None else asdict(model.site)}
 
 
 def _shares(prediction: Prediction, probabilities: NDArray[np.float64]) -> dict[str, float]:
@@ -133,7 +138,7 @@ def _no_verdict(model: Model) -> dict[str, object]:
         "not_sure": None,
         "sets": {},
         "fields": [],
-        "weights": model.name,
+        **_answered_by(model),
         "engine": None,
         "ms": None,
     }

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from dala.errors import ReportError
 from dala.explanation.effect import EffectCurve
 from dala.export.records import explanation_record
-from dala.export.worth import basis, scores_of, worth
+from dala.export.worth import basis, beside_the_verdict, scores_of
 from dala.files import json_text
 from dala.opinion import Explanation, Opinion
 
@@ -87,7 +87,7 @@ def report(
                 "trained_on": card.fields["training_data"]["name"],
                 "protocol": basis(card, laboratory),
                 "measured": {key: scores[key] for key in MEASURED if key in scores},
-                "worth": worth(card, laboratory),
+                "worth": beside_the_verdict(opinion),
             },
             "person": {
                 "comment": remarks.comment,

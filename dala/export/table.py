@@ -22,7 +22,7 @@ def columns(classes: Sequence[str]) -> list[str]:
         *("file", "sha256", "status", "reason", "verdict", "verdict_reason", "prediction", "not_sure"),
         *(f"probability_{name}" for name in classes),
         *("pixel_rows_um", "pixel_columns_um", "pixel_size_source", "laboratory"),
-        *("gate_distance", "weights", "ms", "notice"),
+        *("gate_distance", "weights", "site", "ms", "notice"),
     ]
 
 
@@ -42,7 +42,7 @@ def write_csv(records: Iterable[Record], classes: Sequence[str], file: TextIO) -
             *(shares.get(name) for name in classes),
             *(size.get(key) for key in ("rows", "columns", "source")),
             gate.get("laboratory"),
-            *(gate.get("distance"), record["weights"], record["ms"], NOTICE),
+            *(gate.get("distance"), record["weights"], (record["site"] or {}).get("name"), record["ms"], NOTICE),
         ]
         writer.writerow(harmless(value) for value in row)
 

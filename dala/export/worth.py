@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dala.opinion import Opinion
 from dala.runtime.card import Card
 from dala.words import counted, figure, share
 
@@ -39,6 +40,22 @@ def worth(card: Card, laboratory: str | None) -> str:
             0, f"{_shown(answered['wrong'])} of its answers were wrong, {_shown(answered['share'])} were answered"
         )
     return f"{taken} On {where}: {'; '.join(told)}."
+
+
+def site_in_words(opinion: Opinion) -> str:
+    """Which site is in use, and whether the image is taken for one of it; empty without one."""
+    site = opinion.model.site
+    if site is None:
+        return ""
+    if opinion.gate.laboratory == site.name:
+        return f"Site in use: {site.name}."
+    return f"Site in use: {site.name}, but this image is not taken for one of it; its figures do not hold here."
+
+
+def beside_the_verdict(opinion: Opinion) -> str:
+    """The site in use, and what is known against the answer."""
+    told = worth(opinion.model.card, opinion.gate.laboratory)
+    return " ".join(part for part in (site_in_words(opinion), told) if part)
 
 
 def scores_of(card: Card, laboratory: str | None) -> Mapping[str, Any]:

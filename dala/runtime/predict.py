@@ -29,18 +29,27 @@ TOGETHER = 16  # views of one pass where many images are asked about: their acti
 NOTHING = ("blank", "too_bright")  # reasons of the gate that speak of glass, not of tissue
 
 
+@dataclass(frozen=True)
+class InUse:
+    """The site whose head a model has: its name, and the sha256 of its file."""
+
+    name: str
+    sha256: str
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """Trained weights with their card; shared by all users, never changed after loading.
 
     `familiarity` holds the statistics of the training images that the gate needs, None where there are none.
-    `engine` runs the convolutions of `net`; None is torch.
+    `engine` runs the convolutions of `net`; None is torch. `site`: whose head it is, if not that of the weights.
     """
 
     net: DALAResNet50
     card: Card
     familiarity: Familiarity | None = None
     engine: Engine | None = None
+    site: InUse | None = None
 
     @property
     def runs_on(self) -> Engine:

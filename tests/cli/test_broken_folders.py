@@ -23,7 +23,7 @@ from tests.helpers.trees import draw_tree
 
 INPUTS = {"paths", "file", "data", "images", "predictions", "source", "others", "originals", "folds_file", "archive"}
 OUTPUTS = {"out", "evidence", "runs", "csv", "to"}
-CHOSEN = {"weights", "backbone"}  # files of the tool itself, or names
+CHOSEN = {"weights", "backbone", "site"}  # files of the tool itself, or names
 # What may be a file itself; `data` and the others are folders.
 FILES = ("paths", "file", "predictions", "source", "archive")
 WITHOUT_INPUT = {("figures",), ("doctor",), ("speed",), ("studies",), ("samples",)}
@@ -68,7 +68,9 @@ def call(words: tuple[str, ...], given: Path, out: Path, resnet: Path, optional:
             line += [action.option_strings[0], str(given)] if action.option_strings else [str(given)]
         elif name in OUTPUTS and name != "csv":
             one_file = name in ("out", "evidence") and "DIR" not in str(action.metavar)
-            line += [action.option_strings[0], str(out / (f"{name}.safetensors" if one_file else name))]
+            line += [action.option_strings[0], str(out / (f"{name}.site.safetensors" if one_file else name))]
+        elif name == "name":
+            line += ["--name", "Our laboratory"]
         elif name == "backbone":
             line += ["--backbone", str(resnet)]
     return line

@@ -20,7 +20,8 @@ def record(**fields: Any) -> dict[str, Any]:
         "pixel_size": {"rows": 0.25, "columns": 0.5, "source": "user", "told": ""}, "um_per_pixel": 0.5,
         "verdict": "benign", "verdict_reason": None, "fields": [], "prediction": "benign",
         "probabilities": {"benign": 0.75, "malignant": 0.25}, "calibrated": True, "set": ["benign"],
-        "not_sure": False, "sets": {}, "weights": "breakhis", "ms": 12.5, **fields,
+        "not_sure": False, "sets": {}, "weights": "breakhis", "site": None, "ms": 12.5,
+        **fields,
     }  # fmt: skip
 
 
@@ -30,7 +31,8 @@ def test_csv_reads_back() -> None:
         file="x.png", status="refused", reason="'x.png' is empty.", gate=None, prediction=None, probabilities=None,
         not_sure=None, ms=None, sha256=None, pixel_size=None, verdict=None,
     )  # fmt: skip
-    unsure = record(file=odd, not_sure=True, verdict=None, verdict_reason="scale")
+    site = {"name": "Lab A", "sha256": "0" * 64}
+    unsure = record(file=odd, not_sure=True, verdict=None, verdict_reason="scale", site=site)
     text = to_csv(iter([unsure, refused]), ("benign", "malignant"))
     assert text.count("\r\n") == 3
     first, second = csv.DictReader(io.StringIO(text, newline=""))
@@ -39,11 +41,21 @@ def test_csv_reads_back() -> None:
         "prediction": "benign", "not_sure": "true", "pixel_rows_um": "0.25", "pixel_columns_um": "0.5",
         "pixel_size_source": "user", "laboratory": "BreakHis",
         "probability_benign": "0.75", "probability_malignant": "0.25", "gate_distance": "1.25",
-        "weights": "breakhis", "ms": "12.5", "notice": NOTICE,
+        "weights": "breakhis", "site": "Lab A", "ms": "12.5", "notice": NOTICE,
     }  # fmt: skip
     assert second["reason"] == "'x.png' is empty."
-    empty = ("sha256", "verdict", "prediction", "not_sure", "probability_benign", "ms", "pixel_rows_um", "laboratory")
-    assert {second[key] for key in empty} == {""}
+    empty = (
+        "sha256",
+        "verdict",
+        "prediction",
+        "not_sure",
+        "probability_benign",
+        "ms",
+        "pixel_rows_um",
+        "laboratory",
+        "site",
+    )
+    assert {second[key] for key in (*empty, "site")} == {""}
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])

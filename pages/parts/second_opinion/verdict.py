@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dala.explanation.render import encode_png
-from dala.export.worth import basis, worth
+from dala.export.worth import basis, beside_the_verdict, site_in_words
 from dala.gate.checks import MAMMOGRAM
 from dala.intake.patch import Patch
 from dala.opinion import Opinion
@@ -95,7 +95,9 @@ def show_verdict(opinion: Opinion, patch: Patch, drawn: str | None) -> None:
     with known:
         if opinion.gate.inside:
             laboratory = opinion.gate.laboratory
-            st.markdown(plain(worth(model.card, laboratory)), help=plain(basis(model.card, laboratory)))
+            st.markdown(plain(beside_the_verdict(opinion)), help=plain(basis(model.card, laboratory)))
+        elif said := site_in_words(opinion):
+            st.markdown(plain(said))
         training = model.card.fields["training_data"]
         st.caption(
             f"{opinion.seen} Weights **{plain(model.name)}**, trained on {counted(training['pictures'], 'image')} "
