@@ -80,14 +80,14 @@ def _add_explained(sub: argparse.ArgumentParser) -> None:
 
 def _models(options: argparse.Namespace) -> Callable[[str], Model]:
     """The model of a name, loaded when it is first asked for; that of the site's weights with the site."""
-    from dala.runtime.predict import load_model
+    from dala.runtime.predict import served
     from dala.sites import find_site, with_site
 
     site = None if options.site is None else find_site(options.site)
     usual = options.weights or _usual_weights()
 
     def load(name: str) -> Model:
-        model = load_model(name, engine=options.engine)
+        model = served(name, options.engine)
         # A mammogram has weights of its own, which no site is of.
         return model if site is None or name != usual else with_site(model, site)
 

@@ -36,7 +36,7 @@ def shared_model(name: str = SERVED[HISTOLOGY]) -> Model:
 # One cache for all pages, because the function is imported: each page's own would load a second copy.
 @st.cache_resource(show_spinner="Loading the model …")
 def _loaded(name: str) -> Model:
-    return runtime.load_model(name)
+    return runtime.served(name)
 
 
 def model_or_stop(name: str = SERVED[HISTOLOGY]) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -11,13 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
+from dala.explanation.render import encode_png
 from dala.intake.image import read_image
 from dala.intake.patch import Patch
 from dala.opinion import evidence_maps
+from dala.phantoms.tissue import PHANTOMS
+from dala.phantoms.tissue import draw as phantom
 from dala.preprocess.mammogram import crop_breast
 from dala.preprocess.views import cut, network_input, plan_grid, preprocess
 from dala.runtime.card import Card
-from dala.runtime.predict import Model, load_model, predict
+from dala.runtime.predict import Model, load_model, predict, served
 from tests.helpers.films import film as draw
 
 
@@ -164,3 +168,15 @@ def test_the_map_of_a_mirrored_breast_lies_on_the_breast_as_shown(model: Model) 
     np.testing.assert_allclose(one, other[:, ::-1], atol=1e-5 * np.abs(one).max())
     assert not one[:, 180:].any()  # where there is no breast there is no evidence
     assert one[100:200, 20:150].any()
+
+
+@pytest.mark.slow
+def test_what_is_served_holds_no_second_copy_of_what_another_engine_runs() -> None:
+    patch = read_image(encode_png(phantom(PHANTOMS[2]).pixels))
+    lean, torch_alone = served("breakhis", "openvino-f32"), served("breakhis", "torch")
+    assert all(one.is_meta for part in (lean.net.trunk, lean.net.tail) for one in part.parameters())
+    assert not any(one.is_meta for one in [*lean.net.head.parameters(), *torch_alone.net.parameters()])
+    assert not any(one.requires_grad for one in lean.net.parameters())
+    assert (
+        predict(patch, lean).logits.tolist() == predict(patch, replace(torch_alone, engine=lean.engine)).logits.tolist()
+    )
