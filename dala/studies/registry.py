@@ -6,6 +6,7 @@ from typing import Any
 
 from dala.studies import (
     ablation,
+    adaptation,
     benchmark,
     calibration,
     engines,
@@ -44,6 +45,7 @@ STUDIES: list[Study[Any]] = [
     headline.STUDY,
     laboratories.STUDY,
     gate_laboratories.STUDY,
+    adaptation.STUDY,
     magnification.STUDY,
     predictions.STUDY,
     protocols.STUDY,
