@@ -137,7 +137,7 @@ def measure(root: Path, model: Model, bar: Progress = lambda done, total: None) 
         protocol="originals of BreakHis as an upload, at the pixel size that name and size of the file tell, by the "
         f"path that serves users; the weights are trained on 200X images of {len(groups & trained)} of these "
         f"{counted(len(groups), 'accession group')}, so most of these images show tissue, or its neighbourhood, that "
-        f"they have seen; not in their training are {', '.join(unseen) or 'none'}, counted apart. What is wrong is an "
+        f"they have seen; not in their training: {', '.join(unseen) or 'none'}, counted apart. What is wrong is an "
         "answer of the other class; outside and not sure are no answers; the AUC is that of the probability of all "
         "images, those outside among them. 95 % intervals: bootstrap over accession "
         "groups",
@@ -220,8 +220,8 @@ def summary(record: Magnification) -> str:
     if "all" in record.unseen:
         new = record.unseen["all"]
         told += (
-            f"; of {counted(new.all.images, 'original')} of {counted(new.groups, 'patient')} not trained on "
-            f"{new.all.answered}, {new.wrong} of these wrongly"
+            f"; of the {counted(new.all.images, 'original')} of {counted(new.groups, 'patient')} that were not trained "
+            f"on {new.all.answered} are answered, {new.wrong} of these wrongly"
         )
     return f"{told}."
 

@@ -204,17 +204,26 @@ def measure(kinds: Iterable[Made], model: Model, bars: Callable[[str], Progress]
 
 # The page
 
+# Folders of the collection that are no words.
+WORDS = {"immunecels": "immune cells", "mvd": "small vessels", "pgcc": "giant cancer cells", "tumor": "tumour"}
+
+
+def titled(kind: Kind) -> str:
+    """The name of a kind, in words."""
+    head, _, name = kind.name.rpartition(": ")
+    return plain_cell(f"{head}: {WORDS.get(name, name)}" if head else name)
+
 
 def table(record: Nothing, of: Callable[[Kind], Counts]) -> list[Row]:
     """A row a kind."""
-    return [{"Kind": plain_cell(kind.name), **counts_row(of(kind))} for kind in record.kinds]
+    return [{"Kind": titled(kind), **counts_row(of(kind))} for kind in record.kinds]
 
 
 def ungated(record: Nothing) -> list[Row]:
     """A row a kind: what the network alone makes of it."""
     return [
         {
-            "Kind": plain_cell(kind.name),
+            "Kind": titled(kind),
             "Images": str(kind.known.images),
             "Would be called malignant": str(kind.ungated),
             "Above even odds": str(kind.above_even),
@@ -227,7 +236,7 @@ def reasons(record: Nothing) -> list[Row]:
     """A row a kind: how it was made, and why its images are outside."""
     return [
         {
-            "Kind": plain_cell(kind.name),
+            "Kind": titled(kind),
             "Made of": plain_cell(kind.about),
             "Expected": {NOTHING: "no answer", NORMAL: "never malignant"}.get(kind.expected, "either"),
             "Outside": plain_cell(", ".join(f"{name} {count}" for name, count in kind.outside.items())) or "none",
@@ -245,7 +254,7 @@ def told(record: Nothing, expected: str) -> tuple[int, int, int]:
 def failures(record: Nothing) -> list[str]:
     """A line for every kind that is not answered as expected."""
     return [
-        f"{plain_cell(kind.name)}: at its scale {kind.known.malignant} malignant and {kind.known.benign} benign of "
+        f"{titled(kind)}: at its scale {kind.known.malignant} malignant and {kind.known.benign} benign of "
         f"{kind.known.images}, without one {kind.unknown.malignant} and {kind.unknown.benign}"
         for kind in record.kinds
         if kind.against

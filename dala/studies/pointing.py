@@ -47,6 +47,12 @@ TITLES = {
     "layer4": "Last stage alone",
     STAIN: "Amount of stain, no network",
 }
+STAGES = {
+    TEACHER: "all three",
+    "layer2": "the second",
+    "layer3": "the third",
+    "layer4": "the last",
+}
 PITCHES = {"layer2": 8, "layer3": 16, "layer4": 32}  # network pixels between two cells of a stage
 REACH_UM = 8.0  # what lies so near a dot is that cell
 STAIN_UM = 8.0  # standard deviation over which the stain is averaged, half a cell of the last stage
@@ -147,7 +153,7 @@ def maps_of(
     from dala.preprocess.physical import views_at_scale
     from dala.preprocess.scale import Scale
     from dala.preprocess.views import network_input
-    from dala.training.laboratories.samples import STAGES
+    from dala.training.laboratories.samples import STAGES as PARTS
 
     views = views_at_scale(pixels, Scale((um, um), "user"), model.card.input)
     raw: dict[str, list[Plane]] = {name: [] for name in (NETWORK, *parts)}
@@ -157,7 +163,7 @@ def maps_of(
             attended = net.layer4.get_submodule("attention")(stages["layer4"])
         raw[NETWORK].append(signed_maps(net.head, attended, margins(2)[1:])[0, 0].numpy())
         for name, part in parts.items():
-            weights = (part.rows[1] - part.rows[0])[STAGES[name]]
+            weights = (part.rows[1] - part.rows[0])[PARTS[name]]
             raw[name].append(np.tensordot(weights, stages[name][0].double().numpy(), 1))
     height, width = pixels.shape[:2]
     found: dict[str, Plane] = {
@@ -331,16 +337,13 @@ def table(record: Pointing) -> list[Row]:
 def sentence_of(name: str, one: Marked) -> str:
     """What a laboratory says of the network's map, in a sentence."""
     own, stain = one.maps[NETWORK], one.maps[STAIN]
-    best = max(
-        (stage for stage in TITLES if stage not in (NETWORK, STAIN)),
-        key=lambda stage: one.maps[stage].ranking["value"] or 0,
-    )
+    best = max(STAGES, key=lambda stage: one.maps[stage].ranking["value"] or 0)
     return (
         f"{name}, {counted(one.images, 'tile')}: the strongest point of the network's map lies on tumour in "
         f"{figure(own.pointing, percent=True)}, by chance {figure(one.area, percent=True)}; it ranks tumour above the "
         f"rest in {figure(own.ranking, percent=True)} of pairs, the amount of stain in "
-        f"{figure(stain.ranking, percent=True)}, and best of the teachers does {TITLES[best].lower()}, "
-        f"{figure(one.maps[best].ranking, percent=True)}."
+        f"{figure(stain.ranking, percent=True)}. Of the maps of stages, alone and together, that of {STAGES[best]} "
+        f"ranks best, {figure(one.maps[best].ranking, percent=True)}."
     )
 
 

@@ -65,8 +65,8 @@ def test_the_section_tells_unseen_patients_apart() -> None:
         wrong=(magnification.Wrong(file="one.png", said="malignant", probability_malignant=0.9, trained_on=False),),
     )
     assert magnification.summary(record) == (
-        "Of 6 originals of BreakHis at all magnifications 3 are answered, 2 of these wrongly; of 3 originals of 2 "
-        "patients not trained on 2, 1 of these wrongly."
+        "Of 6 originals of BreakHis at all magnifications 3 are answered, 2 of these wrongly; of the 3 originals of "
+        "2 patients that were not trained on 2 are answered, 1 of these wrongly."
     )
     known, _, new, wrong, *_ = magnification.section(record)
     assert isinstance(known, Table) and isinstance(new, Table) and isinstance(wrong, Text)

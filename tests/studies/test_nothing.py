@@ -50,7 +50,7 @@ def test_the_section_names_what_is_not_as_expected() -> None:
         ["white glass", "3", "0", "1", "0", "2"],
         ["drawn fat", "4", "1", "2", "1", "0"],
         ["drawn muscle", "2", "0", "1", "1", "0"],
-        ["tile: tumor", "1", "1", "0", "0", "0"],
+        ["tile: tumour", "1", "1", "0", "0", "0"],
     ]
     assert "drawn fat: at its scale 1 malignant and 2 benign of 4, without one 2 and 0" in failed.markdown
     assert "white glass" in failed.markdown and "muscle" not in failed.markdown

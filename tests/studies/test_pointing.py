@@ -81,8 +81,8 @@ def test_the_section_names_chance_and_the_best_stage() -> None:
     record = partly(Pointing, laboratories={"BACH": marked})
     assert plain(pointing.summary(record)) == (
         "BACH, 3 tiles: the strongest point of the network's map lies on tumour in 60.0 %, by chance 40.0 %; it ranks "
-        "tumour above the rest in 60.0 % of pairs, the amount of stain in 95.0 %, and best of the teachers does second "
-        "stage alone, 90.0 %."
+        "tumour above the rest in 60.0 % of pairs, the amount of stain in 95.0 %. Of the maps of stages, alone and "
+        "together, that of the second ranks best, 90.0 %."
     )
     rows = cells(pointing.table(record))
     assert rows[0] == ["DALAResNet50, as on the first page", "60.0 %", "50.0 %", "0.600"]
