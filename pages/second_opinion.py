@@ -99,8 +99,8 @@ try:
     if chosen is None:
         show_gallery()
         st.stop()
-    data, name, drawn = chosen
-    patch, modality, model = image_and_model(data, name, drawn is not None)
+    drawn = chosen.drawn
+    patch, modality, model = image_and_model(chosen)
 except IntakeError as error:
     st.error(plain(str(error)))
     st.stop()
@@ -111,7 +111,7 @@ try:
     opinion = opinion_at_scale(patch, modality, model)
 except TooLarge as error:  # at this scale it shows too much for one image
     st.error(plain(str(error)))
-    show_scale(patch, model.card)
+    show_scale(patch, model.card, asked=True)
     st.stop()
 if not answer_may_be_shown(opinion):
     st.stop()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -74,8 +75,17 @@ def choose_example(key: str) -> None:
     remove()
 
 
-def choose_image() -> tuple[bytes, str, str | None] | None:
-    """The bytes of the chosen image, its name, and what must be said of it if it is drawn. May raise OSError.
+class Chosen(NamedTuple):
+    """An image's bytes and name, what must be said of it if it is drawn, and the line of the page that is about it."""
+
+    data: bytes
+    name: str
+    drawn: str | None
+    row: DeltaGenerator
+
+
+def choose_image() -> Chosen | None:
+    """What was chosen, or nothing yet. May raise OSError.
 
     Several files at once, or a ZIP, open the page Batch with them instead.
     """
@@ -117,15 +127,15 @@ def choose_image() -> tuple[bytes, str, str | None] | None:
     offer_first_read(read_column)
     if os.environ.get("DALA_SAMPLES") and not files:
         example_column.caption("The folder that DALA_SAMPLES names holds no images.")
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
     if handed := session().handed:
-        row = st.container(horizontal=True, vertical_alignment="center")
         row.markdown(f"{handed.origin}: **{plain(handed.name)}**", width="content")
         row.button("Remove", on_click=remove, type="tertiary")
-        return handed.data, handed.name, None
+        return Chosen(handed.data, handed.name, None, row)
     if example == NONE:
         return None
     drawn = phantom(example.removeprefix(DRAWN)).description if example.startswith(DRAWN) else None
-    return (*example_bytes(example, files), drawn)
+    return Chosen(*example_bytes(example, files), drawn, row)
 
 
 def show_gallery() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dala.gate.checks import HISTOLOGY
 from dala.gate.modality import WORDS, corrected, recognise
@@ -16,6 +17,7 @@ from dala.phantoms.sheet import UM_PER_PIXEL
 from dala.runtime.calibration import DEFAULT_ALPHA
 from dala.runtime.card import SERVED
 from dala.runtime.predict import Model
+from pages.parts.second_opinion.choice import Chosen
 from pages.parts.second_opinion.scale import AS_DRAWN, key_of, sized
 from pages.parts.shared import model_or_stop, plain
 
@@ -35,13 +37,13 @@ def judged(sha256: str, name: str, modality: str, at: str, _patch: Patch, _model
     return opinion_of(corrected(_patch, modality), _model)
 
 
-def image_and_model(data: bytes, name: str, drawn: bool) -> tuple[Patch, str, Model]:
+def image_and_model(chosen: Chosen) -> tuple[Patch, str, Model]:
     """The image as it is read, what it is read as, and the model for that; a drawn one is what it was drawn as.
 
     Raises IntakeError.
     """
-    patch = patch_of(data, name)
-    modality = recognise(patch).modality if drawn else chosen_modality(patch)
+    patch, drawn = patch_of(chosen.data, chosen.name), chosen.drawn is not None
+    modality = recognise(patch).modality if drawn else chosen_modality(patch, chosen.row)
     if drawn and modality == HISTOLOGY:
         patch = replace(patch, pixel_size=PixelSize(UM_PER_PIXEL, UM_PER_PIXEL, NAME, AS_DRAWN))
     return patch, modality, model_or_stop(SERVED[modality])
@@ -53,10 +55,9 @@ def opinion_at_scale(patch: Patch, modality: str, model: Model) -> Opinion:
     return judged(patch.sha256, patch.name, modality, key_of(at), at, model)
 
 
-def chosen_modality(patch: Patch) -> str:
+def chosen_modality(patch: Patch, row: DeltaGenerator) -> str:
     """What the image is taken for and why, with the choice to say otherwise."""
     recognised = recognise(patch)
-    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
     row.markdown("Read as", width="content")
     modality = row.segmented_control(
         "Read as",

@@ -32,22 +32,24 @@ def key_of(patch: Patch) -> str:
     return "" if size is None else f"{size.rows:.6g}x{size.columns:.6g}"
 
 
-def show_scale(patch: Patch, card: Card) -> None:
+def show_scale(patch: Patch, card: Card, *, asked: bool) -> None:
     """The line and its control, for weights that see at a physical scale; nothing for others.
 
-    `patch` is as it was read. Where the scale is unknown the control stands open beside the reason.
+    `patch` is as it was read. Where the scale is unknown and `asked` for, because there is no answer without it, the
+    control stands open beside the reason.
     """
     um = card.input.um_per_pixel
     if um is None:
         return
     scale = scale_of(sized(patch))
     row = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    row.markdown(line(scale, um), width="content" if scale.known else "stretch")
-    if scale.known:
-        with row.popover("Change", type="tertiary"):
-            choose(patch)
-    else:
+    if asked and not scale.known:
+        row.markdown(f"{line(scale, um)} Say how large a pixel is:")
         choose(patch)
+    else:
+        row.markdown(line(scale, um), width="content" if scale.known else "stretch")
+        with row.popover("Change" if scale.known else "Say how large a pixel is", type="tertiary"):
+            choose(patch)
 
 
 def line(scale: Scale, um: float) -> str:
@@ -57,7 +59,7 @@ def line(scale: Scale, um: float) -> str:
         low, high = FACTORS
         return (
             f"Seen at {um:g} um/px; pixel size **unknown**: answered only if the answer is the same at {low:g}, 1 "
-            f"and {high:g} times {columns:.3g} um/px. Say how large a pixel is:"
+            f"and {high:g} times {columns:.3g} um/px."
         )
     size = f"{columns:.3g}" if rows == columns else f"{columns:.3g} x {rows:.3g}"
     told = ": ".join([FROM[scale.source], *([plain(scale.told)] if scale.told else [])])

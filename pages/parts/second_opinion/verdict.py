@@ -40,7 +40,7 @@ def show_refusal(opinion: Opinion, patch: Patch) -> bool:
         "images like this one.",
     )
     if not anyway:
-        show_scale(patch, opinion.model.card)
+        show_scale(patch, opinion.model.card, asked=True)
         st.image(encode_png(opinion.image), width=REFUSED_WIDTH, output_format="PNG")
         st.caption(" ".join([*opinion.patch.notes, familiar(opinion)]))
     return anyway
@@ -82,7 +82,7 @@ def show_verdict(opinion: Opinion, patch: Patch, drawn: str | None) -> None:
             )
         else:
             show_answer(opinion)
-        show_scale(patch, model.card)
+        show_scale(patch, model.card, asked=opinion.verdict.reason == SCALE)
         if drawn is not None:
             st.warning(drawn)
         group = known_group(opinion.patch.name, model)
