@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from functools import partial
 from pathlib import PureWindowsPath
 from typing import Any, cast
 
@@ -41,6 +42,7 @@ from pages.parts.shared import (
     shared_model,
     turn_to,
 )
+from pages.parts.sites import choose_site, loader, model_in_use
 
 LARGEST_TABLE_MB = 4
 LARGEST_MB = 256  # a ZIP of several hundred camera fields
@@ -57,19 +59,20 @@ def start(items: list[Item], model: Model) -> None:
     if kept.run is not None:
         kept.run.cancel()
     kept.dropped = kept.overlays = None
+    kept.run_site = kept.site
     choice, table = kept.usual_size, kept.size_table
     kept.run = Run(
         items,
         model,
-        by_modality,
+        partial(by_modality, kept.run_site),
         None if table is None else sizes_of_table(table),
         None if choice is None else lambda patch: size_of(choice, patch),
     )
     st.session_state.pop(BATCH_FILTER, None)
 
 
-def by_modality(patch: Patch) -> Model:
-    return model_for(patch, shared_model)
+def by_modality(site: str | None, patch: Patch) -> Model:
+    return model_for(patch, loader(site))
 
 
 def items_of(files: list[UploadedFile]) -> list[Item]:
@@ -186,6 +189,7 @@ def table_row(result: Result, positive: str, at_scale: bool) -> dict[str, Any]:
         "Read as": "" if record["status"] == "refused" else READ_AS.get(record["weights"], ""),
         f"P({positive}), %": certain_of_nothing(100 * shares[positive]) if positive in shares else None,
         **scale,
+        **({"Site": record["site"]["name"]} if record["site"] else {}),
         "Distance": gate.get("distance"),
         "Why no verdict": record["reason"] or "",
     }
@@ -393,7 +397,7 @@ def show_downloads(run: Run, model: Model) -> None:
             list(zip(run.items, records, strict=False)),
             model,
             lambda done, total: cast(None, bar.progress(done / total, text=f"Overlays: {done} of {total}")),
-            by_modality,
+            partial(by_modality, session().run_site),
             with_names=with_names,
         )
         st.rerun()
@@ -401,7 +405,9 @@ def show_downloads(run: Run, model: Model) -> None:
         st.caption(f"Overlays are made of the first {MAXIMUM_OVERLAYS} images with a verdict.")
 
 
-model = model_or_stop()
+model_or_stop()
+choose_site()
+model = model_in_use()
 
 dropped = session().dropped
 if dropped and session().run is None:

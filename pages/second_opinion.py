@@ -19,6 +19,7 @@ from pages.parts.second_opinion.verdict import show_refusal, show_verdict
 from pages.parts.second_opinion.viewer import ViewerError, remember, settings_for
 from pages.parts.session import PLAIN, session
 from pages.parts.shared import model_or_stop, plain
+from pages.parts.sites import choose_site
 
 AREA, EVIDENCE = "Area (% of the image)", "Evidence (% of the positive)"
 
@@ -93,6 +94,7 @@ def show_explanation(opinion: Opinion) -> None:
 
 
 model_or_stop()  # loaded before it is needed
+choose_site()
 
 try:
     chosen = choose_image()

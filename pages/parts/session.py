@@ -112,7 +112,8 @@ class Session:
 
     uploads: how many times files were dropped on the first page. effect, report: what the effect curve and the PDF were
     last asked for. overlays: the ZIP of the batch. usual_size: the choice for the batch's images that tell no pixel
-    size; size_table: a CSV of the sizes of others. lesson_image: what the lessons are about. pixel_sizes: what was
+    size; size_table: a CSV of the sizes of others. lesson_image: what the lessons are about. site: the file of
+    the site that is in use; run_site: that of the batch, as it was started. pixel_sizes: what was
     chosen for an image, by its sha256. looked_at: the opinion and the number of the field of it that is looked at.
     """
 
@@ -128,6 +129,8 @@ class Session:
     overlays: bytes | None = None
     round: Round | None = None
     lesson_image: str | None = None
+    site: str | None = None
+    run_site: str | None = None
     pixel_sizes: dict[str, ChosenSize] = field(default_factory=dict)
     looked_at: tuple[str, int] | None = None
     _first_reads: dict[str, FirstRead] = field(default_factory=dict)

@@ -19,7 +19,8 @@ from dala.runtime.card import SERVED
 from dala.runtime.predict import Model
 from pages.parts.second_opinion.choice import Chosen
 from pages.parts.second_opinion.scale import AS_DRAWN, key_of, sized
-from pages.parts.shared import model_or_stop, plain
+from pages.parts.shared import plain
+from pages.parts.sites import model_in_use
 
 WEAK_BELOW = 0.75  # AUC; below it the page says first how often such a model is wrong
 
@@ -31,9 +32,9 @@ def patch_of(data: bytes, name: str) -> Patch:
     return read_image(data, name)
 
 
-# `at` is the pixel size: another one is another opinion.
+# `at` is the pixel size, `site` the digest of a site: another one is another opinion.
 @st.cache_resource(show_spinner="The model looks at the image …", max_entries=8)
-def judged(sha256: str, name: str, modality: str, at: str, _patch: Patch, _model: Model) -> Opinion:
+def judged(sha256: str, name: str, modality: str, at: str, site: str, _patch: Patch, _model: Model) -> Opinion:
     return opinion_of(corrected(_patch, modality), _model)
 
 
@@ -46,13 +47,14 @@ def image_and_model(chosen: Chosen) -> tuple[Patch, str, Model]:
     modality = recognise(patch).modality if drawn else chosen_modality(patch, chosen.row)
     if drawn and modality == HISTOLOGY:
         patch = replace(patch, pixel_size=PixelSize(UM_PER_PIXEL, UM_PER_PIXEL, NAME, AS_DRAWN))
-    return patch, modality, model_or_stop(SERVED[modality])
+    return patch, modality, model_in_use(SERVED[modality])
 
 
 def opinion_at_scale(patch: Patch, modality: str, model: Model) -> Opinion:
     """The opinion at the scale that was chosen, or else the image's own. Raises TooLarge for too many fields."""
     at = sized(patch)
-    return judged(patch.sha256, patch.name, modality, key_of(at), at, model)
+    site = "" if model.site is None else model.site.sha256
+    return judged(patch.sha256, patch.name, modality, key_of(at), site, at, model)
 
 
 def chosen_modality(patch: Patch, row: DeltaGenerator) -> str:

@@ -32,8 +32,10 @@ class ViewerError(RuntimeError):
 
 
 def identity(opinion: Opinion) -> str:
-    """Which image an opinion is of, by which model and at which scale: a person may choose another one of either."""
+    """Which image an opinion is of, by which model and at which scale: a person may choose another one of each."""
     parts = [opinion.patch.sha256[:12], opinion.model.name]
+    if (site := opinion.model.site) is not None:
+        parts.append(site.sha256[:12])
     if (scale := opinion.prediction.scale) is not None:
         parts.append(f"{'x'.join(f'{side:.6g}' for side in scale.um_per_pixel)}{'' if scale.known else '?'}")
     return "-".join(parts)
