@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pypdf import PdfReader
@@ -31,8 +30,6 @@ from dala.opinion import explain, opinion_of
 from dala.phantoms.tissue import draw
 from dala.runtime.predict import Model
 from dala.sites import (
-    CHANNELS,
-    CLASSES,
     MEAN,
     NOTES,
     SUFFIX,
@@ -47,49 +44,12 @@ from dala.sites import (
     with_site,
 )
 from tests.helpers.generated import examples
+from tests.helpers.sites import facts_of, head_that_says
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
     return load_model("breast", engine="torch")
-
-
-def facts_of(model: Model, name: str = "Lab A", **more: Any) -> dict[str, Any]:
-    one = {"value": 0.9, "low": 0.7, "high": 1.0}
-    scores = {key: one for key in ("auc", "balanced_accuracy", "sensitivity", "specificity")}
-    measured = {"scores": scores, "answered": {"share": one, "wrong": {"value": 0.1, "low": 0.0, "high": 0.3}}}
-    return {
-        "schema": 1,
-        "name": name,
-        "weights": model.name,
-        "weights_sha256": model.card.fields["sha256"],
-        "created": "2026-11-29",
-        "images": 40,
-        "groups": 20,
-        "benign": 20,
-        "malignant": 20,
-        "patients_by": "table",
-        "um_per_pixel": [0.25, 0.25],
-        "unfamiliar": 0,
-        "gate": {"limit": 1.2, "margin": 0.1},
-        "decides": 0.1,
-        "thresholds": {alpha: {"benign": 0.4, "malignant": 0.4} for alpha in ("0.05", "0.10")},
-        "before": measured,
-        "after": measured,
-        "protocol": "5-fold cross-validation by patient",
-        "guarantee": "None.",
-        "command": "dala adapt --data FOLDER --name LAB",
-        **more,
-    }
-
-
-def head_that_says(margin: float) -> dict[str, torch.Tensor]:
-    """A head of zeros but for the last biases: its logits are -margin / 2 and margin / 2 for whatever image."""
-    from dala.nets.dala_resnet50 import DualActivatedHead
-
-    head = {key: torch.zeros_like(value) for key, value in DualActivatedHead(CHANNELS, CLASSES).state_dict().items()}
-    head["classifier.bias"] = torch.tensor([-margin / 2, margin / 2])
-    return head
 
 
 def site_of(model: Model, path: Path, name: str = "Lab A", margin: float = 2.0, **more: Any) -> Site:

@@ -16,7 +16,11 @@ from dala.words import counted
 from pages.parts.session import session
 from pages.parts.shared import plain, shared_model
 
-NO_SITE = "No site"
+NO_SITE = "None"
+HELP = (
+    "The model as `dala adapt` fitted it to one laboratory. It is for images of that laboratory only, and is named "
+    "beside every answer and in every export."
+)
 KEPT = 8  # models with a site: each is a head of 4 MB
 USUAL = SERVED[HISTOLOGY]
 
@@ -87,7 +91,7 @@ def choose_site() -> None:
     if kept.site not in sites:
         kept.site = None
     row = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    row.markdown("Fitted to", width="content")
+    row.markdown("Site", help=HELP, width="content")
     choices = [NO_SITE, *sites]
     chosen = row.selectbox(
         "Site",
@@ -97,8 +101,6 @@ def choose_site() -> None:
         key="site",
         label_visibility="collapsed",
         width=260,
-        help="A site is the model fitted to one laboratory by `dala adapt`. It is for images of that laboratory only, "
-        "and is named beside every answer and in every export.",
     )
     kept.site = None if chosen == NO_SITE else chosen
     broken = [found for found in files.values() if isinstance(found, str)]
