@@ -66,7 +66,8 @@ def test_predict_in_order_with_refusals(image: Path, tmp_path: Path, capsys: pyt
     assert [record["status"] for record in records] == ["refused", "ok", "refused", "ok"]
     assert [list(record) for record in records] == [
         ["file", "sha256", "status", "reason", "gate", "pixel_size", "um_per_pixel", "verdict", "verdict_reason",
-         "prediction", "probabilities", "calibrated", "set", "not_sure", "sets", "fields", "weights", "engine", "ms"]
+         "prediction", "probabilities", "calibrated", "set", "not_sure", "sets", "fields", "weights", "site",
+         "engine", "ms"]
     ] * 4  # fmt: skip
     good = records[1]
     assert good["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
