@@ -36,7 +36,7 @@ def views_at_scale(pixels: np.ndarray, scale: Scale, asked: Input) -> Views:
         raise TooLarge(
             f"At {'' if scale.known else 'an assumed '}{scale.in_words} the image shows {um * wide / 1000:.1f} x "
             f"{um * high / 1000:.1f} mm, {count} fields of view; at most {MOST_FIELDS} are analysed as one image: "
-            "open it as a slide, or cut out the part in question."
+            f"{'' if scale.known else 'say how large a pixel is, '}open it as a slide, or cut out the part in question."
         )
     image = Image.fromarray(pixels)
     seen = np.asarray(image.resize((wide, high), Image.Resampling.BICUBIC))
