@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dala.opinion import Opinion
+from dala.runtime.calibration import Calibration
 from dala.runtime.card import Card
 from dala.words import counted, figure, share
 
@@ -28,6 +29,8 @@ def worth(card: Card, laboratory: str | None) -> str:
     if "laboratories" not in fields:
         return _of_one_source(card)
     taken = f"{'From' if laboratory is None else 'Taken for an image of'} {laboratory_in_words(laboratory)}."
+    if laboratory is None and card.calibration is not None:
+        taken += f" Its probability is calibrated on others{_never(card.calibration)}."
     measured = _measured(card, laboratory)
     if not measured:
         return f"{taken} Nobody has measured how often the model is wrong there."
@@ -83,6 +86,13 @@ def _measured(card: Card, laboratory: str | None) -> Mapping[str, Any] | None:
         fields.get("unknown_laboratory") if laboratory is None else fields.get("laboratories", {}).get(laboratory)
     )
     return found
+
+
+def _never(calibration: Calibration) -> str:
+    """Which classes are never answered in an unknown laboratory: a threshold of 0 keeps another one in every set."""
+    limits = dict(zip(calibration.classes, calibration.thresholds[calibration.decides], strict=True))
+    never = [name for name in limits if any(limit == 0 for other, limit in limits.items() if other != name)]
+    return f", and it never answers {' or '.join(never)} there" if never else ""
 
 
 def _of_one_source(card: Card) -> str:

@@ -13,8 +13,10 @@ from dala.export.geojson import geojson
 from dala.export.pdf import pdf
 from dala.export.records import prediction_record, square_um
 from dala.export.report import Remarks, read_report, report
+from dala.export.worth import worth
 from dala.intake.image import read_image
 from dala.opinion import Explanation, Opinion, explain, opinion_of
+from dala.runtime.card import read_card
 from dala.runtime.predict import load_model
 from tests.helpers.physical import at_scale, drawn
 
@@ -81,3 +83,11 @@ def test_geojson_has_areas_in_um2_where_the_scale_is_known(large: Opinion, expla
     unknown = replace(large, patch=replace(large.patch, pixel_size=None))
     for feature in json.loads(geojson(unknown, explained))["features"]:
         assert "Area (um^2)" not in feature["properties"]["measurements"]
+
+
+def test_what_an_unknown_laboratory_makes_of_the_probability() -> None:
+    """A threshold of 0 for malignant keeps it in every set, so benign is never answered alone."""
+    card, _ = read_card("breast")
+    told = worth(card, None)
+    assert "Its probability is calibrated on others, and it never answers benign there." in told
+    assert "calibrated on others" not in worth(card, "UCSB")
