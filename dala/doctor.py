@@ -24,6 +24,7 @@ from dala.files import shipped
 ROOT = shipped("weights").parent  # the checkout, or what was installed with the package
 OLDEST_PYTHON = (3, 11)
 TESTED_PYTHON = (3, 11)
+OLDEST_OPENSLIDE = (4, 0, 1)  # two faults in its parsers were published before
 # The served app with a warm model stays under 1.5 GB; the rest is for the browser beside it.
 COMFORTABLE_MEMORY = 2_000_000_000
 
@@ -49,6 +50,7 @@ def run_checks(root: Path = ROOT) -> list[Check]:
         check_writable("runs folder", Path.cwd() / "runs"),
         _attempt("threads", "FAIL", check_threads),
         _attempt("bfloat16", "FAIL", check_bf16),
+        _attempt("OpenSlide", "WARN", check_openslide),
         _attempt("engine", "FAIL", lambda: check_engine(root / "weights")),
         _attempt("GPU", "WARN", check_gpu),
         check_memory(),
@@ -261,6 +263,17 @@ def check_engine(weights: Path) -> Check:
             return Check("engine", "FAIL", _reason(error))
         # Weights that cannot be loaded have a line of their own.
     return Check("engine", "PASS", f"{best}, {'the best of this machine' if named == AUTO else 'named by DALA_ENGINE'}")
+
+
+def check_openslide() -> Check:
+    """WARN without OpenSlide, or with one older than `OLDEST_OPENSLIDE`: slides come from elsewhere, unchecked."""
+    import openslide
+
+    found = str(openslide.__library_version__)
+    if tuple(int(part) for part in re.findall(r"\d+", found)[:3]) < OLDEST_OPENSLIDE:
+        least = ".".join(map(str, OLDEST_OPENSLIDE))
+        return Check("OpenSlide", "WARN", f"{found} has known faults in security; {least} or newer is needed.")
+    return Check("OpenSlide", "PASS", found)
 
 
 def check_gpu() -> Check:

@@ -39,6 +39,18 @@ class TooSmall(IntakeError):
     """Fewer pixels than a network can look at, or none."""
 
 
+class SlideError(IntakeError):
+    """A slide that cannot be opened, told the scale of, or scanned. `name` says why to a program: it is one word for
+    every sentence, such as "no_pixel_size"."""
+
+    def __init__(self, name: str, sentence: str) -> None:
+        super().__init__(name, sentence)  # both, so that it passes from one process to another
+        self.name = name
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
 class DataError(DalaError, ValueError):
     """The data cannot be used as asked; the message is one sentence for the person who asked."""
 

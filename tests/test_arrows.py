@@ -41,10 +41,11 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "studies": ("training", "opinion", "inquiry", "export", "phantoms", "terminal"),
     "export": ("opinion", "inquiry"),
     "batch": ("export",),
+    "slides": ("export",),
     "teaching": ("opinion", "inquiry", "phantoms"),
     "doctor": ("runtime",),
-    "cli": ("batch", "doctor", "studies", "teaching"),
-    "pages": ("batch", "studies", "teaching"),
+    "cli": ("batch", "slides", "doctor", "studies", "teaching", "terminal"),
+    "pages": ("batch", "slides", "studies", "teaching"),
 }
 CORE = ("opinion", "intake", "preprocess", "gate", "runtime", "nets", "explanation")
 HIDDEN = ("sites", "slides", "cases", "studies", "teaching", "training", "export", "batch", "cli")

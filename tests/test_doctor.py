@@ -290,3 +290,13 @@ def test_it_runs_where_nothing_is_installed() -> None:
     assert (done.returncode, done.stderr) == (1, "")
     for line in ("WARN  weights breakhis ", "FAIL  threads ", "FAIL  engine "):
         assert line in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [("4.0.1", "PASS"), ("4.1.0-rc1", "PASS"), ("4.0.0", "WARN"), ("3.4.1", "WARN")]
+)
+def test_an_old_openslide_is_warned_of(version: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import openslide
+
+    monkeypatch.setattr(openslide, "__library_version__", version)
+    assert doctor.check_openslide().status == status
