@@ -1,0 +1,98 @@
+"""Which fields of a slide a scan looks at, and in which order: coarse to fine, so that any beginning is an even map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dala.errors import SlideError
+from dala.intake.image import who_is
+from dala.slides.grid import Box, Grid
+from dala.slides.reader import Slide
+from dala.slides.tissue import Tissue, find_tissue
+
+LEAST_TISSUE = 0.10  # share of a field; of 230 fields of BreakHis, all tissue, 3 % have less
+BLOCK = 4
+# The ordered dither of 4 x 4 (Bayer 1973): each quarter of the ranks is spread evenly over the block.
+DITHER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A field that is looked at: its `column` and `row` in the grid, and the share of it that is tissue."""
+
+    column: int
+    row: int
+    tissue: float
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The `spots` in the order in which a scan looks at them; the first `coarse` of them are one of every block of
+    4 x 4 fields that has any."""
+
+    grid: Grid
+    spots: tuple[Spot, ...]
+    coarse: int
+
+    def box(self, number: int) -> Box:
+        """Of a spot, in pixels of level 0."""
+        return self.grid.box(self.spots[number].column, self.spots[number].row)
+
+    @cached_property
+    def numbers(self) -> dict[tuple[int, int], int]:
+        """The number of the spot at (column, row)."""
+        return {(spot.column, spot.row): number for number, spot in enumerate(self.spots)}
+
+
+def plan_of(slide: Slide, tissue: Tissue | None = None) -> Plan:
+    """The fields with at least `LEAST_TISSUE`; raises SlideError as `Slide.grid` and `find_tissue` do, and "no_tissue"
+    where none has."""
+    grid = slide.grid
+    found = find_tissue(slide) if tissue is None else tissue
+    shares = shares_of(grid, found.mask, found.downsample)
+    plan = ordered(grid, shares, LEAST_TISSUE)
+    if not plan.spots:
+        raise SlideError(
+            "no_tissue", f"No tissue was found on {who_is(slide.name)}; a field of it can still be looked at."
+        )
+    return plan
+
+
+def shares_of(grid: Grid, mask: NDArray[np.bool_], downsample: tuple[float, float]) -> NDArray[np.float64]:
+    """The share of every field (rows, columns) of the grid that is tissue, by a mask of this `downsample` (x, y)."""
+    height, width = mask.shape
+    sums = np.zeros((height + 1, width + 1))
+    sums[1:, 1:] = mask.cumsum(0).cumsum(1)
+    shares = np.zeros((grid.rows, grid.columns))
+    for row in range(grid.rows):
+        for column in range(grid.columns):
+            left, top, right, bottom = grid.box(column, row)
+            x0, y0 = min(round(left / downsample[0]), width - 1), min(round(top / downsample[1]), height - 1)
+            x1, y1 = max(x0 + 1, round(right / downsample[0])), max(y0 + 1, round(bottom / downsample[1]))
+            x1, y1 = min(x1, width), min(y1, height)
+            inside = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+            shares[row, column] = inside / ((x1 - x0) * (y1 - y0))
+    return shares
+
+
+def ordered(grid: Grid, shares: NDArray[np.float64], least: float) -> Plan:
+    """A plan of all fields with at least the share `least`.
+
+    The first round takes one field of every block, the second another one, and so on: within a block by the dither's
+    ranks, among the fields that are looked at, and in a round row by row.
+    """
+    blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    for row, column in np.argwhere(shares >= least).tolist():
+        rank = int(DITHER[row % BLOCK, column % BLOCK])
+        blocks.setdefault((row // BLOCK, column // BLOCK), []).append((rank, row, column))
+    rounds = sorted(
+        (turn, row // BLOCK, row, column)
+        for fields in blocks.values()
+        for turn, (_, row, column) in enumerate(sorted(fields))
+    )
+    spots = tuple(Spot(column, row, round(float(shares[row, column]), 4)) for _, _, row, column in rounds)
+    return Plan(grid, spots, len(blocks))
