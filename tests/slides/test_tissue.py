@@ -86,7 +86,7 @@ def test_nothing_is_closed_nor_filled() -> None:
 
 def test_the_threshold_is_half_of_otsu_s_within_limits() -> None:
     def of(dense: float) -> float:
-        glass, tissue = np.linspace(0, 0.01, 500), np.linspace(dense - 0.01, dense, 500)
+        glass, tissue = np.linspace(0, 0.01, 500), np.linspace(dense / 5, dense, 500)
         return threshold_of(np.concatenate([glass, tissue])[None].astype(np.float32))
 
     assert of(1.0) == 0.05 and of(0.02) == 0.015
