@@ -142,10 +142,15 @@ def of_field(opinion: Opinion, field: Field) -> Opinion:
     return _opinion(patch, prediction, opinion.model)
 
 
-def _opinion(patch: Patch, prediction: Prediction, model: Model) -> Opinion:
+def gate_of(prediction: Prediction, model: Model, stated: str | None = None) -> Gate:
+    """Whether the model may judge what it has seen; `stated` as in `Patch`."""
     views, pooled = prediction.views.for_gate, prediction.pooled
     counted = sorted(field.number for field in prediction.fields if not field.blank)
-    gate = assess(views[counted], pooled[counted], model.card.modality, model.familiarity, patch.stated)
+    return assess(views[counted], pooled[counted], model.card.modality, model.familiarity, stated)
+
+
+def _opinion(patch: Patch, prediction: Prediction, model: Model) -> Opinion:
+    gate = gate_of(prediction, model, patch.stated)
     return Opinion(patch, display_image(patch), gate, prediction, evidence_maps(prediction), model)
 
 

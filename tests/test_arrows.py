@@ -102,8 +102,9 @@ def test_the_arrows_know_every_room_and_have_no_circle() -> None:
 
 def test_the_core_is_small_and_so_is_every_module() -> None:
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
-    # The house has 5,000; a physical scale, fields of view and laboratories are new work that every answer needs.
-    assert sum(count for path, count in lines.items() if room_of(name_of(path)) in CORE) <= 5_300
+    # The house has 5,000; a physical scale, fields of view and laboratories are new work that every answer needs, and
+    # a slide's fields take the same way as one image, in batches.
+    assert sum(count for path, count in lines.items() if room_of(name_of(path)) in CORE) <= 5_330
     assert {str(path.relative_to(ROOT)): count for path, count in lines.items() if count >= 450} == {}
 
 

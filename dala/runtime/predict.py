@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -213,6 +214,16 @@ def look(views: Views, model: Model) -> Looked:
     return Looked(views, logits, activations, torch.cat([mean for mean, _ in parts]).numpy())
 
 
+def look_together(many: Sequence[Views], x: Tensor, model: Model) -> list[Looked]:
+    """One pass over images of one view and one size each, as `network_input` makes `x` (N, 3, h, w) of them all."""
+    trunk = model.runs_on.trunk(x)
+    activations, means = model.runs_on.tail(trunk), trunk.mean((2, 3)).numpy()
+    with torch.no_grad():
+        logits = model.net.head(activations).to(torch.float64).numpy()
+    parts = (slice(number, number + 1) for number in range(len(many)))
+    return [Looked(views, logits[p], activations[p], means[p]) for views, p in zip(many, parts, strict=True)]
+
+
 def predict(patch: Patch, model: Model) -> Prediction:
     """The views of a patch through the network; any number of threads may call it with the same model.
 
@@ -230,6 +241,13 @@ def predict(patch: Patch, model: Model) -> Prediction:
         for factor in () if scale.known else FACTORS:
             again = look(views_at_scale(patch.pixels, scale.times(factor), asked), model)
             others.append(calibrated(pooled(again.logits[counted_views(again.views, model)], model), model))
+    return prediction_of(found, model, scale, tuple(others), 1000 * (time.perf_counter() - start))
+
+
+def prediction_of(
+    found: Looked, model: Model, scale: Scale | None, rescaled: tuple[np.ndarray, ...] = (), milliseconds: float = 0.0
+) -> Prediction:
+    """What a pass says of the image whose views it has seen."""
     counted = counted_views(found.views, model)
     logits = pooled(found.logits[counted], model)
     return Prediction(
@@ -240,12 +258,12 @@ def predict(patch: Patch, model: Model) -> Prediction:
         activations=found.activations,
         pooled=found.pooled,
         head=model.net.head,
-        milliseconds=1000 * (time.perf_counter() - start),
+        milliseconds=milliseconds,
         calibration=model.card.calibration,
         engine=model.runs_on.name,
         scale=scale,
         fields=_fields(found, counted, model),
-        rescaled=tuple(others),
+        rescaled=rescaled,
     )
 
 
