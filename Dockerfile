@@ -22,6 +22,7 @@ COPY pages pages
 COPY viewer viewer
 COPY weights weights
 COPY evidence evidence
+COPY docs docs
 
 # Every part is looked at once before the image is finished, the fingerprints of the weights too.
 RUN useradd --system --uid 10001 --no-create-home dala && python -m dala doctor

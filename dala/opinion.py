@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dala.errors import DataError
 from dala.explanation.gradcam import Lattice, SignedMap, blended, margins, signed_maps, stitch
-from dala.explanation.render import Panels, panels
+from dala.explanation.render import DEFAULT_COLOUR_MAP, Panels, panels
 from dala.explanation.threshold import Regions, threshold
 from dala.gate import Gate, assess
 from dala.gate.modality import recognise
@@ -207,13 +207,14 @@ def explain(
     rule: str = "mean_std",
     parameter: float | None = None,
     *,
-    colour_map: str = "viridis",
+    colour_map: str = DEFAULT_COLOUR_MAP,
     opacity: float = 0.5,
     limit: float | None = None,
 ) -> Explanation:
     """Threshold and draw the map towards `target` (None: the prediction) at display size; never runs the network.
 
-    `parameter` None takes the rule's default; `limit` is the raw value of the last colour (None: the map's maximum).
+    `parameter` None takes the rule's default; `limit` is the raw value of the last colour (None: the maximum of the
+    maps towards all classes, so that one scale holds for each).
     Raises `RuleError` for an unknown rule or a parameter outside its range, `DataError` for an unknown class.
     """
     target = opinion.prediction.label if target is None else target
@@ -224,5 +225,6 @@ def explain(
     field = opinion.maps[target].upsampled(height, width)
     scale = (opinion.patch.height / height, opinion.patch.width / width)
     regions = threshold(field, rule, parameter, scale=scale)
-    drawn = panels(image, field, regions, limit, colour_map, opacity, f"towards {target}")
+    strongest = max(float(one.upsampled(height, width).max()) for one in opinion.maps.values())
+    drawn = panels(image, field, regions, limit, colour_map, opacity, f"towards {target}", strongest)
     return Explanation(target, field, regions, drawn)

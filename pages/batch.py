@@ -332,7 +332,7 @@ def show_chosen(run: Run, place: int, positive: str) -> None:
     result, item = run.results[place], run.items[place]
     row = st.container(horizontal=True, vertical_alignment="center", border=True)
     if preview := data_url(result.thumbnail):
-        row.image(preview, width=PREVIEW_WIDTH)
+        row.image(preview, width=PREVIEW_WIDTH, alt=item.name)
     reason = result.record["reason"]
     said = f"{OUTSIDE}. {plain(reason)}" if result.record["status"] == "outside" else plain(reason or "")
     row.markdown(f"**{plain(item.name)}**  \n{said or answer(result.record, positive)}", width="stretch")
@@ -406,6 +406,7 @@ def show_downloads(run: Run, model: Model) -> None:
 
 
 model_or_stop()
+st.header("Batch", anchor=False)
 choose_site()
 model = model_in_use()
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages.parts.about import about, notice
 from pages.parts.login import require_login
-
-NOTICE = "**For research and teaching only, not for diagnosis.** Nothing leaves this machine."
+from pages.parts.look import dress
 
 # No emoji or Material icon as page icon: the browser would fetch its image from a font server.
-st.set_page_config(page_title="DALA second opinion", layout="wide", menu_items={"About": NOTICE})
-page = st.navigation(
-    [
-        st.Page("second_opinion.py", title="Second opinion", default=True),
-        st.Page("batch.py", title="Batch"),
-        st.Page("teaching.py", title="Teaching"),
-        st.Page("evidence.py", title="Evidence"),
-    ],
-    position="top",
-)
+st.set_page_config(page_title="DALA second opinion", layout="wide", menu_items={"About": about()})
+PAGES = [
+    st.Page("second_opinion.py", title="Second opinion", default=True),
+    st.Page("batch.py", title="Batch"),
+    st.Page("teaching.py", title="Teaching"),
+    st.Page("evidence.py", title="Evidence"),
+    st.Page("guide.py", title="Guide"),
+]
+page = st.navigation(PAGES, position="top")
+dress()
+# Streamlit folds its own navigation into an unlabelled arrow on a phone; the style sheet shows either one.
+with st.container(key="phone-navigation", horizontal=True, gap="small"):
+    for one in PAGES:
+        st.page_link(one)
 # Before the page runs, so that it stands there however the page ends.
-st.markdown(NOTICE)
+with st.container(key="notice"):
+    st.markdown(notice())
 require_login()
 page.run()

@@ -7,15 +7,16 @@ import streamlit as st
 from dala.errors import IntakeError, TooLarge
 from dala.opinion import Opinion, explain
 from pages.parts.second_opinion import viewer
-from pages.parts.second_opinion.choice import choose_image, show_gallery
+from pages.parts.second_opinion.choice import choose_example, choose_image
 from pages.parts.second_opinion.fields import show_fields
+from pages.parts.second_opinion.first import show_gallery
 from pages.parts.second_opinion.inquiry import show_effect, show_steadiness, steadied_if_wanted
 from pages.parts.second_opinion.modality import image_and_model, opinion_at_scale
 from pages.parts.second_opinion.own_read import answer_may_be_shown, show_first_read
 from pages.parts.second_opinion.plain_view import in_words, plain_controls, plain_panes
 from pages.parts.second_opinion.report import show_report
 from pages.parts.second_opinion.scale import show_scale
-from pages.parts.second_opinion.verdict import show_refusal, show_verdict
+from pages.parts.second_opinion.verdict import in_one_line, show_origin, show_refusal, show_verdict
 from pages.parts.second_opinion.viewer import ViewerError, remember, settings_for
 from pages.parts.session import PLAIN, session
 from pages.parts.shared import model_or_stop, plain
@@ -25,9 +26,9 @@ AREA, EVIDENCE = "Area (% of the image)", "Evidence (% of the positive)"
 
 
 @st.fragment
-def show_explanation(opinion: Opinion) -> None:
+def show_explanation(opinion: Opinion, verdict: str) -> None:
     """The viewer, or plain images and widgets, then the regions. A fragment: no slider ever runs the network."""
-    place, below = st.container(), st.container()
+    place, below = st.container(key="maps"), st.container(key="below-maps")
     switches = below.container(horizontal=True, gap="large")
     with switches:
         opinion = steadied_if_wanted(opinion)
@@ -42,7 +43,7 @@ def show_explanation(opinion: Opinion) -> None:
     if not plain_view:
         try:
             with place:
-                settings = viewer.show(opinion, settings)
+                settings = viewer.show(opinion, settings, verdict)
         except ViewerError as error:
             place.info(f"The viewer is not available here, so this is the plain view. {plain(str(error))}")
             plain_view = True
@@ -67,7 +68,7 @@ def show_explanation(opinion: Opinion) -> None:
     if plain_view:
         plain_panes(place, explanation)
 
-    if regions.regions:
+    if plain_view and regions.regions:
         below.dataframe(
             [
                 {
@@ -93,13 +94,13 @@ def show_explanation(opinion: Opinion) -> None:
         show_report(opinion, explanation, show_effect(opinion, explanation))
 
 
-model_or_stop()  # loaded before it is needed
+usual_model = model_or_stop()  # loaded before it is needed
 choose_site()
 
 try:
-    chosen = choose_image()
+    chosen = choose_image(usual_model)
     if chosen is None:
-        show_gallery()
+        show_gallery(choose_example)
         st.stop()
     drawn = chosen.drawn
     patch, modality, model = image_and_model(chosen)
@@ -121,5 +122,9 @@ session().note_answer_seen(opinion.patch.sha256)
 # A drawn example is shown at once: it is chosen as a drawing and named as one.
 if drawn is not None or opinion.gate.inside or show_refusal(opinion, patch):
     show_first_read(opinion)
-    show_verdict(opinion, patch, drawn)
-    show_explanation(show_fields(opinion))
+    with st.container(key="verdict"):
+        show_verdict(opinion, patch, drawn)
+    with st.container(key="fields"):
+        looked_at = show_fields(opinion)
+    show_explanation(looked_at, in_one_line(looked_at))
+    show_origin(opinion)

@@ -37,8 +37,25 @@ def _look_up_table(code: int) -> Pixels:
     return table
 
 
+def _between(anchors: str) -> Pixels:
+    """256 colours, evenly between the anchors: RGB, two hexadecimal digits a channel."""
+    given = np.frombuffer(bytes.fromhex(anchors), np.uint8).reshape(-1, 3)
+    places, along = np.linspace(0, 255, len(given)), np.arange(256)
+    table = np.stack([np.round(np.interp(along, places, given[:, one])) for one in range(3)], -1).astype(np.uint8)
+    table.flags.writeable = False
+    return table
+
+
+# benchmarks/colour_map.py makes it. Haematoxylin and eosin are blue, purple and pink: it has none of these, from
+# blue-green over green to yellow, so that a map stands out on tissue from its first colour to its last.
+VERDANT = (
+    "065d580d635c10695f126e62137464147a66157f68168469178a6a188f6a19946a1a9a691b9f681ca5651dab621eb05e20b658"
+    "21bb5123c14826c63d31cc3144d1255ad61e70da1e83de1f95e221a5e622b4ea23c3ee24d1f225dff526ecf928f9fc2b"
+)
+DEFAULT_COLOUR_MAP = "verdant"
 COLOUR_MAPS: Mapping[str, Pixels] = MappingProxyType(
     {
+        "verdant": _between(VERDANT),
         "viridis": _look_up_table(cv2.COLORMAP_VIRIDIS),
         "magma": _look_up_table(cv2.COLORMAP_MAGMA),
         "inferno": _look_up_table(cv2.COLORMAP_INFERNO),
@@ -67,16 +84,18 @@ def panels(
     field: FloatField,
     regions: Regions,
     limit: float | None = None,
-    colour_map: str = "viridis",
+    colour_map: str = DEFAULT_COLOUR_MAP,
     opacity: float = 0.5,
     title: str = "",
+    strongest: float = 0.0,
 ) -> Panels:
     """Everything the page shows and the command line writes, from one call.
 
     image: (H, W, 3) uint8 RGB at display size. field: (H, W) float32, the signed map enlarged to that size, and
     regions: what `threshold` made of this very field. limit: raw value of the last colour, the same for all images
     to be compared; None takes this image's own maximum. The bar says which. title: a line on the bar, such as
-    "towards malignant". A field without positive evidence colours nothing, and the bar says so.
+    "towards malignant". strongest: the maximum of the image's other fields, if one scale is to hold for all of them.
+    A field without positive evidence colours nothing, and the bar says so.
     """
     own = limit is None
     if not has_evidence(field):
@@ -84,7 +103,7 @@ def panels(
         height = max(MINIMUM_BAR_HEIGHT, image.shape[0])
         return Panels(image.copy(), image.copy(), image.copy(), _empty_bar(height, title), 0.0)
     maximum = float(field.max())
-    top = maximum if limit is None else limit
+    top = max(maximum, strongest) if limit is None else limit
     caption = "top: maximum of this image" if own else "top: fixed scale"
     bar = colour_bar(
         top,
@@ -105,7 +124,7 @@ def panels(
 
 
 def overlay(
-    image: Pixels, field: FloatField, limit: float, colour_map: str = "viridis", opacity: float = 0.5
+    image: Pixels, field: FloatField, limit: float, colour_map: str = DEFAULT_COLOUR_MAP, opacity: float = 0.5
 ) -> Pixels:
     """Grad-CAM over the image, (H, W, 3): (1 - opacity) * tissue + opacity * colour wherever the field is positive.
 
@@ -121,7 +140,7 @@ def dt_overlay(
     field: FloatField,
     regions: Regions,
     limit: float,
-    colour_map: str = "viridis",
+    colour_map: str = DEFAULT_COLOUR_MAP,
     opacity: float = 0.5,
 ) -> Pixels:
     """DT Grad-CAM, (H, W, 3): colour inside the kept regions only, each outlined and numbered as in `regions.regions`.
@@ -146,7 +165,7 @@ def dt_overlay(
 
 
 def spread_overlay(
-    image: Pixels, spread: FloatField, unstable: NDArray[np.bool_], limit: float, colour_map: str = "viridis"
+    image: Pixels, spread: FloatField, unstable: NDArray[np.bool_], limit: float, colour_map: str = DEFAULT_COLOUR_MAP
 ) -> Pixels:
     """The spread of a map over the image, (H, W, 3), on the colours of the map itself, hatched where it is unstable.
 

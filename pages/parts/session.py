@@ -110,14 +110,16 @@ class Round:
 class Session:
     """Everything that one person's visit has come to.
 
-    uploads: how many times files were dropped on the first page. effect, report: what the effect curve and the PDF were
-    last asked for. overlays: the ZIP of the batch. usual_size: the choice for the batch's images that tell no pixel
-    size; size_table: a CSV of the sizes of others. lesson_image: what the lessons are about. site: the file of
-    the site that is in use; run_site: that of the batch, as it was started. pixel_sizes: what was
-    chosen for an image, by its sha256. looked_at: the opinion and the number of the field of it that is looked at.
+    told: what was wrong with the files that were dropped last. uploads: how many times files were dropped on the
+    first page. effect, report: what the effect curve and the PDF were last asked for. overlays: the ZIP of the
+    batch. usual_size: the choice for the batch's images that tell no pixel size; size_table: a CSV of the sizes of
+    others. lesson_image: what the lessons are about. site: the file of the site that is in use; run_site: that of
+    the batch, as it was started. pixel_sizes: what was chosen for an image, by its sha256. looked_at: the opinion
+    and the number of the field of it that is looked at.
     """
 
     handed: Handed | None = None
+    told: str | None = None
     uploads: int = 0
     dropped: Dropped | None = None
     viewing: Viewing = field(default_factory=Viewing)

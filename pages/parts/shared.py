@@ -78,9 +78,9 @@ def called(name: str, positive: str) -> str:
     return f"{SHAPES[name == positive]} {name.capitalize()}"
 
 
-def show_image(place: DeltaGenerator, pixels: NDArray[np.uint8], caption: str | None = None) -> None:
-    """An image (H, W, 3) uint8, lossless, as wide as its place."""
-    place.image(encode_png(pixels), caption=caption, width="stretch", output_format="PNG")
+def show_image(place: DeltaGenerator, pixels: NDArray[np.uint8], caption: str | None = None, alt: str = "") -> None:
+    """An image (H, W, 3) uint8, lossless, as wide as its place; `alt` says what it is where there is no caption."""
+    place.image(encode_png(pixels), caption=caption, width="stretch", output_format="PNG", alt=caption or alt)
 
 
 def percent(probability: float) -> str:

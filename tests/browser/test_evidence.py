@@ -14,15 +14,9 @@ from tests.helpers.browser import Served, Visit, settle
 
 
 def open_evidence(visited: Visit) -> Page:
-    """From the first page, as a reader goes; on a narrow screen the pages are behind a button."""
+    """From the first page, as a reader goes."""
     page = visited.page
-    narrow = page.viewport_size is not None and page.viewport_size["width"] < 768
-    if narrow:
-        page.get_by_test_id("stExpandSidebarButton").click()
-    page.get_by_role("link", name="Evidence").click()
-    if narrow:
-        page.get_by_test_id("stSidebarHeader").hover()
-        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    page.get_by_role("link", name="Evidence", exact=True).click()
     expect(page.get_by_role("heading", name="Evidence", exact=True)).to_be_attached(timeout=60_000)
     settle(page)
     return page

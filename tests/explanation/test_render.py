@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import color
 
+from benchmarks.colour_map import contrast, pixels_of
 from dala.explanation import render
 from dala.explanation.threshold import FloatField, Regions, threshold
 
@@ -33,6 +36,7 @@ def kept(field: FloatField) -> Regions:
 def test_look_up_tables_are_the_published_ones() -> None:
     # First and last colours as published by matplotlib, the maps' home.
     ends = {
+        "verdant": ((6, 93, 88), (249, 252, 43)),  # as benchmarks/colour_map.py makes it
         "viridis": (VIRIDIS_FIRST, VIRIDIS_LAST),
         "magma": ((0, 0, 4), (252, 253, 191)),
         "inferno": ((0, 0, 4), (252, 255, 164)),
@@ -45,6 +49,26 @@ def test_look_up_tables_are_the_published_ones() -> None:
         assert np.abs(table[0] - first).max() <= 1 and np.abs(table[255] - last).max() <= 1
         lightness = table @ np.array([0.2126, 0.7152, 0.0722])
         assert np.diff(lightness[::8]).min() > 0
+
+
+def test_the_colours_for_tissue_are_uniform_and_none_of_its_own() -> None:
+    lab = color.rgb2lab(render.COLOUR_MAPS["verdant"][None])[0]
+    steps = color.deltaE_ciede2000(lab[:-8:8], lab[8::8])
+    assert steps.min() > 0.8 * steps.mean() and steps.max() < 1.2 * steps.mean()  # viridis: 0.66 and 1.3
+    assert np.diff(lab[::4, 0]).min() > 0
+    # Haematoxylin and eosin lie from blue over purple to pink: between 260 degrees and 20.
+    hue = np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) % 360
+    assert hue.min() > 95 and hue.max() < 200
+
+
+def test_the_colours_stand_out_on_tissue_of_every_laboratory(shared_data: Path) -> None:
+    folders = ("breakhis_originals", "ucsb", "brca_m2c/images", "bach_part_b", "camelyon_tiles", "tnbc/images")
+    for folder in folders:
+        pixels = pixels_of(shared_data / folder)
+        least, usual, ends = contrast(render.COLOUR_MAPS["verdant"], pixels)
+        # A difference of 5 is seen at a glance; viridis falls to that, for a third of it is purple.
+        assert least > 10 and usual > 15 and ends > 30, folder
+        assert least > 1.5 * contrast(render.COLOUR_MAPS["viridis"], pixels)[0], folder
 
 
 def test_colours_are_linear_in_the_raw_value() -> None:
@@ -202,11 +226,11 @@ def test_panels_on_a_fixed_scale_say_so() -> None:
     result = render.panels(plain(field.shape), field, kept(field), 0.5)
     assert result.limit == 0.5
     assert np.array_equal(
-        result.bar, render.colour_bar(0.5, "viridis", 0.0, 200, caption="top: fixed scale", clipped=True)
+        result.bar, render.colour_bar(0.5, "verdant", 0.0, 200, caption="top: fixed scale", clipped=True)
     )
     assert np.array_equal(result.gradcam[30, 30], result.gradcam[70, 110])  # 1.0 and 0.5 both have the last colour.
     below = render.panels(plain(field.shape), field, kept(field), 2.0)
-    assert np.array_equal(below.bar, render.colour_bar(2.0, "viridis", 0.0, 200, caption="top: fixed scale"))
+    assert np.array_equal(below.bar, render.colour_bar(2.0, "verdant", 0.0, 200, caption="top: fixed scale"))
 
 
 @pytest.mark.parametrize("limit", [None, 1.0])

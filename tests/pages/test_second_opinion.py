@@ -26,8 +26,9 @@ from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime
 from dala.runtime import weights
 from dala.words import NO_BREAK
+from pages.parts.second_opinion import choice
 
-UPLOADER = "Drop an H&E breast patch or a mammogram here to get a second opinion, or choose an example."
+UPLOADER = "Drop an H&E breast patch or a mammogram here"
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 
 
@@ -119,6 +120,11 @@ def text(page: AppTest) -> str:
     return "\n".join(element.value for element in [*page.header, *page.markdown, *page.caption])
 
 
+def without_signs(markdown: str) -> str:
+    """The words alone: without what explains a term, escapes, and spaces that do not break."""
+    return re.sub(r"<abbr [^>]*>|</abbr>", "", markdown).replace(NO_BREAK, " ").replace("\\", "")
+
+
 def verdict(page: AppTest) -> str:
     return page.header[0].value
 
@@ -139,8 +145,18 @@ def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
     assert page.file_uploader[0].label == UPLOADER
     assert "not tissue" in text(page)
     assert len(page.button) == len(PHANTOMS) + len(FILMS)
+    assert "up to 64 MB and 48 megapixels" in text(page) and "PNG, JPEG" in text(page)
+    assert page.title[0].value == "A second opinion on breast tissue"
+    assert "▲ Malignant, probability of malignant" in text(page), "a result to look at, of a drawing"
     assert not page.header
     assert not page.metric
+
+
+def test_a_file_above_the_limit_is_a_sentence(monkeypatch: pytest.MonkeyPatch, page: AppTest) -> None:
+    monkeypatch.setattr(choice, "LARGEST_MB", 0)
+    upload(page, "large.png", image(1))
+    assert page.error[0].value.startswith(r"large.png \(1 MB\)\: larger than 0 MB, the most for one image.")
+    assert not page.header and not page.exception
 
 
 @pytest.mark.slow
@@ -304,7 +320,7 @@ def test_the_figures_are_those_of_the_card(
     monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(single.net, card))
     page = opened()
     upload(page, "patch.png", image(6))
-    (line,) = [element for element in page.markdown if said in element.value.replace(NO_BREAK, " ").replace("\\", "")]
+    (line,) = [element for element in page.markdown if said in without_signs(element.value)]
     assert line.help == "so it was measured"
 
 
@@ -462,8 +478,9 @@ def test_samples_folder(tmp_path: Path, with_samples: Callable[[], AppTest], pas
     path.write_bytes(image(11))
     (tmp_path / "notes.txt").write_text("not listed")
     page = with_samples()
-    assert page.selectbox(key="example").options[-1] == "case/mine.png"
+    assert page.selectbox(key="example").options[1] == "case/mine.png", "true images come before the drawn ones"
     assert not any("notes" in option for option in page.selectbox(key="example").options)
+    passes.clear()
     page.selectbox(key="example").set_value("file:case/mine.png").run()
     assert page.header
     assert not page.warning
@@ -481,7 +498,7 @@ def test_at_most_200_samples_are_listed(tmp_path: Path, with_samples: Callable[[
         (tmp_path / f"{number:03}.png").touch()
     options = with_samples().selectbox(key="example").options
     assert len(options) == 1 + len(PHANTOMS) + len(FILMS) + 200
-    assert options[-1] == "199.png"
+    assert options[200] == "199.png"
 
 
 def test_a_samples_folder_without_images_is_said(with_samples: Callable[[], AppTest]) -> None:

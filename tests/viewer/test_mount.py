@@ -39,6 +39,16 @@ def packed(field: np.ndarray, image: np.ndarray, start: str = "1", **settings: A
     header = {
         "start": start,
         "id": "image",
+        "verdict": "malignant",
+        "usual": {
+            "target": "malignant",
+            "rule": "fixed",
+            "parameter": 0.5,
+            "opacity": 0.5,
+            "colour_map": "verdant",
+            "fixed": False,
+            "limit": None,
+        },
         "settings": {
             "target": "malignant",
             "rule": "fixed",

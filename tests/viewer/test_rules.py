@@ -80,6 +80,7 @@ def compare(page: Page, field: Field, settings: list[tuple[str, float]], minimum
             (one.area, one.evidence) for one in regions.regions
         ], said
         assert [(one["x"], one["y"]) for one in answer["regions"]] == [top(one) for one in regions.regions], said
+        assert [tuple(one["box"]) for one in answer["regions"]] == [one.box for one in regions.regions], said
         assert answer["numbers"] == list(range(len(regions.regions))), said
         kept += bool(regions.regions)
     return kept

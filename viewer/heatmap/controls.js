@@ -55,8 +55,8 @@ export class Controls {
     }
     listen(colourMap, "change", () => set({ colour_map: colourMap.value }, "colours", true));
     listen(fixed, "change", () => {
-      const { field, settings } = this.#map;
-      const above = header.limits.find((one) => one >= field.maximum) ?? header.limits[header.limits.length - 1];
+      const { settings, strongest } = this.#map;
+      const above = header.limits.find((one) => one >= strongest) ?? header.limits[header.limits.length - 1];
       set({ fixed: Boolean(fixed.value), limit: settings.limit ?? above }, "colours", true);
     });
     listen(limit, "change", () => set({ limit: Number(limit.value) }, "colours", true));
@@ -116,6 +116,7 @@ export class Controls {
     Object.assign(parameter, { min: rule.minimum, max: rule.maximum, step: rule.step, ariaLabel: name });
     this.fillSliders();
     this.#write("help", rule.help);
+    find(this.root, ".help", HTMLElement).title = rule.help;
     this.#select("colour-map").value = settings.colour_map;
     this.#select("fixed").value = settings.fixed ? "fixed" : "";
     find(this.root, ".limits", HTMLElement).hidden = !settings.fixed;

@@ -7,6 +7,7 @@ import { find, inkOf } from "../dom.js";
 import { ColourBar } from "./colour_bar.js";
 import { Controls } from "./controls.js";
 import { Panes } from "./panes.js";
+import { RegionTable } from "./regions.js";
 import { HeatMap, unpack } from "./state.js";
 
 /**
@@ -39,7 +40,7 @@ class Viewer {
   /** @type {AbortController} */ #closing = new AbortController();
   /** @type {Set<Change>} */ #changed = new Set();
   /** @type {HeatMap | undefined} */ #map;
-  /** @type {{panes: Panes, controls: Controls, bar: ColourBar} | undefined} */ #parts;
+  /** @type {{panes: Panes, controls: Controls | null, bar: ColourBar, table: RegionTable} | undefined} */ #parts;
   /** @type {ResizeObserver | undefined} */ #resized;
   #start = "";
   #failed = false;
@@ -95,7 +96,8 @@ class Viewer {
     this.#map = map;
     const { panes, controls } = (this.#parts ??= this.#build(map));
     panes.show(map, anew);
-    controls.fill(map);
+    controls?.fill(map);
+    find(this.root, ".verdict", HTMLElement).textContent = header.verdict;
     panes.name();
     find(this.root, ".starting", HTMLElement).hidden = true;
     find(this.root, ".stage", HTMLElement).hidden = false;
@@ -115,10 +117,17 @@ class Viewer {
   /** @param {HeatMap} map */
   #build(map) {
     const [{ root, listen }, redraw] = [this, () => this.#touch("view")];
-    const panes = new Panes(root, listen, map, redraw);
-    const controls = new Controls(
+    const panes = new Panes(root, listen, map, redraw, (number) => this.#choose(number));
+    const bare = !map.header.targets.length;
+    root.classList.toggle("bare", bare);
+    const controls = bare ? null : new Controls(
       root, listen, map, (change, part, done) => this.#set(change, part, done), (shown) => panes.choose(shown),
     );
+    const table = new RegionTable(root, listen, (number) => this.#choose(number), (number) => panes.goTo(number));
+    listen(find(root, ".reset", HTMLElement), "click", () => {
+      panes.fit();
+      if (this.#map) this.#set({ ...this.#map.header.usual }, "field", true);
+    });
     const full = find(root, ".full", HTMLElement);
     full.hidden = !document.fullscreenEnabled;
     listen(full, "click", () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen()));
@@ -126,9 +135,11 @@ class Viewer {
       full.setAttribute("aria-pressed", String(Boolean(document.fullscreenElement)));
       panes.layout();
     });
-    this.#resized = new ResizeObserver(() => this.guarded(() => panes.layout()));
+    // In the next frame: a layout inside the observer's own would be told of itself.
+    this.#resized = new ResizeObserver(() => requestAnimationFrame(() => this.guarded(() => panes.layout())));
     this.#resized.observe(root);
-    return { panes, controls, bar: new ColourBar(root) };
+    if (panes.page) this.#resized.observe(panes.page);
+    return { panes, controls, bar: new ColourBar(root), table };
   }
 
   /**
@@ -142,8 +153,8 @@ class Viewer {
     if (!map || !parts) return;
     const { panes, controls } = parts;
     Object.assign(map.settings, change);
-    if (done) controls.fill();
-    else controls.fillSliders();
+    if (done) controls?.fill();
+    else controls?.fillSliders();
     panes.name();
     this.#touch(part);
     clearTimeout(this.#sending);
@@ -151,8 +162,16 @@ class Viewer {
     this.#sending = setTimeout(() => this.guarded(() => {
       map.remember();
       this.component.setStateValue("settings", { start: map.header.start, ...map.settings });
-      controls.say();
-    }), controls.typing ? 150 : 0);
+      controls?.say();
+    }), controls?.typing ? 150 : 0);
+  }
+
+  /** A region is pointed at, in the image or in the table. @param {number} number -1 none */
+  #choose(number) {
+    if (!this.#map || this.#map.chosen === number) return;
+    this.#map.chosen = number;
+    this.#parts?.table.choose(number);
+    this.#touch("threshold");
   }
 
   /** Computes and draws once a frame at most. @param {Change} part */
@@ -173,7 +192,8 @@ class Viewer {
       parts.bar.draw(field, limit, map.colours, settings.target, settings.fixed);
     }
     if (field.hasEvidence) parts.bar.point(result.threshold, limit);
-    parts.controls.read();
+    parts.controls?.read();
+    parts.table.draw(map);
     parts.panes.draw(changed.size === 1 && changed.has("threshold"));
     changed.clear();
   }

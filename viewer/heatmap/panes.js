@@ -18,6 +18,8 @@ const LARGEST_PIXEL = 8; // CSS pixels that a pixel of the patch may fill
 const PIXELS_SEEN_FROM = 3; // magnification from which pixels are shown as squares
 const BAR_ROOM = 0.3; // of a pane's width, for the scale bar
 const GAP = 10; // CSS pixels between two panes
+const LEAST_HEIGHT = 200; // of a pane, where the window has no room for it
+const BELOW = 30; // CSS pixels below the panes, for their captions
 
 /** @type {Kind[]} */
 export const KINDS = ["patch", "gradcam", "dt"];
@@ -38,9 +40,15 @@ export class Panes {
    * @param {Listen} listen
    * @param {HeatMap} map
    * @param {() => void} redraw asks for a frame
+   * @param {(number: number) => void} pick a region is pointed at, -1 none
    */
-  constructor(root, listen, map, redraw) {
+  constructor(root, listen, map, redraw, pick) {
     this.root = root;
+    this.pick = pick;
+    const place = root.getRootNode();
+    const host = place instanceof ShadowRoot ? place.host : root;
+    this.scroller = host.closest("[data-testid=stMain]");
+    this.page = this.scroller?.querySelector("[data-testid=stMainBlockContainer]") ?? null;
     this.stage = find(root, ".stage", HTMLElement);
     this.all = find(root, ".panes", HTMLElement);
     this.tip = find(root, ".tip", HTMLElement);
@@ -107,13 +115,16 @@ export class Panes {
     if (!space) return; // hidden
     const narrow = space < NARROW;
     this.root.classList.toggle("narrow", narrow);
-    const shown = this.#shown ?? (narrow ? "dt" : "all");
-    find(this.root, `[name=shown][value=${shown}]`, HTMLInputElement).checked = true;
+    const bare = !this.#map.header.targets.length;
+    const shown = bare ? "patch" : this.#shown ?? (narrow ? "dt" : "all");
+    if (!bare) find(this.root, `[name=shown][value=${shown}]`, HTMLInputElement).checked = true;
     for (const kind of KINDS) this.#panes[kind].figure.hidden = shown !== "all" && shown !== kind;
     const columns = shown === "all" && !narrow ? 3 : 1;
     const across = (space - GAP * (columns - 1)) / columns;
     const rest = this.stage.offsetHeight - this.all.offsetHeight + 60;
-    const most = Math.max(200, document.fullscreenElement ? window.innerHeight - rest : 0.72 * window.innerHeight);
+    const most = document.fullscreenElement
+      ? Math.max(200, window.innerHeight - rest)
+      : Math.max(LEAST_HEIGHT, Math.min((narrow ? 0.45 : 0.72) * window.innerHeight, columns > 1 ? this.#room() : Infinity));
     const tall = Math.round(Math.min(most, Math.max(0.35, this.#map.height / this.#map.width) * across));
     this.all.style.setProperty("--columns", String(columns));
     this.all.style.setProperty("--pane-height", `${tall}px`);
@@ -124,6 +135,12 @@ export class Panes {
     }
     this.#size = { width: across, height: tall };
     this.#move();
+  }
+
+  /** CSS pixels from the top of the panes to the end of the window, while the page is not scrolled. */
+  #room() {
+    const top = this.all.getBoundingClientRect().top + (this.scroller?.scrollTop ?? window.scrollY);
+    return window.innerHeight - top - BELOW;
   }
 
   // ---- the view
@@ -170,6 +187,16 @@ export class Panes {
     const after = this.#toImage(x, y);
     this.#view.x += before.x - after.x;
     this.#view.y += before.y - after.y;
+    this.#move();
+  }
+
+  /** A region in the middle, half as wide as the pane. @param {number} number */
+  goTo(number) {
+    const [left, top, right, bottom] = this.#map.result.regions[number].box;
+    const [width, height] = [right - left, bottom - top];
+    const { width: across, height: down } = this.#size;
+    this.#view.zoom = Math.min(across / width, down / height) / (2 * this.#fitted);
+    Object.assign(this.#view, { x: (left + right) / 2, y: (top + bottom) / 2 });
     this.#move();
   }
 
@@ -281,6 +308,7 @@ export class Panes {
     const { result, field } = this.#map;
     const number = kind && kind !== "patch" ? result.regionAt(column, row) : -1;
     tip.hidden = number < 0;
+    this.pick(number);
     if (kind && number >= 0) {
       const region = result.regions[number];
       const name = document.createElement("b");
@@ -393,6 +421,8 @@ export class Panes {
     if (kind !== "dt") return;
     const ratio = window.devicePixelRatio;
     stroke(ink, map.lines, { pixel: ratio / scale });
+    const chosen = map.outlines[map.chosen];
+    if (chosen) stroke(ink, chosen, { pixel: ratio / scale, width: 4.5 });
     ink.setTransform(1, 0, 0, 1, 0, 0);
     Object.assign(ink, { font: `600 ${12 * ratio}px ${this.#font}`, textAlign: "center", textBaseline: "middle" });
     map.result.regions.forEach((region, index) => {
@@ -402,10 +432,11 @@ export class Panes {
       if (x < 0 || y < 0 || x > canvas.width || y > canvas.height) return;
       const middle = Math.min(canvas.width - w / 2 - 1, Math.max(w / 2 + 1, x));
       const centre = Math.min(canvas.height - h / 2 - 1, Math.max(h / 2 + 1, y));
-      Object.assign(ink, { fillStyle: DARK, strokeStyle: "#fff", lineWidth: ratio });
+      const [paper, letters] = index === map.chosen ? ["#fff", DARK] : [DARK, "#fff"];
+      Object.assign(ink, { fillStyle: paper, strokeStyle: letters, lineWidth: ratio });
       ink.fillRect(middle - w / 2, centre - h / 2, w, h);
       ink.strokeRect(middle - w / 2, centre - h / 2, w, h);
-      ink.fillStyle = "#fff";
+      ink.fillStyle = letters;
       ink.fillText(text, middle, centre + ratio);
     });
   }

@@ -13,8 +13,9 @@ const NUMPY_BUFFER = 8192; // ... within buffers of this many values, where it t
 /** @typedef {Float32Array | Float64Array} Floats */
 
 /**
- * A region: its share 0..1 of the image and of the evidence, and the first pixel of its top row.
- * @typedef {{area: number, evidence: number, x: number, y: number}} Region
+ * A region: its share 0..1 of the image and of the evidence, and the first pixel of its top row,
+ * and its box (left, top, right, bottom; right and bottom exclusive), all in pixels of the field.
+ * @typedef {{area: number, evidence: number, x: number, y: number, box: number[]}} Region
  *
  * What a rule gives: the threshold (NaN without evidence), the mask (the field's own room, which lives until the next
  * call), shares 0..1 of the image and of the evidence, regions (largest first), how many were dropped as too small, why
@@ -238,11 +239,16 @@ export function threshold(field, rule, parameter, minimumArea) {
   rows[height] = count;
 
   // Evidence of each part, added up in the order of the image as numpy.bincount does.
-  /** @type {{pixels: number, sum: number, share: number, x: number, y: number, block: number, number: number}[]} */
+  /** @type {{pixels: number, sum: number, share: number, x: number, y: number, box: number[], block: number,
+   *   number: number}[]} */
   const parts = []; // sparse, by the first run of each
   for (let y = 0; y < height; y++) {
     for (let run = rows[y]; run < rows[y + 1]; run++) {
-      const part = (parts[root(run)] ??= { pixels: 0, sum: 0, share: 0, x: start[run], y, block: Infinity, number: -1 });
+      const part = (parts[root(run)] ??= {
+        pixels: 0, sum: 0, share: 0, x: start[run], y, box: [width, y, 0, 0], block: Infinity, number: -1,
+      });
+      const { box } = part;
+      [box[0], box[2], box[3]] = [Math.min(box[0], start[run]), Math.max(box[2], end[run]), y + 1];
       part.pixels += end[run] - start[run];
       for (let i = y * width + start[run]; i < y * width + end[run]; i++) part.sum += values[i];
       // OpenCV numbers its parts by the first block of 2 x 2 pixels; only this tells equal ones apart.
@@ -265,11 +271,12 @@ export function threshold(field, rule, parameter, minimumArea) {
       }
     }
   }
-  result.regions = large.map(({ pixels, share, x, y }) => ({
+  result.regions = large.map(({ pixels, share, x, y, box }) => ({
     area: pixels / values.length,
     evidence: Math.min(1, share),
     x,
     y,
+    box,
   }));
   result.dropped = all.length - large.length;
   result.keptArea = pixels / values.length;

@@ -19,7 +19,8 @@ import { Field, outlines, threshold } from "./rules.js";
  *   maximum: number, default: number, step: number}} Rule
  *
  * What pages/parts/second_opinion/viewer.py packs. `colour_maps` are RGB bytes in base64.
- * @typedef {{start: string, id: string, settings: Settings, rules: Rule[], limits: number[], minimum_area: number,
+ * `usual`: the settings to begin with; `verdict`: the answer in a line. Without targets there is only the image.
+ * @typedef {{start: string, id: string, verdict: string, usual: Settings, settings: Settings, rules: Rule[], limits: number[], minimum_area: number,
  *   patch: {width: number, height: number, pixel_um: number | null}, colour_maps: Record<string, string>,
  *   image: ImagePlace & {width: number, height: number}, detail: ImagePlace | null, fields: Place[],
  *   targets: {name: string, field: number, sign: number}[]}} Header
@@ -78,7 +79,10 @@ export class HeatMap {
     this.colours = new Uint32Array(256);
     this.field = this.#towards(this.settings.target);
     this.result = this.#applied();
+    /** @type {Path2D[]} */
+    this.outlines = [];
     this.lines = this.#outlined();
+    this.chosen = -1;
   }
 
   get rule() {
@@ -97,6 +101,12 @@ export class HeatMap {
     return found;
   }
 
+  /** The maximum of the maps towards all classes: one scale holds for each. */
+  get strongest() {
+    const fields = this.header.targets.map(({ name }) => this.#towards(name));
+    return Math.max(...fields.filter((one) => one.hasEvidence).map((one) => one.maximum));
+  }
+
   remember() {
     Object.assign(remembered, { start: this.header.start, settings: { ...this.settings } });
   }
@@ -110,7 +120,7 @@ export class HeatMap {
     if (fresh) this.field = this.#towards(settings.target);
     const { field } = this;
     if (colours) {
-      this.limit = settings.fixed && settings.limit !== null ? settings.limit : field.maximum;
+      this.limit = settings.fixed && settings.limit !== null ? settings.limit : this.strongest;
       this.indices = field.hasEvidence ? colourIndices(field, this.limit) : null;
       this.colours = colourTable(header.colour_maps[settings.colour_map]);
       this.#paint(this.layers.gradcam, (i) => field.values[i] > 0);
@@ -127,6 +137,7 @@ export class HeatMap {
   #towards(target) {
     const known = this.#fields.get(target);
     if (known) return known;
+    if (!this.header.targets.length) return new Field(new Float32Array(this.width * this.height), this.width, this.height);
     const one = this.header.targets.find(({ name }) => name === target);
     if (!one) throw new Error(`There is no map towards ${target}`);
     const values = new Float32Array(this.#part(this.header.fields[one.field]).buffer);
@@ -142,11 +153,30 @@ export class HeatMap {
 
   #outlined() {
     const lines = new Path2D();
+    this.outlines = this.result.regions.map(() => new Path2D());
     for (const line of outlines(this.field, this.result.mask, this.result.threshold)) {
-      for (let i = 0; i < line.length; i += 2) lines[i ? "lineTo" : "moveTo"](line[i], line[i + 1]);
-      lines.closePath();
+      const one = new Path2D();
+      for (let i = 0; i < line.length; i += 2) one[i ? "lineTo" : "moveTo"](line[i], line[i + 1]);
+      one.closePath();
+      lines.addPath(one);
+      this.outlines[this.#regionBeside(line[0], line[1])]?.addPath(one);
     }
     return lines;
+  }
+
+  /** The region whose outline goes through a point: it lies between a pixel within and one without. */
+  #regionBeside(/** @type {number} */ x, /** @type {number} */ y) {
+    const around = [[0, 0], [-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]];
+    const found = around.map(([right, down]) => this.result.regionAt(Math.floor(x + right), Math.floor(y + down)));
+    return Math.max(...found);
+  }
+
+  /** A region's box in pixels of the patch, rounded outwards. @param {number} number */
+  boxOf(number) {
+    const { patch } = this.header;
+    const [left, top, right, bottom] = this.result.regions[number].box;
+    const [across, down] = [patch.width / this.width, patch.height / this.height];
+    return [Math.floor(left * across), Math.floor(top * down), Math.ceil(right * across), Math.ceil(bottom * down)];
   }
 
   /** @param {HTMLCanvasElement} layer @param {(i: number) => boolean} seen */

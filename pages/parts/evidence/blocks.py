@@ -9,6 +9,7 @@ import streamlit as st
 from dala.studies.blocks import Block, Box, Caption, Chart, Choice, Folded, Row, Table, Text
 from pages.parts.evidence.charts import drawn
 
+UNNAMED = "Of"
 CONFIG = {"displayModeBar": False, "scrollZoom": False}
 
 
@@ -35,8 +36,9 @@ def draw(blocks: Sequence[Block]) -> None:
 
 
 def table(rows: Sequence[Row], alt: str, *, header: bool = True) -> None:
-    """Rows of ready text under their columns."""
-    st.table(list(rows), border="horizontal", hide_index=True, hide_header=not header, alt=alt)
+    """Rows of ready text under their columns, each of which has a name for whoever hears the table."""
+    named = [{key or UNNAMED: value for key, value in row.items()} for row in rows]
+    st.table(named, border="horizontal", hide_index=True, hide_header=not header, alt=alt)
 
 
 def _chosen(choice: Choice) -> str:

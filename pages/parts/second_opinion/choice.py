@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -11,26 +11,26 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from dala.intake.image import ACCEPTED
+from dala.intake.image import ACCEPTED, MAXIMUM_PIXELS
 from dala.phantoms.film import FILMS
 from dala.phantoms.tissue import PHANTOMS
+from dala.runtime.predict import Model
 from pages.parts.second_opinion.examples import (
     DRAWN,
     FILE,
     NONE,
-    drawn_title,
     example_bytes,
     phantom,
     samples,
-    thumbnail_png,
     title,
 )
+from pages.parts.second_opinion.first import introduce, show_links, show_result
 from pages.parts.second_opinion.own_read import offer_first_read
 from pages.parts.session import EXAMPLE, Dropped, Handed, session
 from pages.parts.shared import BATCH_PAGE, plain, turn_to
 
-LARGEST_MB = 64  # a camera field of 2048 x 1536 pixels, uncompressed at 16 bit, takes 19
-THUMBNAIL_WIDTH = 146
+LARGEST_MB = int(os.environ.get("DALA_LARGEST_MB", "64"))  # a camera field of 2048 x 1536 at 16 bit takes 19
+MEGAPIXELS = MAXIMUM_PIXELS // 1_000_000
 EXAMPLES = (*PHANTOMS, *FILMS)
 
 
@@ -52,10 +52,27 @@ def take_files(key: str) -> None:
     release(files)
     st.session_state[EXAMPLE] = NONE
     remove()
-    if len(files) > 1 or any(file.name.lower().endswith(".zip") for file in files):
+    large = [file for file in files if file.size > LARGEST_MB * 2**20 and not is_archive(file)]
+    if large:
+        session().told = too_large(large)
+        files = [file for file in files if file not in large]
+    if len(files) > 1 or any(is_archive(file) for file in files):
         session().dropped = Dropped(files)
     elif files:
         session().handed = Handed(files[0].name, files[0].getvalue())
+
+
+def is_archive(file: UploadedFile) -> bool:
+    return str(file.name).lower().endswith(".zip")
+
+
+def too_large(files: list[UploadedFile]) -> str:
+    """Why files were left out, in a sentence."""
+    names = ", ".join(f"{file.name} ({file.size / 2**20:.0f} MB)" for file in files)
+    return (
+        f"{names}: larger than {LARGEST_MB} MB, the most for one image. Export the region in question at 20x, or "
+        "analyse a whole slide with the command dala."
+    )
 
 
 def release(files: list[UploadedFile]) -> None:
@@ -67,7 +84,7 @@ def release(files: list[UploadedFile]) -> None:
 
 
 def remove() -> None:
-    session().handed = None
+    session().handed = session().told = None
 
 
 def choose_example(key: str) -> None:
@@ -84,8 +101,8 @@ class Chosen(NamedTuple):
     row: DeltaGenerator
 
 
-def choose_image() -> Chosen | None:
-    """What was chosen, or nothing yet. May raise OSError.
+def choose_image(model: Model) -> Chosen | None:
+    """What was chosen, or nothing yet: then the page says what it is. May raise OSError.
 
     Several files at once, or a ZIP, open the page Batch with them instead.
     """
@@ -97,37 +114,34 @@ def choose_image() -> Chosen | None:
     # Once an image is there, the controls shrink to a line: verdict and maps are to be seen without scrolling.
     small = session().handed is not None or st.session_state.get(EXAMPLE, NONE) != NONE
     if small:
-        upload_column, example_column, read_column = st.columns([5, 3, 3], gap="medium", vertical_alignment="center")
+        upload, examples, read = st.container(key="choice").columns([3, 3, 3], gap="small", vertical_alignment="center")
     else:
-        upload_column, example_column = st.columns([3, 2], gap="medium")
-        read_column = example_column
-    labels: Literal["collapsed", "visible"] = "collapsed" if small else "visible"
-    upload_column.file_uploader(
-        "Drop an H&E breast patch or a mammogram here to get a second opinion, or choose an example.",
-        # No list of types: a DICOM file often has no suffix, or a number for one. Its content tells what a file is.
-        help=f"{ACCEPTED} are accepted, whatever the file is called. Several files at once, or a ZIP of them, are "
-        "analysed on the Batch page.",
-        accept_multiple_files=True,
-        max_upload_size=LARGEST_MB,
-        key=uploader_key(),
-        on_change=take_files,
-        args=(uploader_key(),),
-        label_visibility=labels,
-    )
-    example = example_column.selectbox(
+        words, result = st.columns(2, gap="large")
+        with result:
+            show_result(model)
+        with words:
+            introduce()
+            upload, read = st.container(key="first-drop"), st.container()
+            show_links()
+        heading, examples = st.columns([3, 2], gap="large", vertical_alignment="bottom")
+        heading.markdown("**Or try a drawing**" if not files else "**Or choose an example or a drawing**")
+    offer_upload(upload, small)
+    example = examples.selectbox(
         "Examples",
-        [NONE, *(DRAWN + name for name in EXAMPLES), *(FILE + name for name in files)],
+        [NONE, *(FILE + name for name in files), *(DRAWN + name for name in EXAMPLES)],
         format_func=title,
         key=EXAMPLE,
         on_change=remove,
         help="Drawn examples are made by code: schematic H&E and a schematic film, neither tissue nor a radiograph. "
         "Your own images are listed too if the environment variable DALA_SAMPLES names their folder.",
-        label_visibility=labels,
+        label_visibility="collapsed",
     )
-    offer_first_read(read_column)
+    offer_first_read(read)
     if os.environ.get("DALA_SAMPLES") and not files:
-        example_column.caption("The folder that DALA_SAMPLES names holds no images.")
-    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
+        examples.caption("The folder that DALA_SAMPLES names holds no images.")
+    if told := session().told:
+        st.error(plain(told))
+    row = st.container(key="image-line", horizontal=True, vertical_alignment="center", gap="small")
     if handed := session().handed:
         row.markdown(f"{handed.origin}: **{plain(handed.name)}**", width="content")
         row.button("Remove", on_click=remove, type="tertiary")
@@ -138,17 +152,21 @@ def choose_image() -> Chosen | None:
     return Chosen(*example_bytes(example, files), drawn, row)
 
 
-def show_gallery() -> None:
-    """The drawn examples of the empty page, each a thumbnail with its button."""
-    st.caption(
-        "Drawn examples: schematic H&E and a schematic mammogram made by code. They are not tissue and have no "
-        "diagnosis. Like images of any laboratory that the model does not know, none of them is answered benign."
+def offer_upload(place: DeltaGenerator, small: bool) -> None:
+    """Where files are dropped, with what is taken, in words."""
+    key = uploader_key()
+    place.file_uploader(
+        "Drop an H&E breast patch or a mammogram here",
+        # No list of types: a DICOM file often has no suffix, or a number for one. Its content tells what a file is.
+        # No limit of its own: whoever drops more than LARGEST_MB is told so in a sentence, by take_files.
+        accept_multiple_files=True,
+        key=key,
+        on_change=take_files,
+        args=(key,),
+        label_visibility="collapsed" if small else "visible",
     )
-    row = st.container(horizontal=True)
-    for name in EXAMPLES:
-        key = DRAWN + name
-        place = row.container(width=THUMBNAIL_WIDTH, gap="xsmall")
-        place.image(thumbnail_png(name), width="stretch", output_format="PNG")
-        place.button(
-            drawn_title(key).capitalize(), key=f"choose-{name}", on_click=choose_example, args=(key,), width="stretch"
+    if not small:
+        place.caption(
+            f"{ACCEPTED}, whatever the file is called; up to {LARGEST_MB} MB and {MEGAPIXELS} megapixels. Several "
+            "files at once, or a ZIP of them, are analysed on the Batch page."
         )

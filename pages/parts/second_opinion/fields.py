@@ -17,7 +17,7 @@ from pages.parts.session import session
 from pages.parts.shared import NOT_SURE, SHAPES, called, inline, percent
 
 SHOWN_FIRST = 9
-FIELD_WIDTH, WHOLE_SIDE = 104, 200
+FIELD_WIDTH, WHOLE_SIDE, WORDS_WIDTH = 92, 200, 230
 OUTLINE = (0, 114, 178)
 
 
@@ -29,15 +29,16 @@ def show_fields(opinion: Opinion) -> Opinion:
     image, positive = identity(opinion), str(opinion.model.card.fields["positive"])
     looked_at = session().looked_at
     number = looked_at[1] if looked_at is not None and looked_at[0] == image else None
-    st.markdown(
-        f"**{len(fields)} fields of view**, the most suspicious first, each with its own probability of {positive}. "
-        "Click on one to see its maps."
-    )
     every = len(fields) <= SHOWN_FIRST or st.session_state.get(f"all-fields-{image}", False)
-    row = st.container(horizontal=True, gap="small")
+    row = st.container(horizontal=True, gap="small", vertical_alignment="center")
+    row.markdown(
+        f"**{len(fields)} fields of view**, the most suspicious first, each with its own probability of {positive}. "
+        "Click on one to see its maps.",
+        width=WORDS_WIDTH,
+    )
     for place, field in enumerate(fields if every else fields[:SHOWN_FIRST], start=1):
         cell = row.container(width=FIELD_WIDTH, gap="xsmall")
-        cell.image(field_thumbnail(image, field.number, opinion), width="stretch")
+        cell.image(field_thumbnail(image, field.number, opinion), width="stretch", alt=f"Field {place}")
         cell.button(
             sign(opinion, field),
             key=f"field-{image}-{field.number}",
@@ -54,7 +55,11 @@ def show_fields(opinion: Opinion) -> Opinion:
         return opinion
     place, field = found
     with st.container(horizontal=True, vertical_alignment="center", border=True):
-        st.image(inline(shrunk(outlined(opinion, field), WHOLE_SIDE)), width="content")
+        st.image(
+            inline(shrunk(outlined(opinion, field), WHOLE_SIDE)),
+            width="content",
+            alt="The whole image, this field outlined",
+        )
         with st.container():
             st.markdown(
                 f"**Field {place} of {len(fields)}: {in_words(opinion, field)}.** The maps, the effect and the report "

@@ -7,6 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dala.export.report import OWN_READS, FirstRead, OwnRead
 from dala.opinion import Opinion
+from pages.parts.second_opinion.viewer import show_patch
 from pages.parts.session import READ_FIRST, own_read_key, session
 from pages.parts.shared import NOT_SURE, SHAPES, called, show_image
 
@@ -38,7 +39,9 @@ def answer_may_be_shown(opinion: Opinion) -> bool:
 
 def ask(opinion: Opinion) -> None:
     image, form = st.columns([3, 2], gap="medium")
-    show_image(image, opinion.image)
+    with image:
+        if not show_patch(opinion):
+            show_image(image, opinion.image, alt="The image")
     with form:
         positive = opinion.model.card.fields["positive"]
 

@@ -76,7 +76,7 @@ def plain_controls(place: DeltaGenerator, opinion: Opinion, settings: Settings) 
         if fixed:
             if limit is None:
                 # Just above this image's maximum; it then stays for the next ones.
-                maximum = opinion.maps[target].maximum
+                maximum = max(one.maximum for one in opinion.maps.values())
                 limit = next((one for one in COLOUR_LIMITS if one >= maximum), COLOUR_LIMITS[-1])
             limit = st.select_slider(
                 "Last colour (raw map units)", COLOUR_LIMITS, limit, key="limit", format_func="{:g}".format
@@ -97,7 +97,7 @@ def plain_panes(place: DeltaGenerator, explanation: Explanation) -> None:
     for column, (image, caption) in zip(images.columns(3, gap="small"), shown, strict=True):
         show_image(column, image, caption)
     # A width for the image itself would make Streamlit scale it down on the server.
-    show_image(row.container(width=BAR_WIDTH), panels.bar)
+    show_image(row.container(width=BAR_WIDTH), panels.bar, alt="Colour bar")
     if explanation.regions.reason is not None:
         images.info(explanation.regions.reason)
     numbers = images.container(horizontal=True, horizontal_alignment="distribute")

@@ -42,7 +42,7 @@ def show_scale(patch: Patch, card: Card, *, asked: bool) -> None:
     if um is None:
         return
     scale = scale_of(sized(patch))
-    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=asked or scale.known)
     if asked and not scale.known:
         row.markdown(f"{line(scale, um)} Say how large a pixel is:")
         choose(patch)

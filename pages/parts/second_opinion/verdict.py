@@ -13,12 +13,14 @@ from dala.preprocess.scale import FACTORS
 from dala.runtime.predict import Model, Prediction
 from dala.runtime.verdict import SCALE
 from dala.words import counted, figure
+from pages.parts.look import explained
 from pages.parts.second_opinion.modality import show_worth
 from pages.parts.second_opinion.scale import show_scale
 from pages.parts.shared import NOT_SURE, OUTSIDE, SCALE_UNKNOWN, SHAPES, known_group, percent, plain
 
 CLOSE_TO_EVEN = 0.65
 REFUSED_WIDTH = 420
+TERMS = ("balanced accuracy", "AUC", "calibrated")
 ERROR = "expected_calibration_error"
 HISTOLOGY_CHECKED = "Focus, tissue, brightness and stain are checked."
 FILM_CHECKED = "Colour, brightness, contrast and smoothness are checked."
@@ -41,7 +43,7 @@ def show_refusal(opinion: Opinion, patch: Patch) -> bool:
     )
     if not anyway:
         show_scale(patch, opinion.model.card, asked=True)
-        st.image(encode_png(opinion.image), width=REFUSED_WIDTH, output_format="PNG")
+        st.image(encode_png(opinion.image), width=REFUSED_WIDTH, output_format="PNG", alt="The image")
         st.caption(" ".join([*opinion.patch.notes, familiar(opinion)]))
     return anyway
 
@@ -83,6 +85,16 @@ def show_verdict(opinion: Opinion, patch: Patch, drawn: str | None) -> None:
         else:
             show_answer(opinion)
         show_scale(patch, model.card, asked=opinion.verdict.reason == SCALE)
+    with known:
+        if opinion.gate.inside:
+            laboratory = opinion.gate.laboratory
+            st.markdown(
+                explained(plain(beside_the_verdict(opinion)), *TERMS),
+                help=plain(basis(model.card, laboratory)),
+                unsafe_allow_html=True,
+            )
+        elif said := site_in_words(opinion):
+            st.markdown(plain(said))
         if drawn is not None:
             st.warning(drawn)
         group = known_group(opinion.patch.name, model)
@@ -92,18 +104,30 @@ def show_verdict(opinion: Opinion, patch: Patch, drawn: str | None) -> None:
                 "a correct answer here would prove nothing."
             )
         show_worth(model)
-    with known:
-        if opinion.gate.inside:
-            laboratory = opinion.gate.laboratory
-            st.markdown(plain(beside_the_verdict(opinion)), help=plain(basis(model.card, laboratory)))
-        elif said := site_in_words(opinion):
-            st.markdown(plain(said))
-        training = model.card.fields["training_data"]
-        st.caption(
-            f"{opinion.seen} Weights **{plain(model.name)}**, trained on {counted(training['pictures'], 'image')} "
-            f"({model.card.magnification}) of {counted(len(model.card.training_groups), model.card.group_word)} "
-            f"({plain(training['name'])}). {' '.join([*opinion.patch.notes, familiar(opinion)])}"
-        )
+
+
+def show_origin(opinion: Opinion) -> None:
+    """How the image was seen and by which weights, small, below everything else."""
+    card = opinion.model.card
+    training = card.fields["training_data"]
+    st.caption(
+        f"{opinion.seen} Weights **{plain(opinion.model.name)}**, trained on {counted(training['pictures'], 'image')} "
+        f"({card.magnification}) of {counted(len(card.training_groups), card.group_word)} "
+        f"({plain(training['name'])}). {' '.join([*opinion.patch.notes, familiar(opinion)])}"
+    )
+
+
+def in_one_line(opinion: Opinion) -> str:
+    """The answer and its probability, for where there is room for one line."""
+    prediction = opinion.prediction
+    probability = percent(float(prediction.probabilities.max()))
+    if not opinion.gate.inside:
+        return f"{OUTSIDE}: no verdict"
+    if opinion.verdict.reason == SCALE:
+        return SCALE_UNKNOWN
+    if opinion.verdict.not_sure:
+        return f"{NOT_SURE}, leaning towards {prediction.label}, {probability}"
+    return f"{shape_of(opinion)} {prediction.label.capitalize()}, {probability}"
 
 
 def show_answer(opinion: Opinion) -> None:

@@ -50,8 +50,7 @@ def settings_for(opinion: Opinion) -> Settings:
     """This session's settings; target and parameter are an image's own, and start anew with another one."""
     label, viewing = opinion.prediction.label, session().viewing
     if viewing.settings is None:
-        rule = next(iter(RULES.values()))
-        return Settings(label, rule.name, rule.default)
+        return usual(opinion)
     if viewing.image == identity(opinion):
         return viewing.settings
     return replace(viewing.settings, target=label, parameter=RULES[viewing.settings.rule].default)
@@ -83,8 +82,16 @@ def parse(record: object, opinion: Opinion) -> Settings | None:
     return replace(told, parameter=float(told.parameter), opacity=float(told.opacity)) if right else None
 
 
-def show(opinion: Opinion, settings: Settings) -> Settings:
+def usual(opinion: Opinion) -> Settings:
+    """The settings to begin with: towards the prediction, by the first rule."""
+    rule = next(iter(RULES.values()))
+    return Settings(opinion.prediction.label, rule.name, rule.default)
+
+
+def show(opinion: Opinion, settings: Settings, verdict: str = "") -> Settings:
     """Mount the viewer and return what its user has set last. Raises ViewerError where it cannot be mounted.
+
+    `verdict`: the answer in a line, which stays in sight where the viewer fills the screen.
 
     The data stay the same for one image, so they travel once; what is set comes back as the component's state. The
     viewer takes settings only from a new start, so that an answer of the server never moves a slider that is held.
@@ -97,7 +104,7 @@ def show(opinion: Opinion, settings: Settings) -> Settings:
     try:
         state = component("heatmap")(
             key=VIEWER,
-            data=packed(opinion, start),
+            data=packed(opinion, start, verdict),
             on_settings_change=lambda: None,
             on_failed_change=to_plain_view,
         )
@@ -117,16 +124,37 @@ def leave() -> None:
 def to_plain_view() -> None:
     """The viewer has reported that it cannot run in this browser."""
     st.session_state[PLAIN] = True
-    session().viewing.failure = str(st.session_state[VIEWER].get("failed"))
+    viewer = st.session_state.get(VIEWER, {})
+    session().viewing.failure = str(viewer.get("failed"))
 
 
-def packed(opinion: Opinion, start: Start) -> bytes:
-    """The component's data: length of the header (4 bytes, little-endian), header in JSON, then the parts it names."""
-    parts, body = heavy(shown_map(opinion), opinion)
+def show_patch(opinion: Opinion) -> bool:
+    """The image alone, to zoom into; nothing of the answer goes to the browser. False where it cannot be mounted."""
+    if session().viewing.failure or st.session_state.get(PLAIN):
+        return False
+    start = Start(f"image-{identity(opinion)}", identity(opinion), usual(opinion))
+    try:
+        component("heatmap")(
+            key=f"image-{identity(opinion)}", data=packed(opinion, start, bare=True), on_failed_change=to_plain_view
+        )
+    except (AttributeError, OSError, StreamlitAPIException):
+        return False
+    return True
+
+
+def packed(opinion: Opinion, start: Start, verdict: str = "", *, bare: bool = False) -> bytes:
+    """The component's data: length of the header (4 bytes, little-endian), header in JSON, then the parts it names.
+
+    `bare`: the image alone, without maps and without anything that tells the answer.
+    """
+    parts, body = heavy(identity(opinion) if bare else shown_map(opinion), bare, opinion)
+    hidden = {"target": ""} if bare else {}
     header = {
         "start": start.number,
         "id": identity(opinion),
-        "settings": asdict(start.settings),
+        "verdict": verdict,
+        "usual": asdict(usual(opinion)) | hidden,
+        "settings": asdict(start.settings) | hidden,
         "patch": {
             "width": opinion.patch.width,
             "height": opinion.patch.height,
@@ -144,8 +172,8 @@ def packed(opinion: Opinion, start: Start) -> bytes:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def heavy(image: str, _opinion: Opinion) -> tuple[dict[str, object], bytes]:
-    """Images and fields of an opinion, one after the other, and where each lies.
+def heavy(image: str, bare: bool, _opinion: Opinion) -> tuple[dict[str, object], bytes]:
+    """Images and fields of an opinion, one after the other, and where each lies; `bare`: the images alone.
 
     The field is sent as Python enlarged it: the last bits of OpenCV's resize depend on the processor, so that no other
     code could give the same threshold everywhere. Of two maps that are mirrors only one is sent.
@@ -164,7 +192,7 @@ def heavy(image: str, _opinion: Opinion) -> tuple[dict[str, object], bytes]:
         detail = add(detail_jpeg(_opinion.patch.pixels), type="image/jpeg")
     fields: list[np.ndarray] = []
     targets = []
-    for name, values in _opinion.maps.items():
+    for name, values in () if bare else _opinion.maps.items():
         field = values.upsampled(height, width)
         mirror = next((index for index, other in enumerate(fields) if np.array_equal(field, -other)), None)
         targets.append(

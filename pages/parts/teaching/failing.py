@@ -92,6 +92,7 @@ def experiment(view: np.ndarray, frame: tuple[int, int], model: Model, colours: 
                 inline(mapped(opinion, target, frame)),
                 caption=f"{name}: what the network sees, DT Grad-CAM towards {target}",
                 width="stretch",
+                alt=name,
             )
         st.table(answers(before, after, view, changed, colours), hide_index=True)
         st.markdown(verdict_on(before, after))
@@ -125,15 +126,15 @@ def answers(
 ) -> list[dict[str, str]]:
     """Network and colour-only judge on both images."""
     positive = before.model.card.fields["positive"]
-    rows = [{"": "DALAResNet50, calibrated", "As it came": answer(before), "Changed": answer(after)}]
+    rows = [{"Answer of": "DALAResNet50, calibrated", "As it came": answer(before), "Changed": answer(after)}]
     if colours is not None:
         index = colours.classes.index(positive)
         told = [float(colours.probabilities(one[None])[0, index]) for one in (view, changed)]
         shown = [f"P({positive}) {100 * value:.0f} %" for value in told]
-        rows.append({"": "Colour alone: six numbers of the image", "As it came": shown[0], "Changed": shown[1]})
+        rows.append({"Answer of": "Colour alone: six numbers of the image", "As it came": shown[0], "Changed": shown[1]})
     gate = [one.gate.reason.name.replace("_", " ") if one.gate.reason else "passes" for one in (before, after)]
     distance = ["" if one.gate.score is None else f", distance {one.gate.score:.2f}" for one in (before, after)]
-    rows.append({"": "Gate", "As it came": gate[0] + distance[0], "Changed": gate[1] + distance[1]})
+    rows.append({"Answer of": "Gate", "As it came": gate[0] + distance[0], "Changed": gate[1] + distance[1]})
     return rows
 
 

@@ -220,15 +220,17 @@ def show_answer(going: Round, case: Case, opinion: Opinion, phantom: Phantom | N
         inline(with_mark(explanation.panels.gradcam, read.mark)),
         caption=f"Grad-CAM towards {target}",
         width="stretch",
+        alt=f"Grad-CAM towards {target}",
     )
     dt.image(
         inline(with_mark(explanation.panels.dt, read.mark)),
         caption="DT Grad-CAM: above the threshold",
         width="stretch",
+        alt="DT Grad-CAM: above the threshold",
     )
     # A width for the image itself would make Streamlit scale it down on the server.
     bar = row.container(width=BAR_WIDTH)
-    bar.image(inline(explanation.panels.bar), width="stretch")
+    bar.image(inline(explanation.panels.bar), width="stretch", alt="Colour bar")
 
 
 def with_mark(panel: np.ndarray, where: Mark) -> np.ndarray:
@@ -293,7 +295,7 @@ def show_end(going: Round) -> None:
 
 def show_score(reads: list[Read]) -> None:
     scores = {"You": score_of_reader(reads), "The model": score_of_model(reads)}
-    st.table([{"": name, **score_row(score)} for name, score in scores.items()], hide_index=True)
+    st.table([{"Reader": name, **score_row(score)} for name, score in scores.items()], hide_index=True)
     together: Agreement = agreement(reads)
     kappa = "undefined, because only one class was ever called" if together.kappa is None else f"{together.kappa:.2f}"
     lines = [

@@ -1,0 +1,192 @@
+"""Every page and state by axe-core, in both themes; what is seen without scrolling; a phone's navigation and order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from dala.explanation.render import encode_png
+from dala.phantoms.tissue import draw
+from tests.helpers.browser import PAGE_MS, Served, Visit, settle
+
+ROOT = Path(__file__).resolve().parents[2]
+AXE = "4.10.3"
+CACHE = ROOT / "build" / f"axe-core-{AXE}"  # not in git
+# Of Streamlit's own drop zone: a section with role=presentation that has a name.
+STREAMLITS_OWN = {"presentation-role-conflict"}
+STATES = (
+    "/batch",
+    "/teaching",
+    "/teaching?part=How it works",
+    "/teaching?part=Where it fails",
+    "/evidence",
+    "/guide",
+    "/guide?read=Lesson",
+)
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, fetched by npm where it is not at hand yet."""
+    found = CACHE / "node_modules" / "axe-core" / "axe.min.js"
+    if not found.exists():
+        if shutil.which("npm") is None:
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("No npm on the PATH.")
+        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(CACHE), f"axe-core@{AXE}"]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return found.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn field of two fields of view, of unknown scale."""
+    path = tmp_path_factory.mktemp("large") / "large.png"
+    pixels = draw("single_files").pixels
+    path.write_bytes(encode_png(np.ascontiguousarray(np.concatenate([pixels, pixels[::-1]])[:768])))
+    return path
+
+
+@pytest.fixture(scope="module")
+def grey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("grey") / "grey.png"
+    cv2.imwrite(str(path), cv2.cvtColor(draw("single_files").pixels, cv2.COLOR_RGB2GRAY))
+    return path
+
+
+def upload(page: Page, path: Path) -> None:
+    page.locator("input[type=file]").first.set_input_files(path)
+    page.get_by_text(path.name).first.wait_for(timeout=PAGE_MS)
+    settle(page)
+    expect(page.locator("[data-stale=true]")).to_have_count(0, timeout=PAGE_MS)
+
+
+def violations(page: Page, axe: str) -> list[str]:
+    """What axe finds against WCAG 2 A and AA and its own best practice, a line each."""
+    settle(page)
+    expect(page.locator("[data-stale=true]")).to_have_count(0, timeout=PAGE_MS)
+    page.evaluate(axe)
+    found: list[dict[str, Any]] = page.evaluate("async () => (await axe.run(document)).violations")
+    return [
+        f"{one['id']}: {node['html'][:120]} {node.get('failureSummary', '')[:200]}"
+        for one in found
+        if one["id"] not in STREAMLITS_OWN
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_on_any_page_in_any_state(
+    visit: Callable[..., Visit], app: Served, axe: str, large: Path, grey: Path, dark: bool
+) -> None:
+    page = visit(dark=dark).page
+    assert violations(page, axe) == []
+    upload(page, large)
+    page.get_by_text("DT Grad-CAM: above the threshold").wait_for(timeout=PAGE_MS)
+    assert violations(page, axe) == []
+    upload(page, grey)
+    page.get_by_text("The image is grey").wait_for(timeout=PAGE_MS)
+    assert violations(page, axe) == []
+    for state in STATES:
+        page.goto(app.url + state)
+        page.get_by_role("heading").first.wait_for(timeout=PAGE_MS)
+        assert violations(page, axe) == [], state
+
+
+def test_verdict_image_maps_and_slider_are_seen_without_scrolling(visit: Callable[..., Visit], large: Path) -> None:
+    """With a strip of fields and an unknown scale, the highest that the page gets above its maps."""
+    page = visit().page
+    upload(page, large)
+    slider = page.get_by_role("slider", name="Dynamic threshold")
+    slider.wait_for(timeout=PAGE_MS)
+    expect(page.get_by_text("2 fields of view")).to_be_visible()
+    expect(page.get_by_role("heading", level=2)).to_be_in_viewport(ratio=1)
+    expect(slider).to_be_in_viewport(ratio=1)
+    for kind in ("patch", "gradcam", "dt"):
+        expect(page.locator(f"[data-kind={kind}] canvas")).to_be_in_viewport(ratio=1)
+
+
+def test_a_phone_has_words_to_navigate_by_and_the_image_first(visit: Callable[..., Visit], large: Path) -> None:
+    page = visit(width=480).page
+    for name in ("Second opinion", "Batch", "Teaching", "Evidence", "Guide"):
+        expect(page.get_by_role("link", name=name, exact=True)).to_be_in_viewport(ratio=1)
+    upload(page, large)
+    canvas = page.locator("[data-kind=dt] canvas")
+    canvas.wait_for(timeout=PAGE_MS)
+    expect(canvas).to_be_in_viewport(ratio=1)
+    verdict = page.locator(".viewer .verdict")
+    expect(verdict).to_be_in_viewport(ratio=1)
+    image, answer, heading = (
+        one.bounding_box() for one in (canvas, verdict, page.get_by_role("heading", level=2).first)
+    )
+    assert image and answer and heading
+    assert image["y"] < answer["y"] < heading["y"]
+    page.get_by_role("link", name="Evidence", exact=True).click()
+    expect(page.get_by_role("heading", name="Evidence", exact=True)).to_be_visible(timeout=PAGE_MS)
+
+
+def test_regions_and_their_rows_light_up_together_and_reset_puts_everything_back(
+    visit: Callable[..., Visit], large: Path
+) -> None:
+    page = visit().page
+    upload(page, large)
+    slider = page.get_by_role("slider", name="Dynamic threshold")
+    slider.wait_for(timeout=PAGE_MS)
+    first = page.locator(".regions tbody tr").first
+    first.scroll_into_view_if_needed()
+    pane = page.locator("[data-kind=dt] canvas")
+    before = pane.evaluate("canvas => canvas.toDataURL()")
+    first.hover()
+    expect(first).to_have_class("chosen")
+    page.wait_for_function(
+        "before => document.querySelector('[data-testid=stBidiComponentIsolated]').shadowRoot"
+        ".querySelector('[data-kind=dt] canvas').toDataURL() !== before",
+        arg=before,
+    )
+    first.get_by_role("button").click()
+    expect(page.locator(".viewer .zoom")).not_to_have_text("100 %")
+    # In the middle of the pane is the region now: pointing there lights its row.
+    page.mouse.move(0, 0)
+    expect(page.locator(".regions tr.chosen")).to_have_count(0)
+    slider.fill("2")
+    slider.dispatch_event("change")
+    expect(slider).to_have_value("2")
+    page.locator(".viewer .reset").click()
+    expect(slider).to_have_value("1")
+    assert pane.get_attribute("data-view").startswith("1.0000 ")  # type: ignore[union-attr]
+
+
+def test_full_screen_keeps_the_verdict(visit: Callable[..., Visit], large: Path) -> None:
+    page = visit().page
+    upload(page, large)
+    page.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("document.fullscreenElement !== null")
+    said = page.get_by_role("heading", level=2).first.inner_text()
+    verdict = page.locator(".viewer .verdict")
+    expect(verdict).to_be_in_viewport(ratio=1)
+    assert verdict.inner_text().startswith(said.split(":")[0])
+
+
+def test_an_image_that_is_read_first_can_be_zoomed_and_tells_no_answer(
+    visit: Callable[..., Visit], app: Served, large: Path
+) -> None:
+    page = visit().page
+    page.goto(f"{app.url}/?read-first=true")
+    settle(page)
+    upload(page, large)
+    zoom = page.locator(".viewer .zoom")
+    zoom.wait_for(timeout=PAGE_MS)
+    before = zoom.inner_text()
+    page.get_by_role("button", name="Zoom in").click()
+    expect(zoom).not_to_have_text(before)
+    expect(page.locator(".viewer .targets")).to_be_hidden()
+    expect(page.get_by_role("heading", level=2)).to_have_count(0)
+    assert "malignant" not in page.locator(".viewer").inner_text().lower()
