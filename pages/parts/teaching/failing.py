@@ -131,7 +131,7 @@ def answers(
         index = colours.classes.index(positive)
         told = [float(colours.probabilities(one[None])[0, index]) for one in (view, changed)]
         shown = [f"P({positive}) {100 * value:.0f} %" for value in told]
-        rows.append({"Answer of": "Colour alone: six numbers of the image", "As it came": shown[0], "Changed": shown[1]})
+        rows.append({"Answer of": "Colour alone: six numbers", "As it came": shown[0], "Changed": shown[1]})
     gate = [one.gate.reason.name.replace("_", " ") if one.gate.reason else "passes" for one in (before, after)]
     distance = ["" if one.gate.score is None else f", distance {one.gate.score:.2f}" for one in (before, after)]
     rows.append({"Answer of": "Gate", "As it came": gate[0] + distance[0], "Changed": gate[1] + distance[1]})
