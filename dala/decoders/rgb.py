@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterator
-from io import BytesIO
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
+
+from dala.decoders.refusal import unsupported
 
 MODES_WITH_ALPHA = {"RGBA", "RGBa", "LA", "La", "PA"}
 MODES_READ = MODES_WITH_ALPHA | {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L"}
@@ -21,6 +20,15 @@ DEPTHS = (8, 10, 12, 14, 16)
 GREY_DEPTHS = tuple(range(8, 17))  # film scanners leave any: a brightest value of 5000 means 13 bits and not 14
 STRIP_ROWS = 256
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value
+
+
+def check_mode(mode: str) -> None:
+    """Refuses a Pillow mode whose values have no 8-bit colours."""
+    if mode not in MODES_READ:
+        unsupported(
+            f"holds '{mode}' pixels, which have no faithful 8-bit colours; grey, RGB and CMYK of up to 16 bits are "
+            "accepted."
+        )
 
 
 def eight_bit_rgb(image: Image.Image, data: bytes, kind: str, notes: list[str]) -> NDArray[np.uint8]:
@@ -37,32 +45,64 @@ def eight_bit_rgb(image: Image.Image, data: bytes, kind: str, notes: list[str]) 
     elif mode in ("CMYK", "YCbCr"):
         notes.append(f"{mode} colours were converted to RGB.")
 
-    deep = _is_deep(image, data, kind)
     transparent_colour = image.info.get("transparency") if mode in ("L", "RGB", "I;16", "1") else None
     if mode.startswith("I;16"):
         values, alpha = _deep_grey(image, transparent_colour, notes)
         pixels = np.repeat(values[..., np.newaxis], 3, axis=2)
-    elif deep and mode == "RGB":
-        pixels, alpha = _deep_rgb(image, data, transparent_colour, notes)
     else:
-        if deep:
+        if isinstance(image, TiffImageFile) and max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 8:
             notes.append("16-bit values were reduced to their upper 8 bits.")
         if kind == "PNG" and mode == "L" and isinstance(transparent_colour, int):
             # Pillow stretches 2 and 4-bit grey to 0..255 but leaves the transparent value as stored.
             image.info["transparency"] = transparent_colour * (255 // (2 ** data[24] - 1))
         with_alpha = mode in MODES_WITH_ALPHA or "transparency" in image.info
         pixels, alpha = _converted(image, with_alpha)
+    return on_white(pixels, alpha, notes)
+
+
+def on_white(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None, notes: list[str]) -> NDArray[np.uint8]:
+    """The pixels, written to in place where they are transparent, with a note then."""
     if alpha is not None and alpha.min() < 255:
         _lay_on_white(pixels, alpha)
         notes.append("Transparent parts were placed on white.")
     return pixels
 
 
-def _is_deep(image: Image.Image, data: bytes, kind: str) -> bool:
-    """Whether the file stores more than 8 bits a channel, which Pillow's RGB modes do not tell."""
-    if kind == "TIFF" and isinstance(image, TiffImageFile):
-        return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 8
-    return kind == "PNG" and data[24] > 8
+def of_deep(
+    values: NDArray[np.uint16],
+    notes: list[str],
+    transparent: tuple[int, ...] | None = None,
+    associated: bool = False,
+    white_is_zero: bool = False,
+) -> NDArray[np.uint8]:
+    """16-bit values (height, width, channels) as `eight_bit_rgb` gives them: grey or RGB, the last of 2 or 4 is alpha.
+
+    `transparent`: a colour that is so; `associated`: the colours were multiplied by alpha.
+    """
+    channels = values.shape[2]
+    colours = values[..., : 1 if channels < 3 else 3]
+    alpha = values[..., -1] if channels in (2, 4) else None
+    if channels < 3:
+        notes.append("The image is grey; the three colour channels are equal.")
+    if associated and alpha is not None:
+        share = np.maximum(alpha, 1).astype(np.float32)[..., np.newaxis] / max(int(alpha.max()), 1)
+        colours = np.minimum(colours / share, 65535).astype(np.uint16)
+    depth = _depth(int(colours.max()), 16, notes, GREY_DEPTHS if channels < 3 else DEPTHS)
+    pixels = np.empty((*values.shape[:2], 3), np.uint8)
+    opaque = np.empty(values.shape[:2], np.uint8) if alpha is not None or transparent is not None else None
+    # The alpha of 12-bit colours has 12 bits as well, unless it tells otherwise.
+    shift = depth - 8 if alpha is not None and alpha.max() < 2**depth else 8
+    for top in range(0, len(values), STRIP_ROWS):
+        rows = slice(top, top + STRIP_ROWS)
+        pixels[rows] = colours[rows] >> (depth - 8)
+        if opaque is not None:
+            if alpha is not None:
+                opaque[rows] = alpha[rows] >> shift
+            else:
+                opaque[rows] = np.where((colours[rows] == transparent).all(axis=2), 0, 255)
+    if white_is_zero:
+        np.subtract(255, pixels, out=pixels)
+    return on_white(pixels, opaque, notes)
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
@@ -100,51 +140,6 @@ def _deep_grey(
     if white_is_zero:  # Pillow turns 8-bit values of this kind around, but not these
         np.subtract(255, reduced, out=reduced)
     return reduced, alpha
-
-
-def _deep_rgb(
-    image: Image.Image,
-    data: bytes,
-    transparent: tuple[int, int, int] | None,
-    notes: list[str],
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Pillow keeps the upper byte of a 16-bit colour; the lower one is read only where it matters."""
-    upper, _ = _converted(image, with_alpha=False)
-    highest = int(upper.max())
-    if transparent is None and highest >= 2 ** (DEPTHS[-2] - 8):
-        _depth(highest << 8, 16, notes)
-        return upper, None
-    lower, _ = _converted(_lower_bytes(type(image), data), with_alpha=False)
-    alpha = np.empty(upper.shape[:2], np.uint8) if transparent is not None else None
-    highest = max(
-        int((upper[top : top + STRIP_ROWS].astype(np.uint16) << 8 | lower[top : top + STRIP_ROWS]).max())
-        for top in range(0, len(upper), STRIP_ROWS)
-    )
-    depth = _depth(highest, 16, notes)
-    for top in range(0, len(upper), STRIP_ROWS):
-        rows = slice(top, top + STRIP_ROWS)
-        values = upper[rows].astype(np.uint16) << 8 | lower[rows]
-        if alpha is not None:
-            alpha[rows] = np.where((values == transparent).all(axis=2), 0, 255)
-        upper[rows] = values >> (depth - 8)
-    return upper, alpha
-
-
-def _lower_bytes(plugin: Callable[[BytesIO], Any], data: bytes) -> Image.Image:
-    """The image decoded once more, its values in the other byte order: what Pillow keeps is then the lower byte."""
-    swapped = {"RGB;16L": "RGB;16B", "RGB;16B": "RGB;16L", "RGBX;16L": "RGBX;16B", "RGBX;16B": "RGBX;16L"}
-    native = "RGB;16B" if struct.pack("=H", 1) == b"\1\0" else "RGB;16L"
-    swapped |= {"RGB;16N": native, "RGBX;16N": native.replace("RGB", "RGBX")}
-    image = plugin(BytesIO(data))
-    tiles = []
-    for tile in image.tile:
-        if isinstance(tile.args, str):
-            tiles.append(tile._replace(args=swapped[tile.args]))
-        elif tile.args is not None:
-            tiles.append(tile._replace(args=(swapped[tile.args[0]], *tile.args[1:])))
-    image.tile = tiles
-    image.load()
-    return image
 
 
 def _depth(highest: int, stored: int, notes: list[str], depths: tuple[int, ...] = DEPTHS) -> int:

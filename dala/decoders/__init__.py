@@ -1,0 +1,1 @@
+"""What turns the bytes of a file into pixels, in a process of its own that only `dala.intake` talks to."""
