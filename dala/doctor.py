@@ -76,34 +76,35 @@ def check_python(version: tuple[int, ...]) -> Check:
     return Check("Python", "PASS", text)
 
 
-def check_packages(requirements: Path, installed: Callable[[str], str] = metadata.version) -> list[Check]:
+def check_packages(file: Path, installed: Callable[[str], str] = metadata.version) -> list[Check]:
     """One check for each `name==version` line: FAIL if it is not installed, WARN if in another version.
 
     Where there is no such file, as in an installed package, the package's own list counts. `installed` tells the
     version of a package or raises `PackageNotFoundError`. A local label ("2.14.1+cpu") counts as the version before it.
     """
-    try:
-        text = requirements.read_text(encoding="utf-8")
-    except OSError:
-        text = "\n".join(_declared())
+    text = "\n".join(requirements_of(file))
     if not text:
-        return [Check("packages", "WARN", f"{requirements.name} is missing: there is nothing to compare with.")]
+        return [Check("packages", "WARN", f"{file.name} is missing: there is nothing to compare with.")]
     checks = []
     for name, pinned in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", text, re.MULTILINE):
         try:
             found = installed(name)
         except metadata.PackageNotFoundError:
-            checks.append(Check(name, "FAIL", f"Not installed; {requirements.name} asks for {pinned}."))
+            checks.append(Check(name, "FAIL", f"Not installed; {file.name} asks for {pinned}."))
             continue
         if found.split("+")[0] == pinned:
             checks.append(Check(name, "PASS", found))
         else:
-            checks.append(Check(name, "WARN", f"{found} is installed; {requirements.name} asks for {pinned}."))
+            checks.append(Check(name, "WARN", f"{found} is installed; {file.name} asks for {pinned}."))
     return checks
 
 
-def _declared() -> list[str]:
-    """What the installed package requires, which is what requirements.txt said when it was built."""
+def requirements_of(file: Path = ROOT / "requirements.txt") -> list[str]:
+    """The lines of the list of pins; in an installed package, what it said when that was built; [] without either."""
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        pass
     try:
         return metadata.requires("dala") or []
     except metadata.PackageNotFoundError:

@@ -45,7 +45,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "slides": ("export",),
     "teaching": ("opinion", "inquiry", "phantoms"),
     "doctor": ("runtime",),
-    "cli": ("batch", "slides", "doctor", "studies", "teaching", "terminal"),
+    "licences": (),
+    "cli": ("batch", "slides", "doctor", "licences", "studies", "teaching", "terminal"),
     "pages": ("batch", "slides", "studies", "teaching"),
 }
 CORE = ("opinion", "intake", "preprocess", "gate", "runtime", "nets", "explanation")

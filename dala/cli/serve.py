@@ -62,6 +62,7 @@ def add(command: Command) -> None:
     sub.add_argument("--date", type=date.fromisoformat, default=None, metavar="YYYY-MM-DD", help="default: today")
 
     command("doctor", _doctor, "PASS, WARN or FAIL for every part of this installation")
+    command("licences", _licences, "every installed package and its licence")
 
 
 def _add_explained(sub: argparse.ArgumentParser) -> None:
@@ -261,6 +262,13 @@ def _report(options: argparse.Namespace) -> int:
     written = export(opinion, explanation, remarks, options.date or date.today(), options.out, effect)
     print("\n".join(str(path) for path in written))
     return 0
+
+
+def _licences(options: argparse.Namespace) -> int:
+    from dala.doctor import requirements_of
+    from dala.licences import main as licences
+
+    return licences(requirements_of())
 
 
 def _doctor(options: argparse.Namespace) -> int:

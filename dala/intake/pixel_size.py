@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from dala.decoders import scale
 from dala.decoders.scale import RANGE_UM as RANGE_UM
 from dala.decoders.scale import microscopic
 from dala.errors import IntakeError
@@ -53,6 +56,12 @@ def given(size: GivenSize | None) -> PixelSize | None:
         shown = f"{rows:g}" if rows == columns else f"{rows:g} and {columns:g}"
         raise IntakeError(f"The pixels of a patch are {low:g} to {high:g} micrometres apart, not {shown}.")
     return PixelSize(rows, columns, USER)
+
+
+def of_tiff(tags: Mapping[int, Any]) -> PixelSize | None:
+    """By the tags of a directory of a TIFF file, as `dala.decoders.scale.of_tiff`."""
+    found = scale.of_tiff(tags)
+    return None if found is None else PixelSize(found[0], found[1], FILE, found[2])
 
 
 # A BreakHis name
