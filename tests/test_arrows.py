@@ -42,7 +42,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "studies": ("training", "opinion", "inquiry", "export", "phantoms", "terminal"),
     "export": ("opinion", "inquiry"),
     "batch": ("export",),
-    "slides": ("export",),
+    "slides": ("export", "sites"),
     "teaching": ("opinion", "inquiry", "phantoms"),
     "doctor": ("runtime",),
     "licences": (),

@@ -85,7 +85,7 @@ def _models(options: argparse.Namespace) -> Callable[[str], Model]:
     from dala.sites import find_site, with_site
 
     site = None if options.site is None else find_site(options.site)
-    usual = options.weights or _usual_weights()
+    usual = options.weights or usual_weights()
 
     def load(name: str) -> Model:
         model = served(name, options.engine)
@@ -104,12 +104,12 @@ def _analysed(options: argparse.Namespace, items: Iterable[Item]) -> Iterator[Re
     if options.weights is not None:
         results = analyse(items, load(options.weights), options.anyway, sizes=sizes)
     else:
-        usual = load(_usual_weights())
+        usual = load(usual_weights())
         results = analyse(items, usual, options.anyway, lambda patch: model_for(patch, load), sizes)
     return (result.record for result in results)
 
 
-def _usual_weights() -> str:
+def usual_weights() -> str:
     from dala.gate.checks import HISTOLOGY
     from dala.runtime.card import SERVED
 
@@ -159,7 +159,7 @@ def _predict_table(options: argparse.Namespace) -> int:
     items = list(members(options.paths))
     analysed = _analysed(options, items)
     # Whichever weights are chosen, the classes are benign and malignant.
-    classes = read_card(options.weights or _usual_weights())[0].classes
+    classes = read_card(options.weights or usual_weights())[0].classes
     update = progress("predict")
     answers: Counter[str] = Counter()
     without = 0

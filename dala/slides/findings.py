@@ -144,7 +144,7 @@ class Findings:
             um = self.header["um"]
             size = f"{um['columns']:g}" if um["rows"] == um["columns"] else f"{um['columns']:g} x {um['rows']:g}"
             found.append(
-                f"The pixel size, {size} um, was told by a person: the file does not state it, or states another."
+                f"The pixel size, {size} um, was given by the user: the file does not state it, or states another."
             )
         return tuple(found)
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dala.errors import SlideError
+from dala.intake.patch import Patch
 from dala.opinion import gate_of
 from dala.preprocess.physical import views_at_scale
 from dala.preprocess.scale import Scale, scale_of
@@ -58,6 +59,10 @@ class Judge:
             if error.name != "damaged":
                 raise
             return None
+        return self.seen(patch)
+
+    def seen(self, patch: Patch) -> Seen:
+        """A patch that shows one field, as the network sees it."""
         scale = scale_of(patch)
         views = views_at_scale(patch.pixels, scale, self.model.card.input)
         view = views.for_network[0]

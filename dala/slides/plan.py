@@ -49,11 +49,14 @@ class Plan:
 
 
 def plan_of(slide: Slide, tissue: Tissue | None = None) -> Plan:
-    """The fields with at least `LEAST_TISSUE`; raises SlideError as `Slide.grid` and `find_tissue` do, and "no_tissue"
-    where none has."""
+    """The fields with at least `LEAST_TISSUE`, and those that a damaged overview does not show.
+
+    Raises SlideError as `Slide.grid` and `find_tissue` do, and "no_tissue" where there is none.
+    """
     grid = slide.grid
     found = find_tissue(slide) if tissue is None else tissue
-    shares = shares_of(grid, found.mask, found.downsample)
+    lost = slide.overview.unreadable
+    shares = shares_of(grid, found.mask if lost is None else found.mask | lost, found.downsample)
     plan = ordered(grid, shares, LEAST_TISSUE)
     if not plan.spots:
         raise SlideError(

@@ -37,6 +37,7 @@ TILE = 256
 OVERVIEW_UM, OVERVIEW_SHRINK = 8.0, 16.0  # the second where the pixel size is not known
 CACHE = 256 * 2**20  # bytes of decoded tiles
 LARGEST_READ = 2048  # pixels of a level, a side, that are decoded at once
+SMALLEST_LOSS, MOST_FAILURES = 16, 200  # pixels of the overview; each failure opens the file anew
 SAMPLES, SAMPLE = 16, 2**16  # of a file, and their bytes, that tell one slide from another
 
 FORMATS_IN_WORDS = FORMATS | {"ome": "OME-TIFF"}
@@ -54,13 +55,13 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class Overview:
-    """The whole slide, small: (h, w, 3) uint8 RGB; where anything was scanned, bool (h, w); pixels of level 0 per pixel
-    (x, y); and how many of its parts could not be read, which are not `scanned`."""
+    """The whole slide, small: (h, w, 3) uint8 RGB; bool (h, w) where anything was scanned; pixels of level 0 per pixel
+    (x, y); bool (h, w) where nothing could be read, which is white and not `scanned`, None for nowhere."""
 
     pixels: Pixels
     scanned: NDArray[np.bool_]
     downsample: tuple[float, float]
-    unreadable: int = 0
+    unreadable: NDArray[np.bool_] | None = None
 
 
 class Slide:
@@ -138,7 +139,7 @@ class Slide:
         if self.um is None:
             raise SlideError(
                 "no_pixel_size",
-                f"{who_is(self.name)} does not say how large its pixels are: tell the micrometres per pixel.",
+                f"{who_is(self.name)} does not say how large its pixels are: state the micrometres per pixel.",
             )
         return self.um
 
@@ -211,30 +212,37 @@ class Slide:
     def overview(self) -> Overview:
         """The slide at about `OVERVIEW_UM` per pixel, from its own levels; made once and kept.
 
-        A part that is damaged is white, and not `scanned`. Without a pyramid all of it is decoded: some 40 s.
+        A damaged part is quartered, down to `SMALLEST_LOSS` pixels. Without a pyramid all of it is decoded: some 40 s.
         """
         um = self.um
         across, down = (OVERVIEW_UM / um.columns, OVERVIEW_UM / um.rows) if um else (OVERVIEW_SHRINK,) * 2
         width, height = max(1, round(self.size[0] / across)), max(1, round(self.size[1] / down))
         pixels, scanned = np.full((height, width, 3), 255, np.uint8), np.zeros((height, width), bool)
+        lost, failures = np.zeros((height, width), bool), 0
         level = self.levels[self._level_for(min(across, down))]
         block = max(1, math.floor(LARGEST_READ * level.downsample / max(across, down)))
-        unreadable = 0
-        for y in range(0, height, block):
-            for x in range(0, width, block):
-                x1, y1 = min(x + block, width), min(y + block, height)
-                box = tuple(
-                    round(value * length / parts)
-                    for value, length, parts in zip(
-                        (x, y, x1, y1), (*self.size, *self.size), (width, height, width, height), strict=True
-                    )
-                )
-                part = (slice(y, y1), slice(x, x1))
-                try:
-                    pixels[part], scanned[part] = self.read_box((box[0], box[1], box[2], box[3]), (x1 - x, y1 - y))
-                except SlideError:
-                    unreadable += 1
-        return Overview(pixels, scanned, (self.size[0] / width, self.size[1] / height), unreadable)
+        parts = [
+            (x, y, min(x + block, width), min(y + block, height))
+            for y in range(0, height, block)
+            for x in range(0, width, block)
+        ][::-1]
+        while parts:
+            x0, y0, x1, y1 = parts.pop()
+            across, down = self.size[0] / width, self.size[1] / height
+            box = (round(x0 * across), round(y0 * down), round(x1 * across), round(y1 * down))
+            part = (slice(y0, y1), slice(x0, x1))
+            try:
+                pixels[part], scanned[part] = self.read_box(box, (x1 - x0, y1 - y0))
+            except SlideError:
+                failures += 1
+                if max(x1 - x0, y1 - y0) <= SMALLEST_LOSS or failures > MOST_FAILURES:
+                    lost[part] = True
+                    continue
+                x, y = (x0 + x1 + 1) // 2, (y0 + y1 + 1) // 2
+                quarters = ((x0, y0, x, y), (x, y0, x1, y), (x0, y, x, y1), (x, y, x1, y1))
+                parts += [one for one in quarters if one[2] > one[0] and one[3] > one[1]]
+        downsample = (self.size[0] / width, self.size[1] / height)
+        return Overview(pixels, scanned, downsample, lost if failures else None)
 
     def _of_overview(self, box: Box, size: tuple[int, int]) -> Pixels:
         overview = self.overview

@@ -105,7 +105,7 @@ def _provenance(content: dict[str, Any]) -> list[Flowable]:
     tissue = "" if slide["tissue_mm2"] is None else f"; {slide['tissue_mm2']:.1f} mm2 of tissue"
     rows = [
         ("Slide", f"{slide['format']}, {slide['width']:,} x {slide['height']:,} px at {size} um per pixel "
-                  f"({'told by a person' if um['told'] else 'stated by the file'}){tissue}\n"
+                  f"({'given by the user' if um['told'] else 'stated by the file'}){tissue}\n"
                   f"fingerprint {slide['fingerprint']}"),
         ("Fields", f"{slide['fields']:,} of 245 x 161 um with tissue on a tenth of them or more; probabilities are "
                    "calibrated on single images of other patients, not on fields of slides."),

@@ -125,7 +125,9 @@ class RowsFile:
             return [], None if found is None else self._difference(found[0])
         rows, batch = found[1], int(self.header["batch"])
         kept = len(rows) if len(rows) == self.header["fields"] else len(rows) // batch * batch
-        os.truncate(self.path, rows[kept - 1][1] if kept else len(line(self.header)))
+        end = rows[kept - 1][1] if kept else len(line(self.header))
+        if self.path.stat().st_size != end:
+            os.truncate(self.path, end)
         return [row for row, _ in rows[:kept]], None
 
     def append(self, rows: Sequence[Row]) -> None:

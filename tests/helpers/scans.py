@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +49,16 @@ def with_sha(model: Model, sha256: str) -> Model:
 def spread_slide(path: Path, side: int = 4096) -> None:
     """A slide of tissue in its middle half; at 0.5 um per pixel 4096 px make some 40 fields."""
     slides.generic(path, slides.pyramid(np.asarray(slides.drawn(side, side)), 4))
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A path that ends the process which opens it, as a fault in a decoder would."""
+
+    name: str = "deadly.svs"
+
+    def __fspath__(self) -> str:
+        os._exit(9)
 
 
 if __name__ == "__main__":

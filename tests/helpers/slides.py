@@ -16,6 +16,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import JPEGBaseline8Bit, VLWholeSlideMicroscopyImageStorage, generate_uid
 from tifffile import TiffWriter
 
 from dala.phantoms.tissue import draw
@@ -271,6 +275,44 @@ def mirax(path: Path, levels: Levels, um: float = 0.5) -> None:
     (folder / "Slidedat.ini").write_text("\n".join(lines) + "\n")
 
 
+def dicom(path: Path, levels: Levels, um: float = 0.5, colours: str = "YBR_FULL_422") -> None:
+    """A pyramid is a file for each level; `path` is the finest one's. `colours`: what the files say of theirs."""
+    series = generate_uid()
+    for number, one in enumerate(levels):
+        height, width = one.shape[:2]
+        frames = list(tiles(one))
+        head = FileMetaDataset()
+        head.TransferSyntaxUID = JPEGBaseline8Bit
+        head.MediaStorageSOPClassUID = VLWholeSlideMicroscopyImageStorage
+        head.MediaStorageSOPInstanceUID = generate_uid()
+        file = Dataset()
+        file.file_meta = head
+        file.SOPClassUID, file.SOPInstanceUID = head.MediaStorageSOPClassUID, head.MediaStorageSOPInstanceUID
+        file.PatientName = file.PatientID = file.BarcodeValue = file.LabelText = MARKER
+        file.StudyInstanceUID, file.SeriesInstanceUID, file.FrameOfReferenceUID = generate_uid(), series, generate_uid()
+        file.Modality, file.ImageType = "SM", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE" if number == 0 else "RESAMPLED"]
+        file.ImageComments = MARKER
+        file.Rows = file.Columns = SIDE
+        file.TotalPixelMatrixColumns, file.TotalPixelMatrixRows, file.NumberOfFrames = width, height, len(frames)
+        file.DimensionOrganizationType = "TILED_FULL"
+        file.SamplesPerPixel, file.PhotometricInterpretation, file.PlanarConfiguration = 3, colours, 0
+        file.BitsAllocated = file.BitsStored = 8
+        file.HighBit, file.PixelRepresentation = 7, 0
+        file.LossyImageCompression = "01"
+        measures, shared, path_of_light = Dataset(), Dataset(), Dataset()
+        measures.PixelSpacing = [um * 2**number / 1000] * 2
+        measures.SliceThickness = 0.001
+        shared.PixelMeasuresSequence = [measures]
+        file.SharedFunctionalGroupsSequence = [shared]
+        path_of_light.OpticalPathIdentifier = "1"
+        file.OpticalPathSequence = [path_of_light]
+        file.NumberOfOpticalPaths = file.TotalPixelMatrixFocalPlanes = 1
+        file.PixelData = encapsulate(frames)
+        file["PixelData"].is_undefined_length = True
+        name = path if number == 0 else path.with_name(f"{path.stem}-{number}.dcm")
+        dcmwrite(name, file, enforce_file_format=True)
+
+
 Make = Callable[[Path, Levels], None]
 # The name of a file, what writes it, what it is called, and its pixel size.
 VENDORS: dict[str, tuple[Make, str, float]] = {
@@ -282,4 +324,5 @@ VENDORS: dict[str, tuple[Make, str, float]] = {
     "trestle.tif": (trestle, "Trestle", 0.5),
     "mirax.mrxs": (mirax, "3DHISTECH MIRAX", 0.5),
     "pyramid.ome.tif": (ome, "OME-TIFF", 0.5),
+    "slide.dcm": (dicom, "DICOM", 0.5),
 }

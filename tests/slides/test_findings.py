@@ -122,7 +122,7 @@ def test_sentences() -> None:
     told = " ".join(findings("MMb?", "oxoo", um={"rows": 0.25, "columns": 0.25, "source": "user"}).sentences)
     assert "Of 8 fields: malignant 2, benign 1, not sure 1, outside the model's competence 3." in told
     assert "no verdict on the slide" in told and "1 of 8 fields could not be read" in told
-    assert "0.25 um, was told by a person" in told and "if all were benign" in told
+    assert "0.25 um, was given by the user" in told and "if all were benign" in told
     assert "not complete: 4 of 9 fields" in findings("MMb?", fields=9).sentences[0]
     mostly = findings("o" * 19 + "b")
     assert (
