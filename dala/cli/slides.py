@@ -151,6 +151,7 @@ def _tasks(options: argparse.Namespace, slides: Sequence[Listed]) -> list[Task]:
 
     sizes = _sizes(options.um)
     threads = max(1, (os.cpu_count() or 1) // options.workers) if options.workers > 1 else None
+    site = options.site and (str(Path(options.site).absolute()) if Path(options.site).is_file() else options.site)
     # A cluster's workers have folders of their own: what they are sent must mean the same to all.
     return [
         Task(
@@ -159,7 +160,7 @@ def _tasks(options: argparse.Namespace, slides: Sequence[Listed]) -> list[Task]:
             (options.out / one.name).absolute(),
             sizes(one.name),
             options.weights or usual_weights(),
-            options.site,
+            site,
             options.engine,
             options.report_only,
             threads,
