@@ -28,6 +28,8 @@ OLDEST_OPENSLIDE = (4, 0, 1)  # two faults in its parsers were published before
 # The served app with a warm model stays under 1.5 GB; the rest is for the browser beside it.
 COMFORTABLE_MEMORY = 2_000_000_000
 
+COMFORTABLE_ROOM = 1_000_000_000  # for scans
+
 Status = Literal["PASS", "WARN", "FAIL"]
 
 
@@ -51,6 +53,7 @@ def run_checks(root: Path = ROOT) -> list[Check]:
         _attempt("threads", "FAIL", check_threads),
         _attempt("bfloat16", "FAIL", check_bf16),
         _attempt("OpenSlide", "WARN", check_openslide),
+        check_slides_folder(),
         _attempt("engine", "FAIL", lambda: check_engine(root / "weights")),
         _attempt("GPU", "WARN", check_gpu),
         check_memory(),
@@ -275,6 +278,18 @@ def check_openslide() -> Check:
         least = ".".join(map(str, OLDEST_OPENSLIDE))
         return Check("OpenSlide", "WARN", f"{found} has known faults in security; {least} or newer is needed.")
     return Check("OpenSlide", "PASS", found)
+
+
+def check_slides_folder(named: str | None = None) -> Check:
+    """WARN if the folder of slides that `DALA_SLIDES` names is not there, or if there is hardly room for scans here."""
+    named = os.environ.get("DALA_SLIDES") if named is None else named
+    free = shutil.disk_usage(Path.cwd()).free
+    if named and not os.access(named, os.R_OK | os.X_OK):
+        return Check("slides", "WARN", f"DALA_SLIDES names {named}, which is no folder that can be read.")
+    where = named or "no folder configured (DALA_SLIDES)"
+    if free < COMFORTABLE_ROOM:
+        return Check("slides", "WARN", f"{where}; only {_size(free)} free here, and a scan takes up to 20 MB a slide.")
+    return Check("slides", "PASS", f"{where}; {_size(free)} free here")
 
 
 def check_gpu() -> Check:

@@ -269,7 +269,8 @@ def test_a_whole_installation(weights: Path) -> None:
     assert found["pillow"] == "WARN"
     assert found["weights tiny"] == "PASS"
     assert " ".join(found) == (
-        "Python pillow weights tiny cache folder runs folder threads bfloat16 engine GPU memory Chromium"
+        "Python pillow weights tiny cache folder runs folder threads bfloat16 OpenSlide slides engine GPU memory "
+        "Chromium"
     )
 
 
@@ -300,3 +301,13 @@ def test_an_old_openslide_is_warned_of(version: str, status: str, monkeypatch: p
 
     monkeypatch.setattr(openslide, "__library_version__", version)
     assert doctor.check_openslide().status == status
+
+
+def test_a_folder_of_slides_that_is_not_there_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.check_slides_folder(str(tmp_path)).status == "PASS"
+    assert doctor.check_slides_folder("").status == "PASS"
+    missing = doctor.check_slides_folder(str(tmp_path / "absent"))
+    assert missing.status == "WARN" and "DALA_SLIDES" in missing.detail
+    monkeypatch.setattr(doctor, "COMFORTABLE_ROOM", 10**18)
+    assert "free here" in doctor.check_slides_folder(str(tmp_path)).detail
+    assert doctor.check_slides_folder(str(tmp_path)).status == "WARN"

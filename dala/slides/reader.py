@@ -77,7 +77,8 @@ class Slide:
 
     def __init__(self, path: Path, um: PixelSize | None, open_again: Callable[[], Source]) -> None:
         self.path, self.name = path, path.name
-        self._open, self._lock = open_again, Lock()
+        self._open, self._lock, self._making = open_again, Lock(), Lock()
+        self._overview: Overview | None = None
         self._source: Source | None = open_again()
         source = self._source
         self._left, self._top, *size = source.bounds
@@ -208,12 +209,18 @@ class Slide:
         shares = cv2.resize(scanned.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
         return pixels, np.asarray(shares > 127)
 
-    @cached_property
+    @property
     def overview(self) -> Overview:
-        """The slide at about `OVERVIEW_UM` per pixel, from its own levels; made once and kept.
+        """The slide at about `OVERVIEW_UM` per pixel, from its own levels; made once, by whoever asks first, and kept.
 
         A damaged part is quartered, down to `SMALLEST_LOSS` pixels. Without a pyramid all of it is decoded: some 40 s.
         """
+        with self._making:  # of this slide alone: a cached property of Python 3.11 would hold up all slides
+            if self._overview is None:
+                self._overview = self._made()
+            return self._overview
+
+    def _made(self) -> Overview:
         um = self.um
         across, down = (OVERVIEW_UM / um.columns, OVERVIEW_UM / um.rows) if um else (OVERVIEW_SHRINK,) * 2
         width, height = max(1, round(self.size[0] / across)), max(1, round(self.size[1] / down))
