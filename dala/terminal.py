@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dala.errors import DalaError
-from dala.words import figure
+from dala.words import figure, printable
 
 Progress = Callable[[int, int], None]
 
@@ -33,7 +33,7 @@ def complain(sentence: str) -> None:
     if "tqdm" in sys.modules:
         for bar in list(getattr(sys.modules["tqdm"].tqdm, "_instances", ())):
             bar.close()
-    print(f"dala: {sentence}", file=sys.stderr)
+    print(f"dala: {printable(sentence)}", file=sys.stderr)
 
 
 def progress(what: str, unit: str = "image") -> Progress:

@@ -9,6 +9,11 @@ NO_BREAK, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
 SMALL_P = 0.001
 
 
+def printable(text: str) -> str:
+    """Without characters that would garble a line of text, reorder it, or cannot be written as one."""
+    return "".join(character for character in text if character.isprintable())
+
+
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """A count with its noun: "1 image", "1,204 images"; `plural` where it is not the noun with an s."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import PureWindowsPath
 from typing import Any, cast
@@ -75,8 +76,8 @@ def by_modality(site: str | None, patch: Patch) -> Model:
     return model_for(patch, loader(site))
 
 
-def items_of(files: list[UploadedFile]) -> list[Item]:
-    return list(members(Upload(file.name, file) for file in files))
+def items_of(files: list[UploadedFile], left_out: Callable[[str], None] = lambda sentence: None) -> list[Item]:
+    return list(members((Upload(file.name, file) for file in files), left_out))
 
 
 def choose(model: Model, working: bool) -> None:
@@ -90,7 +91,10 @@ def choose(model: Model, working: bool) -> None:
         key="batch-upload",
     )
     dropped = None if files else session().dropped
-    items = items_of(dropped.files if dropped else files)
+    left_out: list[str] = []
+    items = items_of(dropped.files if dropped else files, left_out.append)
+    for sentence in left_out:
+        st.warning(plain(sentence))
     images = counted(len(items), "image")
     if dropped:
         row = st.container(horizontal=True, vertical_alignment="center")

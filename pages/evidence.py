@@ -13,6 +13,7 @@ from dala.studies.registry import PARTS, STUDIES
 from dala.studies.study import Source, Study, provenance
 from pages.parts.evidence.blocks import draw
 from pages.parts.evidence.cards import TEXT_AND_SOURCE, bach, model_cards
+from pages.parts.shared import plain
 
 CARDS = "The weights"
 
@@ -54,7 +55,7 @@ def section_of(key: str, stamp: str, _source: Source[Any]) -> Sequence[Block]:
 
 def show_provenance(source: Source[Any]) -> None:
     told = provenance(source)
-    lines = [f"**Protocol** {told.protocol}"]
+    lines = [f"**Protocol** {plain(told.protocol)}"]
     if told.patients is not None:
         lines.append(f"**Patients** {told.patients}.")
     if told.intervals is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,9 @@ TOPICS = (serve, slides, adapt, train, laboratories, download)
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, 1 (a file was refused, a check failed) or 2 (wrong call)."""
     given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that is no text in any encoding must not end a run
+            stream.reconfigure(errors="backslashreplace")
     options = parser(given).parse_args(given)
     # Imports wait for their command: `doctor` must run where torch does not.
     try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dala.cli import Command
 from dala.errors import DalaError
 from dala.terminal import WrongCall, complain, progress
-from dala.words import counted
+from dala.words import counted, printable
 
 if TYPE_CHECKING:
     from dala.batch import Sizes
@@ -141,7 +141,7 @@ def _predict(options: argparse.Namespace) -> int:
     if options.csv is not None:
         return _predict_table(options)
     verdicts = []
-    for record in _analysed(options, members(options.paths)):
+    for record in _analysed(options, members(options.paths, complain)):
         verdicts.append(record["prediction"] is not None)
         _print(record, options.json)
     if all(verdicts):
@@ -156,7 +156,7 @@ def _predict_table(options: argparse.Namespace) -> int:
     from dala.intake.archive import members
     from dala.runtime.card import read_card
 
-    items = list(members(options.paths))
+    items = list(members(options.paths, complain))
     analysed = _analysed(options, items)
     # Whichever weights are chosen, the classes are benign and malignant.
     classes = read_card(options.weights or usual_weights())[0].classes
@@ -230,7 +230,7 @@ def _opinion_of(options: argparse.Namespace) -> Opinion:
     opinion = opinion_of(patch, model)
     reason = opinion.gate.reason
     if reason is not None and not options.anyway:
-        raise DalaError(f"{options.file} is {OUTSIDE}. {reason.sentence} --anyway shows it marked so.")
+        raise DalaError(f"{printable(options.file)} is {OUTSIDE}. {reason.sentence} --anyway shows it marked so.")
     return opinion
 
 
@@ -242,7 +242,8 @@ def _explain(options: argparse.Namespace) -> int:
         opinion, options.target or opinion.prediction.label, options.rule, options.parameter, options.out
     )
     outside = "" if opinion.gate.inside else f"{OUTSIDE}; "
-    print(f"{options.file}: {outside}{record['prediction']}; map towards {record['target']} written to {options.out}")
+    answer = f"{outside}{record['prediction']}; map towards {record['target']}"
+    print(f"{printable(options.file)}: {answer} written to {options.out}")
     return 0
 
 

@@ -24,7 +24,7 @@ from dala.export.report import Remarks, report
 from dala.files import json_text, write_bytes
 from dala.opinion import Explanation, Opinion, explain
 
-LONGEST_STEM = 80
+LONGEST_STEM = 120  # bytes of a name; with what follows it, less than the 255 that file systems allow
 SHEET_GAP = 8  # pixels
 MANIFEST = "explanation.json"
 
@@ -32,8 +32,13 @@ MANIFEST = "explanation.json"
 def stem(opinion: Opinion, explanation: Explanation, remarks: Remarks) -> str:
     """How the files of a report begin: the image's fingerprint, or its name where that may be written."""
     named = remarks.with_name and opinion.patch.name
-    image = Path(opinion.patch.name).stem[:LONGEST_STEM] if named else opinion.patch.sha256[:12]
+    image = _short(Path(opinion.patch.name).stem) if named else opinion.patch.sha256[:12]
     return f"{image}-{explanation.target}"
+
+
+def _short(name: str) -> str:
+    """Cut between two letters: one may take four bytes, and a name of Chinese ones three times its length."""
+    return name.encode("utf-8", "replace")[:LONGEST_STEM].decode("utf-8", "ignore")
 
 
 def files(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dala.export.records import prediction_record, square_um
+from dala.intake.patch import Patch
 from dala.opinion import NOTICE, Explanation, Opinion
 
 POSITIVE, OTHER = [213, 94, 0], [0, 114, 178]  # Okabe and Ito's vermilion and blue
@@ -68,9 +69,26 @@ def _turn(coming: tuple[int, int], going: tuple[int, int]) -> int:
     return 1 - (coming[0] * going[1] - coming[1] * going[0])
 
 
-def geojson(opinion: Opinion, explanation: Explanation) -> str:
-    """The regions as a FeatureCollection in pixels of the image, an annotation each, for QuPath from 0.4 on.
+def _as_stored(point: list[float], patch: Patch) -> list[float]:
+    """A point (x, y) of the upright image in the stored one, by the EXIF orientation (EXIF 2.3, tag 274)."""
+    x, y = point
+    width, height = patch.width, patch.height
+    return {
+        2: [width - x, y],
+        3: [width - x, height - y],
+        4: [x, height - y],
+        5: [y, x],
+        6: [y, width - x],
+        7: [height - y, width - x],
+        8: [height - y, x],
+    }.get(patch.turned, point)
 
+
+def geojson(opinion: Opinion, explanation: Explanation) -> str:
+    """The regions as a FeatureCollection in pixels of the stored file, an annotation each, for QuPath from 0.4 on.
+
+    QuPath opens a file as it is stored. Where the image was turned upright for its EXIF orientation, the regions are
+    turned back; `orientation` says so, and 1 that nothing was turned.
     A region of one part is a Polygon, which is how QuPath itself writes it; one whose parts touch at corners only is a
     MultiPolygon. Areas are in um2 too where the scale is known. QuPath ignores the members beside the features, so that
     an image outside the model's competence is named so in every annotation too.
@@ -85,7 +103,10 @@ def geojson(opinion: Opinion, explanation: Explanation) -> str:
     features: list[dict[str, Any]] = []
     for number, region in enumerate(explanation.regions.regions, start=1):
         x, y = region.contours[0][0]
-        parts = polygons(labels == labels[y, x], scale)
+        parts = [
+            [[_as_stored(point, opinion.patch) for point in ring] for ring in part]
+            for part in polygons(labels == labels[y, x], scale)
+        ]
         geometry = (
             {"type": "Polygon", "coordinates": parts[0]}
             if len(parts) == 1
@@ -113,6 +134,7 @@ def geojson(opinion: Opinion, explanation: Explanation) -> str:
         "type": "FeatureCollection",
         "notice": NOTICE,
         "outside_competence": outside,
+        "orientation": opinion.patch.turned,
         "pixel_size": record["pixel_size"],
         "laboratory": opinion.gate.laboratory,
         "site": record["site"],

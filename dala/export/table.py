@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import PureWindowsPath
 from typing import TextIO
@@ -13,7 +14,7 @@ from dala.export.records import Record
 from dala.intake.image import who_is
 from dala.opinion import NOTICE
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def columns(classes: Sequence[str]) -> list[str]:
@@ -29,7 +30,8 @@ def columns(classes: Sequence[str]) -> list[str]:
 def write_csv(records: Iterable[Record], classes: Sequence[str], file: TextIO) -> None:
     """Write records as CSV (RFC 4180, with a header) into a text file opened with newline=""; keeps none of them.
 
-    A text that begins like a formula gets an apostrophe before it, for a spreadsheet would run what a file's name says.
+    A text that begins like a formula, in letters of any width and behind any spaces, gets an apostrophe before it, for
+    a spreadsheet would run what a file's name says.
     """
     writer = csv.writer(file)
     writer.writerow(columns(classes))
@@ -50,7 +52,11 @@ def write_csv(records: Iterable[Record], classes: Sequence[str], file: TextIO) -
 def harmless(value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    # Full-width and small forms of these signs are the signs themselves to a spreadsheet of an Eastern language.
+    begins = unicodedata.normalize("NFKC", value.lstrip(" \N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}")[:1])
+    return f"'{value}" if value.startswith(FORMULA) or begins.startswith(FORMULA) else value
 
 
 def to_csv(records: Iterable[Record], classes: Sequence[str]) -> str:
@@ -67,8 +73,10 @@ def nameless(records: Iterable[Record]) -> list[Record]:
     for number, record in enumerate(records, start=1):
         name, reason = str(record["file"]), record["reason"]
         for known in (name, PureWindowsPath(name).name):
-            # A sentence about a file begins with its name.
             reason = reason and reason.replace(who_is(known), "The file")
+        # A sentence about a file begins with its name, whatever else that holds; no other begins with a quote.
+        if reason and reason.startswith("'"):
+            reason = f"The file {reason[reason.rindex(chr(39)) + 1 :].lstrip()}"
         found.append({**record, "file": f"image {number}", "reason": reason})
     return found
 

@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import IO, cast
 
+from dala.decoders.containers import kind_of
 from dala.errors import IntakeError
-from dala.intake.image import IMAGE_SUFFIXES, MAXIMUM_BYTES
+from dala.intake.image import IMAGE_SUFFIXES, MAXIMUM_BYTES, SLIDE_SUFFIXES, who_is, whole_slide
+from dala.words import counted, printable
 
 ARCHIVE_SUFFIXES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
 
@@ -25,6 +27,9 @@ MAXIMUM_DIRECTORY = 16 * 2**20  # bytes of an archive's directory, which is pars
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # the others cannot be inflated in bounded pieces
 ENCRYPTED = 0x1
 PIECE = 2**20
+HEAD = 512  # bytes by which a file without a telling name is recognised
+NAMED = 10  # files that a sentence names
+DICOM_DIRECTORY = "DICOMDIR"
 
 
 @dataclass(frozen=True)
@@ -49,41 +54,40 @@ class Upload:
 # What there is to be analysed
 
 
-def members(sources: Iterable[str | Path | Upload]) -> Iterator[Item]:
+def members(
+    sources: Iterable[str | Path | Upload], left_out: Callable[[str], None] = lambda sentence: None
+) -> Iterator[Item]:
     """Every image of these files, folders and ZIP archives, in order; reads no image and raises for none.
 
-    A folder gives the images below it by suffix, sorted, named relative to it; an archive those inside, named
-    `archive.zip/inner.png`. A file that was named outright is always an item, whatever its suffix. What cannot be
-    opened, or must not be, is an item that is refused when it is loaded.
+    A folder gives the images below it, sorted, named relative to it; an archive those inside, named
+    `archive.zip/inner.png`. They are known by their suffix; DICOM by its content whatever its name, for hospitals write
+    it without a suffix, and other kinds by theirs where they have none. A file that was named outright is always an
+    item. What cannot be opened, or must not be, is an item that is refused when it is loaded. `left_out` is called with
+    a sentence that counts and names what is no image, for each folder or archive that holds such files.
     """
     for source in sources:
         if isinstance(source, Upload):
             if _is_zip(source.name):
-                yield from _archive(_printable(source.name), source.file)
+                yield from _archive(printable(source.name), source.file, left_out)
             else:
-                yield Item(_printable(source.name), partial(_whole, source.file))
+                yield Item(printable(source.name), partial(_whole, source.file))
             continue
-        path = Path(source)
+        path, shown = Path(source), printable(str(source))
         if path.is_dir():
-            yield from _folder(path)
+            yield from _folder(path, left_out)
         elif _is_zip(path.name) and path.is_file():
             try:
                 file = path.open("rb")
             except OSError as failure:
-                yield _refused(str(source), f"cannot be opened ({(failure.strerror or 'unknown reason').lower()}).")
+                yield _refused(shown, f"cannot be opened ({(failure.strerror or 'unknown reason').lower()}).")
             else:
-                yield from _archive(str(source), file, partial(file.close))
+                yield from _archive(shown, file, left_out, partial(file.close))
         else:
-            yield Item(str(source), partial(_itself, path))
+            yield Item(shown, partial(_itself, path))
 
 
 def _is_zip(name: str) -> bool:
     return name.lower().endswith(".zip")
-
-
-def _printable(name: str) -> str:
-    """Without characters that would garble a line of text or cannot be written as one."""
-    return "".join(character for character in name if character.isprintable())
 
 
 def _last(name: str) -> str:
@@ -96,7 +100,27 @@ def _ends_in(suffixes: Collection[str], name: str) -> bool:
     return not _last(name).startswith("._") and Path(_last(name)).suffix.lower() in suffixes
 
 
-_is_image, _is_nested = partial(_ends_in, IMAGE_SUFFIXES), partial(_ends_in, ARCHIVE_SUFFIXES)
+_is_image, _is_nested = partial(_ends_in, IMAGE_SUFFIXES + SLIDE_SUFFIXES), partial(_ends_in, ARCHIVE_SUFFIXES)
+_is_slide = partial(_ends_in, SLIDE_SUFFIXES)
+
+
+def _is_image_inside(name: str, head: Callable[[], bytes]) -> bool:
+    """Whether a file whose suffix tells nothing is one by its first bytes."""
+    last = _last(name)
+    if last.startswith("._") or last.upper() == DICOM_DIRECTORY:
+        return False
+    kind = kind_of(head())
+    suffix = Path(last).suffix[1:]
+    return kind == "DICOM" or (kind is not None and (not suffix or suffix.isdecimal() or len(suffix) > 5))
+
+
+def _tell(left_out: Callable[[str], None], holder: str, names: list[str]) -> None:
+    if names:
+        shown = ", ".join(who_is(printable(_last(name))) for name in names[:NAMED])
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        left_out(
+            f"{who_is(_last(holder))} holds {counted(len(names), 'file')} of no accepted kind, left out: {shown}{more}."
+        )
 
 
 def _itself(path: Path) -> Path:
@@ -112,25 +136,42 @@ def _refused(name: str, why: str) -> Item:
     """An item that is refused unread: '`name` `why`'."""
 
     def load() -> bytes:
-        raise IntakeError(f"'{_last(name)}' {why}")
+        raise IntakeError(f"{who_is(_last(name))} {why}")
 
     return Item(name, load)
 
 
-def _folder(root: Path) -> Iterator[Item]:
-    found = False
+def _folder(root: Path, left_out: Callable[[str], None]) -> Iterator[Item]:
+    found, others = False, []
     for folder, folders, files in os.walk(root):
         folders.sort()
         for file in sorted(files):
-            if _is_image(file):
-                path = Path(folder, file)
-                found = True
-                yield Item(_printable(str(path.relative_to(root))), partial(_itself, path))
+            path = Path(folder, file)
+            shown = printable(str(path.relative_to(root)))
+            if _is_image(file) or _is_image_inside(file, partial(_head_of, path)):
+                yield Item(shown, partial(_itself, path))
+            else:
+                others.append(shown)
+                continue
+            found = True
     if not found:
-        yield _refused(str(root), "holds no images of an accepted kind.")
+        yield _refused(printable(str(root)), "holds no images of an accepted kind.")
+    _tell(left_out, printable(str(root)), others)
 
 
-def _archive(name: str, file: IO[bytes], close: Callable[[], None] | None = None) -> Iterator[Item]:
+def _head_of(path: Path) -> bytes:
+    try:
+        if not path.is_file():  # a pipe would block
+            return b""
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
+
+
+def _archive(
+    name: str, file: IO[bytes], left_out: Callable[[str], None], close: Callable[[], None] | None = None
+) -> Iterator[Item]:
     """The images of a ZIP. The archive stays open until the last of its items is gone, and then it is closed."""
     try:
         archive = zipfile.ZipFile(cast(IO[bytes], _Sips(file)))
@@ -143,22 +184,36 @@ def _archive(name: str, file: IO[bytes], close: Callable[[], None] | None = None
         return
     if close is not None:
         weakref.finalize(archive, close)
+    if len(entries) > MAXIMUM_ENTRIES:
+        yield _refused(name, f"holds {len(entries)} files; at most {MAXIMUM_ENTRIES} are accepted.")
+        return
     chosen = [
         entry
         for entry in entries
-        if _is_image(entry.filename) or _is_nested(entry.filename) or _points_out(entry.filename)
+        if any(told(entry.filename) for told in (_is_image, _is_nested, _points_out))
+        or _is_image_inside(entry.filename, partial(_head_in, archive, entry))
     ]
-    if len(entries) > MAXIMUM_ENTRIES:
-        yield _refused(name, f"holds {len(entries)} files; at most {MAXIMUM_ENTRIES} are accepted.")
-    elif sum(entry.file_size for entry in chosen) > MAXIMUM_TOTAL:
+    taken = {id(entry) for entry in chosen}
+    if sum(entry.file_size for entry in chosen) > MAXIMUM_TOTAL:
         yield _refused(name, f"holds more than {MAXIMUM_TOTAL // 2**30} GB of images, more than is accepted.")
     elif not chosen:
         yield _refused(name, "holds no images of an accepted kind.")
     else:
         for entry in sorted(chosen, key=lambda one: one.filename):
-            shown = f"{name}/{_printable(entry.filename)}"
+            shown = f"{name}/{printable(entry.filename)}"
             why = _danger(entry)
             yield Item(shown, partial(_read_entry, archive, entry)) if why is None else _refused(shown, why)
+    _tell(left_out, name, [entry.filename for entry in entries if id(entry) not in taken])
+
+
+def _head_in(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    if entry.flag_bits & ENCRYPTED or entry.compress_type not in METHODS:
+        return b""
+    try:
+        with archive.open(entry) as file:
+            return file.read(HEAD)
+    except Exception:  # as in _read_entry
+        return b""
 
 
 def _points_out(name: str) -> bool:
@@ -177,6 +232,8 @@ def _danger(entry: zipfile.ZipInfo) -> str | None:
         return "is encrypted."
     if entry.compress_type not in METHODS:
         return "is compressed by a method that is not accepted (deflate and stored are)."
+    if entry.file_size > MAXIMUM_BYTES and _is_slide(entry.filename):
+        return whole_slide()
     if entry.file_size > MAXIMUM_BYTES:
         return f"is larger than {MAXIMUM_BYTES // 2**20} MB, the largest file that is accepted."
     if entry.file_size > max(RATIO_COUNTS_FROM, MAXIMUM_RATIO * entry.compress_size):
@@ -186,7 +243,7 @@ def _danger(entry: zipfile.ZipInfo) -> str | None:
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """The bytes of an entry: never more than it states, in pieces, with its checksum verified."""
-    damaged = f"'{_last(_printable(entry.filename))}' is damaged inside its archive."
+    damaged = f"{who_is(_last(printable(entry.filename)))} is damaged inside its archive."
     pieces = []
     try:
         with archive.open(entry) as file:

@@ -22,6 +22,7 @@ from dala.intake import pixel_size
 from dala.intake.decoding import REFUSALS, decoded
 from dala.intake.patch import Patch
 from dala.intake.pixel_size import GivenSize
+from dala.words import printable
 
 Source = bytes | bytearray | memoryview | str | Path | NDArray[np.uint8] | Image.Image
 
@@ -99,17 +100,13 @@ def _of_bytes(data: bytes, shown: str) -> Patch:
         raise EmptyFile(f"{who} is empty.")
     slide = shown.lower().endswith(SLIDE_SUFFIXES)
     if len(data) > MAXIMUM_BYTES:
-        told = (
-            f"is a whole slide, too large for one image: {SLIDE}."
-            if slide
-            else (f"is larger than {MAXIMUM_BYTES // 2**20} MB, the largest file that is accepted.")
-        )
-        raise TooLarge(f"{who} {told}")
+        large = f"is larger than {MAXIMUM_BYTES // 2**20} MB, the largest file that is accepted."
+        raise TooLarge(f"{who} {whole_slide() if slide else large}")
     try:
         return decoded(data, shown, who)
     except IntakeError as refusal:
         if slide and "whole slide" not in str(refusal):
-            raise type(refusal)(f"{who} is a file of a whole slide, which is not read here: {SLIDE}.") from None
+            raise type(refusal)(f"{who} {whole_slide()}") from None
         raise
 
 
@@ -134,7 +131,12 @@ def _file_bytes(path: Path) -> bytes:
 
 def _plain_name(name: str) -> str:
     """The last part of a name in either system's spelling, without characters that would garble a line of text."""
-    return "".join(character for character in PureWindowsPath(name).name if character.isprintable())
+    return printable(PureWindowsPath(name).name)
+
+
+def whole_slide() -> str:
+    """What is said of a file of a whole slide by its name: the rest of a sentence."""
+    return f"is a file of a whole slide, which is not read as one image: {SLIDE}."
 
 
 def who_is(name: str, nameless: str = "The file") -> str:

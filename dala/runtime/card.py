@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ WEIGHTS_DIR = shipped("weights")
 # The weights that analyse an image of each modality where nobody names others.
 SERVED = {HISTOLOGY: "breast", MAMMOGRAM: "mini_ddsm"}
 SCHEMA: dict[str, Any] = json.loads((Path(__file__).parent / "card.schema.json").read_text(encoding="utf-8"))
+
+
+# A card is shown on the pages: an address of an image in it would make them ask a foreign host.
+MARKUP = re.compile(r"\]\s*[(\[]|<[\w/!]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -92,14 +98,17 @@ def read_card(name: str | Path, folder: Path = WEIGHTS_DIR) -> tuple[Card, Path]
         known = ", ".join(available(folder)) or "none"
         raise WeightsError(f"There is no model card {card_path.name}; weights with a card here: {known}.")
     try:
-        fields = json.loads(card_path.read_text(encoding="utf-8"))
+        fields = json.loads(card_path.read_text(encoding="utf-8"), parse_constant=_no_number)
         jsonschema.validate(fields, SCHEMA)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"The model card {card_path.name} is not readable JSON.") from error
     except jsonschema.ValidationError as error:
         place = "/".join(str(part) for part in error.absolute_path) or "top level"
         message = f"The model card {card_path.name} is not valid at {place}: {error.message[:200]}."
         raise WeightsError(message) from error
+    for text in _texts(fields):
+        if MARKUP.search(text):
+            raise WeightsError(f"The model card {card_path.name} is not valid: it holds markup, {text[:40]!r}.")
     try:
         Calibration.of_card(fields)
     except ValueError as error:
@@ -109,6 +118,24 @@ def read_card(name: str | Path, folder: Path = WEIGHTS_DIR) -> tuple[Card, Path]
     except ValueError as error:
         raise WeightsError(f"The model card {card_path.name} is not valid at input/pooling: {error}.") from error
     return Card(fields), path
+
+
+def _no_number(name: str) -> float:
+    """NaN and Infinity are no JSON (RFC 8259, 6), though Python reads and writes them."""
+    raise ValueError(f"{name} is no number")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text of a card, names too."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            waiting += one
 
 
 def write_card(path: Path, fields: dict[str, Any]) -> Card:

@@ -68,9 +68,16 @@ def _case(name: str) -> str | None:
     return told.case if told.letter in mini_ddsm.TRAINED_LETTERS else None
 
 
+WORD_JOINER = "\N{WORD JOINER}"
+PARTED = re.compile(r"(?<=www)(?=\.)|(?<=:)(?=//)|(?=@)|(?<=[-<>~])(?=[-=>])", re.IGNORECASE)
+
+
 def plain(text: str) -> str:
-    """Text with every Markdown sign escaped: a file's name may hold anything, even the address of an image."""
-    return re.sub(r"([\\`*_{}\[\]()<>#~|$:!])", r"\\\1", text)
+    """Text with every Markdown sign escaped: a file's name may hold anything, even the address of an image.
+
+    What becomes a link, a dash or an arrow on the page although it is escaped is parted by a mark without width.
+    """
+    return re.sub(r"([\\`*_{}\[\]()<>#~|$:!])", r"\\\1", PARTED.sub(WORD_JOINER, text))
 
 
 def called(name: str, positive: str) -> str:

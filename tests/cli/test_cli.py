@@ -19,6 +19,7 @@ import pytest
 from dala import __version__, batch
 from dala.cli.main import main
 from dala.explanation.gradcam import Lattice, SignedMap
+from dala.explanation.render import encode_png
 from dala.explanation.threshold import threshold
 from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import PHANTOMS, draw
@@ -366,3 +367,24 @@ def test_modality_writes_what_it_counted(tmp_path: Path, capsys: pytest.CaptureF
     assert "0 of     1" in capsys.readouterr().out
     assert main(["modality", "--data", str(folder), "--out", str(out)]) == 1
     assert "holds none of the folders" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_names_that_are_no_text_or_would_play_with_the_terminal(tmp_path: Path) -> None:
+    """Each file has its line, whatever the locale and whatever its name is made of, and those after it are read."""
+    image = encode_png(draw("solid_sheets").pixels)
+    names = [b"a-\xff\xfe.png", b"b-\x1b[31mred.png", "c-\u4e73\u817a.png".encode(), b"d.png"]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_bytes(image)
+    paths = [str(tmp_path / os.fsdecode(name)) for name in names]
+    ran = subprocess.run(
+        [sys.executable, "-m", "dala", "predict", *paths, str(tmp_path / os.fsdecode(b"gone-\xff.png"))],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii:strict"},
+        cwd=Path(__file__).parents[2],
+    )
+    lines = ran.stdout.decode("ascii").splitlines()
+    assert len(lines) == 5 and b"Traceback" not in ran.stderr
+    assert [("benign" in line and "malignant" in line) or "outside" in line for line in lines[:4]] == [True] * 4
+    assert "does not exist" in lines[4]
+    assert b"\x1b" not in ran.stdout + ran.stderr

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
+import pytest
 
 from dala.export import bundle as reports
 from dala.export.report import Remarks
@@ -21,6 +25,16 @@ def test_no_name_unless_asked_for(opinion: Opinion, explanation: Explanation) ->
         assert any(NAME in text for text in said) == with_name
         if not with_name:
             assert b"Mustermann" not in raw
+
+
+@pytest.mark.parametrize("name", ["\u4e73" * 255, "\U0001f52c" * 255, "\u00e4" * 255, "a" * 255], ids=ascii)
+def test_a_long_name_in_any_letters_is_one_that_file_systems_take(
+    name: str, opinion: Opinion, explanation: Explanation, tmp_path: Path
+) -> None:
+    named = replace(opinion, patch=replace(opinion.patch, name=f"{name}.png"))
+    written = reports.export(named, explanation, Remarks(with_name=True), DAY, tmp_path)
+    assert len(written) == 8
+    assert all(path.is_file() and path.name.startswith(name[:30]) for path in written)
 
 
 def test_panels_are_the_screens(explanation: Explanation) -> None:

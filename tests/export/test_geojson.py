@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 from shapely import contains_xy, is_valid_reason
 from shapely.geometry import shape
 
@@ -149,3 +150,32 @@ def test_annotations_of_a_strange_image_say_so(opinion: Opinion, explanation: Ex
         one["properties"]["name"].endswith("towards malignant, outside the model's competence")
         for one in found["features"]
     )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_regions_of_a_turned_image_lie_on_the_stored_one(
+    orientation: int, opinion: Opinion, explanation: Explanation
+) -> None:
+    """Each region's pixels in the stored image, by the polygon, are those of the mask turned back by Pillow."""
+    turned = replace(opinion, patch=replace(opinion.patch, turned=orientation))
+    told = json.loads(geojson(turned, explanation))
+    assert told["orientation"] == orientation
+    height, width = explanation.field.shape
+    mask = Image.fromarray(explanation.regions.mask)
+    back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transpositions that undo what exif_transpose does
+    stored = np.asarray(mask.transpose(Image.Transpose(back[orientation])) if orientation > 1 else mask)
+    block = Image.Exif()
+    block[274] = orientation
+    image = Image.fromarray(stored)
+    image.info["exif"] = block.tobytes()
+    assert np.array_equal(np.asarray(ImageOps.exif_transpose(image)), explanation.regions.mask)
+    across, down = (
+        (opinion.patch.width / width, opinion.patch.height / height)
+        if orientation < 5
+        else (opinion.patch.height / height, opinion.patch.width / width)
+    )
+    x, y = np.meshgrid((np.arange(stored.shape[1]) + 0.5) * across, (np.arange(stored.shape[0]) + 0.5) * down)
+    covered = np.zeros(stored.shape, bool)
+    for feature in told["features"]:
+        covered |= contains_xy(shape(feature["geometry"]), x, y)
+    np.testing.assert_array_equal(covered, stored)

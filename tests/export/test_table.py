@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from dala.batch import analyse
 from dala.export.table import nameless, to_csv, to_json
+from dala.intake.archive import Upload, members
 from dala.opinion import NOTICE
+from dala.runtime.predict import load_model
+from tests.helpers.archives import zipped
 
 
 def record(**fields: Any) -> dict[str, Any]:
@@ -58,7 +62,11 @@ def test_csv_reads_back() -> None:
     assert {second[key] for key in (*empty, "site")} == {""}
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize(
+    "start",
+    [*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\ufe62", "\ufe66", " =", "\u3000\uff1d"],
+    ids=ascii,
+)
 def test_no_cell_begins_like_a_formula(start: str) -> None:
     name = f'{start}HYPERLINK("http://x")'
     (row,) = csv.DictReader(io.StringIO(to_csv([record(file=name)], ()), newline=""))
@@ -79,3 +87,19 @@ def test_without_names_nothing_tells_a_file_but_its_fingerprint() -> None:
     assert told[1]["reason"] == "The file holds 'F' pixels, which Ada has not."
     assert [one["sha256"] for one in told] == [one["sha256"] for one in named]
     assert named[0]["file"] == "Ada's case.zip/Ada Example.png", "the table keeps its names"
+
+
+def test_long_names_of_what_was_refused_in_an_archive_are_in_no_reason() -> None:
+    """Nested, outward, damaged, huge, a slide: whatever their sentence is, and however long their name."""
+    long = "PATIENT_0042_1961-04-02_" + "x" * 100
+    names = (f"{long}.zip", f"../{long}.png", f"{long}.svs", f"{long}'s.png", long)
+    archive = zipped(dict.fromkeys(names, b"II*\0"))
+    bad = bytearray(zipped({f"{long}.bmp": bytes(9000)}))
+    bad[200] ^= 255
+    model = load_model("breakhis")
+    for data in (archive, bytes(bad)):
+        results = list(analyse(members([Upload(f"{long}.zip", io.BytesIO(data))]), model))
+        assert all(result.record["status"] == "refused" for result in results)
+        told = json.dumps(nameless(result.record for result in results))
+        assert "PATIENT" not in told and "1961" not in told and "xxx" not in told
+        assert told.count('"reason": "The file ') == len(results)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from dala.errors import IntakeError
 from dala.explanation.render import encode_png
 from dala.intake import archive
 from dala.intake.archive import Item, Upload, members
+from dala.intake.image import read_image
 from dala.phantoms.tissue import PHANTOMS, draw
 from tests.helpers.archives import inside, zipped
+from tests.helpers.dicoms import dicom
 
 IMAGE = encode_png(draw(PHANTOMS[0]).pixels)
 SMALL = encode_png(draw(PHANTOMS[1]).pixels[:64, :96])
@@ -80,6 +85,79 @@ def test_nothing_there_is_a_refusal(tmp_path: Path) -> None:
     said = [outcome(item) for item in members([tmp_path / "empty", tmp_path / "no.zip", tmp_path / "bare.zip"])]
     none = "holds no images of an accepted kind."
     assert said == [f"'empty' {none}", "'no.zip' is not a ZIP archive, or is damaged.", f"'bare.zip' {none}"]
+
+
+FILM = dicom(np.arange(40 * 48, dtype=np.uint16).reshape(40, 48), 12)
+
+
+def left_out(source: Any) -> tuple[list[str], list[str]]:
+    """Names of the items and the sentences on what is none."""
+    told: list[str] = []
+    return [item.name for item in members([source], told.append)], told
+
+
+def medium() -> dict[str, bytes]:
+    """As a hospital's disc has it: DICOM without a suffix or with any, its directory, and a viewer."""
+    directory = dicom(np.zeros((40, 48), np.uint8)).replace(
+        SecondaryCaptureImageStorage.encode(), b"1.2.840.10008.1.3.10".ljust(len(SecondaryCaptureImageStorage), b"\0")
+    )
+    return {
+        "DICOMDIR": FILM,
+        "DICOM/IM000001": FILM,
+        "DICOM/IM000002.IMA": FILM,
+        "DICOM/1.2.840.113": FILM[132:],
+        "DICOM/field": SMALL,
+        "DICOM/renamed": directory,
+        "VIEWER/run.exe": b"MZ" + bytes(900),
+        "VIEWER/help.txt": b"BM is how a bitmap begins",
+        "slide.svs": b"II*\0",
+        "LIESMICH": b"Hilfe",
+    }
+
+
+EXPECTED = ["DICOM/1.2.840.113", "DICOM/IM000001", "DICOM/IM000002.IMA", "DICOM/field", "DICOM/renamed", "slide.svs"]
+
+
+def test_files_without_a_suffix_are_known_by_their_content(tmp_path: Path) -> None:
+    names, told = left_out(Upload("cd.zip", io.BytesIO(zipped(medium()))))
+    assert names == [f"cd.zip/{name}" for name in EXPECTED]
+    assert told == [
+        "'cd.zip' holds 4 files of no accepted kind, left out: 'DICOMDIR', 'run.exe', 'help.txt', 'LIESMICH'."
+    ]
+    for name, data in medium().items():
+        (tmp_path / "cd" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cd" / name).write_bytes(data)
+    names, told = left_out(tmp_path / "cd")
+    assert sorted(names) == EXPECTED
+    assert told[0].startswith("'cd' holds 4 files of no accepted kind, left out: ")
+
+
+def test_a_directory_of_dicom_says_what_it_is_and_a_slide_what_to_do() -> None:
+    with pytest.raises(IntakeError, match="directory of a DICOM medium"):
+        read_image(medium()["DICOM/renamed"])
+    with pytest.raises(IntakeError, match=r"'slide\.svs' is a file of a whole slide.*export the region as PNG or TIFF"):
+        read_image(b"II*\0", "slide.svs")
+    with pytest.raises(IntakeError, match=r"'x\.mrxs' is a file of a whole slide"):
+        read_image(b"anything", "x.mrxs")
+
+
+def test_nothing_is_left_out_without_being_counted() -> None:
+    files = {f"{number}.txt": b"x" for number in range(25)}
+    names, told = left_out(Upload("a.zip", io.BytesIO(zipped({**files, "one.png": SMALL, "two.pgm": b"P5"}))))
+    assert len(names) == 2
+    assert told[0].startswith("'a.zip' holds 25 files of no accepted kind, left out: '0.txt', '1.txt'")
+    assert told[0].endswith(" and 15 more.")
+
+
+def test_names_that_would_garble_a_line_or_hide_in_it(tmp_path: Path) -> None:
+    hostile = "a\x1b[31m\u202egnp.exe\n.png"
+    assert inside(zipped({hostile: SMALL}))[0].name == "a.zip/a[31mgnp.exe.png"
+    path = tmp_path / os.fsdecode(b"scan-\xff\xfe.png")
+    path.write_bytes(SMALL)
+    (item,) = members([path])
+    assert item.name == f"{tmp_path}/scan-.png"
+    assert Path(str(item.load())).read_bytes() == SMALL
+    assert [one.name for one in members([tmp_path])] == ["scan-.png"]
 
 
 # What must not be read

@@ -112,7 +112,7 @@ def show_origin(opinion: Opinion) -> None:
     training = card.fields["training_data"]
     st.caption(
         f"{opinion.seen} Weights **{plain(opinion.model.name)}**, trained on {counted(training['pictures'], 'image')} "
-        f"({card.magnification}) of {counted(len(card.training_groups), card.group_word)} "
+        f"({plain(card.magnification)}) of {counted(len(card.training_groups), card.group_word)} "
         f"({plain(training['name'])}). {' '.join([*opinion.patch.notes, familiar(opinion)])}"
     )
 
