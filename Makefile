@@ -6,6 +6,8 @@ BIN = $(VENV)/bin
 # pip compiles every module on one core, half of its time; all cores do it afterwards. What cannot be compiled, such as
 # a template, is skipped, as pip does.
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
+# PyTorch without CUDA where that is of use: install/torch_index.py; TORCH_INDEX= takes PyPI's in any case.
+TORCH = $$($(BIN)/python install/torch_index.py)
 COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 
 # Two processes, each with whole files of tests, in the order of tests/conftest.py; WORKERS=0 runs all in this one.
@@ -40,13 +42,13 @@ NEW_ENOUGH = @$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3,
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.py
 	$(NEW_ENOUGH)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
+	$(PIP) $(TORCH) --editable .
 	$(COMPILE)
 	touch $@
 
 $(VENV)/.development: requirements-dev.txt requirements.txt pyproject.toml setup.py
 	$(NEW_ENOUGH)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -r requirements-dev.txt --editable .
+	$(PIP) $(TORCH) -r requirements-dev.txt --editable .
 	$(COMPILE)
 	touch $(VENV)/.runtime $@

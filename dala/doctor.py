@@ -293,11 +293,15 @@ def check_slides_folder(named: str | None = None) -> Check:
 
 
 def check_gpu() -> Check:
-    """Names the CUDA devices; to have none is no fault."""
+    """Names the CUDA devices and the build of torch; to have none is no fault, nor is a build that could use one."""
     import torch
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return Check("GPU", "PASS", ", ".join(names) or "none, and none is needed: verdicts are computed on the CPU")
+    build = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is the build without CUDA"
+    if not names and torch.version.cuda:
+        build += ", which takes 4 GB and is not used here"
+    found = ", ".join(names) or "none, and none is needed: verdicts are computed on the CPU"
+    return Check("GPU", "PASS", f"{found}; {build}")
 
 
 def check_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> Check:
