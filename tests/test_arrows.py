@@ -39,7 +39,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "training": ("runtime", "sites"),
     "phantoms": BASE,
     "terminal": BASE,
-    "studies": ("training", "opinion", "inquiry", "export", "phantoms", "terminal"),
+    "studies": ("training", "opinion", "inquiry", "export", "slides", "phantoms", "terminal"),
     "export": ("opinion", "inquiry"),
     "batch": ("export",),
     "slides": ("export", "sites"),

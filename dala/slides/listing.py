@@ -44,7 +44,8 @@ def about(one: Listed, um: GivenSize | None = None) -> About:
     try:
         with open_slide(one.path, um) as slide:
             known |= {"format": slide.format, "width": slide.size[0], "height": slide.size[1]}
-            known |= {"levels": len(slide.levels), "notes": slide.notes}
+            flat = ("It has no pyramid: the first look at all of it takes long.",) if slide.flat else ()
+            known |= {"levels": len(slide.levels), "notes": (*slide.notes, *flat)}
             if slide.um is not None:
                 known |= {"um": (slide.um.rows, slide.um.columns), "um_source": slide.um.source}
             tissue = find_tissue(slide)

@@ -37,6 +37,7 @@ TILE = 256
 OVERVIEW_UM, OVERVIEW_SHRINK = 8.0, 16.0  # the second where the pixel size is not known
 CACHE = 256 * 2**20  # bytes of decoded tiles
 LARGEST_READ = 2048  # pixels of a level, a side, that are decoded at once
+FLAT = 16_384  # pixels of the coarsest level's longer side
 SMALLEST_LOSS, MOST_FAILURES = 16, 200  # pixels of the overview; each failure opens the file anew
 SAMPLES, SAMPLE = 16, 2**16  # of a file, and their bytes, that tell one slide from another
 
@@ -171,6 +172,12 @@ class Slide:
         )
 
     # What people look at
+
+    @property
+    def flat(self) -> bool:
+        """Whether it lacks a pyramid, so that the first look at all of it takes long: some 40 s."""
+        coarsest = max(level.downsample for level in self.levels)
+        return max(self.size) / coarsest > FLAT
 
     @property
     def halvings(self) -> int:

@@ -16,7 +16,7 @@ from PIL import Image
 from dala.errors import DalaError, SlideError
 from dala.intake.pixel_size import PixelSize
 from dala.slides.grid import Grid
-from dala.slides.reader import Slide, open_slide
+from dala.slides.reader import Level, Slide, open_slide
 from tests.helpers import slides
 from tests.helpers.slides import SIDE, VENDORS, drawn, pyramid
 
@@ -85,6 +85,15 @@ def test_what_lies_beside_the_scanned_part_is_left_out(made: Path) -> None:
     with open_slide(made / "leica.scn") as slide:
         seen, _ = slide.read_box((0, 0, 300, 200), (300, 200))
         assert np.array_equal(seen, stored(plain())[:200, :300])
+
+
+def test_a_large_slide_without_a_pyramid_is_flat(made: Path) -> None:
+    with open_slide(made / "generic.tiff") as slide:
+        assert not slide.flat
+        slide.size, slide.levels = (100_000, 80_000), (Level(100_000, 80_000, 1.0), Level(25_000, 20_000, 4.0))
+        assert slide.flat
+        slide.levels = (*slide.levels, Level(6250, 5000, 16.0))
+        assert not slide.flat
 
 
 def test_edges_are_tiles_of_their_own_size(tmp_path: Path) -> None:
