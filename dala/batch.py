@@ -20,16 +20,20 @@ import cv2
 import numpy as np
 
 from dala.errors import DataError, IntakeError
+from dala.explanation.render import overlay
+from dala.explanation.threshold import RULES, threshold
 from dala.export.records import Record, prediction_record, refusal_record
 from dala.intake.archive import Item
 from dala.intake.image import read_image, who_is
 from dala.intake.patch import Patch
 from dala.intake.pixel_size import GivenSize, PixelSize, given
-from dala.opinion import display_image, opinion_of
+from dala.opinion import Opinion, display_image, opinion_of
 from dala.runtime.predict import Model
 
 READERS, AHEAD = 2, 4
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 96, 80
+HEAT_OPACITY = 0.65
+SLICE_SECONDS, UNSEEN_SECONDS = 0.25, 60.0
 
 Choose = Callable[[Patch], Model]
 Sizes = Callable[[str], GivenSize | None]
@@ -38,10 +42,11 @@ Usual = Callable[[Patch], PixelSize | None]
 
 @dataclass(frozen=True)
 class Result:
-    """The record of one image, and a small JPEG of it, which is empty if it was refused."""
+    """The record of one image, a small JPEG of it, and one with its map; both are empty if it was refused."""
 
     record: Record
     thumbnail: bytes
+    heat: bytes = b""
 
 
 def analyse(
@@ -111,16 +116,35 @@ def _analyse(item: Item, outcome: Patch | Record, model: Model, anyway: bool) ->
         refused = refusal_record(None, error, model, item.name)
         return Result({**refused, "sha256": outcome.sha256}, thumbnail(display_image(outcome)))
     record = prediction_record(opinion, anyway)
-    return Result({**record, "file": item.name}, thumbnail(opinion.image))
+    return Result({**record, "file": item.name}, thumbnail(opinion.image), heat_of(opinion))
+
+
+def heat_of(opinion: Opinion) -> bytes:
+    """The thumbnail with DT Grad-CAM towards the prediction, by the usual rule."""
+    small = _shrunk(opinion.image)
+    found = opinion.maps[opinion.prediction.label]
+    field = found.upsampled(*small.shape[:2])
+    regions = threshold(field, next(iter(RULES)))
+    if not regions.regions:
+        return _jpeg(small)
+    marked = np.where(regions.mask, field, np.float32(-1))
+    return _jpeg(overlay(small, marked, float(field.max()), opacity=HEAT_OPACITY))
 
 
 def thumbnail(pixels: np.ndarray) -> bytes:
     """A uint8 RGB image as a JPEG whose longer side has at most `THUMBNAIL_SIDE` pixels."""
+    return _jpeg(_shrunk(pixels))
+
+
+def _shrunk(pixels: np.ndarray) -> np.ndarray:
     height, width = pixels.shape[:2]
     shrink = min(1.0, THUMBNAIL_SIDE / max(height, width))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _jpeg(pixels: np.ndarray) -> bytes:
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY])[1].tobytes()
 
 
@@ -159,7 +183,7 @@ def sizes_of_table(text: str) -> Sizes:
 
 
 class Run:
-    """A batch that is worked off in slices by whoever has time for it; it does nothing by itself.
+    """A batch that is worked off in slices by whoever has time for it, or by a thread of its own while it is looked at.
 
     Any number of threads may call it: a slice that finds another one at work returns at once.
     """
@@ -179,6 +203,19 @@ class Run:
         self.seconds = 0.0  # spent in slices
         self._coming = analyse(items, model, choose=choose, sizes=sizes, usual=usual)
         self._lock = threading.Lock()
+        self._worker: threading.Thread | None = None
+        self._seen = 0.0
+
+    def work(self) -> None:
+        """Go on in the background; whoever looks at the batch calls this again and again. Unseen for long, it rests."""
+        self._seen = time.monotonic()
+        if not self.done and (self._worker is None or not self._worker.is_alive()):
+            self._worker = threading.Thread(target=self._work, name="dala-batch", daemon=True)
+            self._worker.start()
+
+    def _work(self) -> None:
+        while not self.done and time.monotonic() < self._seen + UNSEEN_SECONDS:
+            self.advance(SLICE_SECONDS)
 
     @property
     def done(self) -> bool:

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from pathlib import PureWindowsPath
-from typing import Any, cast
+from typing import cast
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from dala.batch import Result, Run, sizes_of_table
+from dala.batch import Run, sizes_of_table
 from dala.errors import DataError, IntakeError
 from dala.export.overlays import MAXIMUM_OVERLAYS, overlays
 from dala.export.records import Record
 from dala.export.table import nameless, to_csv, to_json
-from dala.gate.modality import WORDS
 from dala.intake.archive import Item, Upload, members
 from dala.intake.image import ACCEPTED
 from dala.intake.patch import Patch
 from dala.intake.pixel_size import USER, PixelSize
 from dala.opinion import model_for
-from dala.preprocess.scale import ASSUMED
-from dala.runtime.card import SERVED
 from dala.runtime.predict import Model
-from dala.runtime.verdict import SCALE
 from dala.words import counted
-from pages.parts.second_opinion.scale import FROM, MAGNIFICATIONS, OBJECTIVES_UM, OWN, UNKNOWN, size_of
+from pages.parts.batch.table import (
+    ALL,
+    OUTSIDE_SHORT,
+    REFUSED,
+    answer,
+    data_url,
+    orders,
+    show_truth,
+    show_worth_of,
+    table,
+    warn_of_known,
+)
+from pages.parts.second_opinion.scale import MAGNIFICATIONS, OBJECTIVES_UM, OWN, UNKNOWN, size_of
 from pages.parts.session import BATCH_FILTER, ChosenSize, Handed, session
 from pages.parts.shared import (
     NOT_SURE,
@@ -37,25 +43,20 @@ from pages.parts.shared import (
     SCALE_UNKNOWN,
     SECOND_OPINION_PAGE,
     called,
-    known_group,
     model_or_stop,
     plain,
-    shared_model,
     turn_to,
 )
 from pages.parts.sites import choose_site, loader, model_in_use
 
 LARGEST_TABLE_MB = 4
 LARGEST_MB = 256  # a ZIP of several hundred camera fields
-SLICE_SECONDS, PAUSE_SECONDS = 1.0, 0.1
+PAUSE_SECONDS = 0.5
 SHOWN_MEANWHILE, SHOWN_AT_MOST = 20, 2000
-ALL, REFUSED = "All", "✕ Refused"
-OUTSIDE_SHORT = "◇ Outside"
-READ_AS = {weights: WORDS[modality] for modality, weights in SERVED.items()}
-ROW_HEIGHT, TABLE_HEIGHT, PREVIEW_WIDTH = 72, 560, 96
+PREVIEW_WIDTH = 96
 
 
-def start(items: list[Item], model: Model) -> None:
+def start(items: list[Item], left_outside: list[str], model: Model) -> None:
     kept = session()
     if kept.run is not None:
         kept.run.cancel()
@@ -69,6 +70,7 @@ def start(items: list[Item], model: Model) -> None:
         None if table is None else sizes_of_table(table),
         None if choice is None else lambda patch: size_of(choice, patch),
     )
+    kept.left_out, kept.batch_filter, kept.batch_order, kept.batch_place = left_outside, None, None, None
     st.session_state.pop(BATCH_FILTER, None)
 
 
@@ -80,21 +82,28 @@ def items_of(files: list[UploadedFile], left_out: Callable[[str], None] = lambda
     return list(members((Upload(file.name, file) for file in files), left_out))
 
 
+def show_left_out(sentences: list[str]) -> None:
+    for sentence in sentences:
+        st.warning(plain(sentence))
+
+
 def choose(model: Model, working: bool) -> None:
     """The uploader and the button that starts."""
     files = st.file_uploader(
         "Drop many H&E breast patches or mammograms here, or one ZIP of them, then start.",
         # No list of types: a DICOM file often has no suffix, or a number for one. Its content tells what a file is.
-        help=f"{ACCEPTED} are accepted, in a ZIP by their suffix. Each is analysed by the model for its kind.",
         accept_multiple_files=True,
         max_upload_size=LARGEST_MB,
         key="batch-upload",
     )
+    st.caption(
+        f"{ACCEPTED}, in a ZIP by their suffix; up to {LARGEST_MB} MB a file. Each is analysed by its kind's model."
+    )
     dropped = None if files else session().dropped
-    left_out: list[str] = []
-    items = items_of(dropped.files if dropped else files, left_out.append)
-    for sentence in left_out:
-        st.warning(plain(sentence))
+    taken = dropped.files if dropped else files
+    outside: list[str] = []
+    items = items_of(taken, outside.append)
+    show_left_out(outside)
     images = counted(len(items), "image")
     if dropped:
         row = st.container(horizontal=True, vertical_alignment="center")
@@ -103,7 +112,7 @@ def choose(model: Model, working: bool) -> None:
     if model.card.input.um_per_pixel is not None:
         choose_sizes()
     what = f"Analyse {images}" if items else "Analyse the images"
-    st.button(what, type="primary", disabled=working or not items, on_click=start, args=(items, model))
+    st.button(what, type="primary", disabled=working or not items, on_click=start, args=(items, outside, model))
 
 
 def choose_sizes() -> None:
@@ -152,99 +161,6 @@ def in_time(seconds: float) -> str:
     return f"{int(seconds // 60) + 1} min"
 
 
-def answer(record: Record, positive: str) -> str:
-    """The one sign and word under which an image is listed and filtered."""
-    if record["status"] == "refused":
-        return REFUSED
-    if record["status"] == "outside":
-        return OUTSIDE_SHORT
-    if record["verdict_reason"] == SCALE:
-        return SCALE_UNKNOWN
-    return NOT_SURE if record["not_sure"] else called(record["prediction"], positive)
-
-
-def size_in_words(record: Record) -> str:
-    """The pixel size that an image was judged at, and where it comes from; nothing by weights without a scale."""
-    size = record["pixel_size"]
-    if size is None or record["um_per_pixel"] is None:
-        return ""
-    if size["source"] == ASSUMED:
-        return "unknown"
-    rows, columns = (f"{size[side]:.3g}" for side in ("rows", "columns"))
-    said = columns if rows == columns else f"{columns} x {rows}"
-    return f"{said} um, {': '.join([FROM[size['source']], *([size['told']] if size['told'] else [])])}"
-
-
-def laboratory_of(record: Record) -> str:
-    if record["gate"] is None or record["um_per_pixel"] is None:
-        return ""
-    return record["gate"]["laboratory"] or "not known"
-
-
-def table_row(result: Result, positive: str, at_scale: bool) -> dict[str, Any]:
-    """`at_scale`: the weights see at a physical scale, so that pixel size and laboratory have columns."""
-    record = result.record
-    shares, gate = record["probabilities"] or {}, record["gate"] or {}
-    scale = {"Pixel size": size_in_words(record), "Laboratory": laboratory_of(record)} if at_scale else {}
-    return {
-        "Patch": data_url(result.thumbnail),
-        "Answer": answer(record, positive),
-        "File": record["file"],
-        "Read as": "" if record["status"] == "refused" else READ_AS.get(record["weights"], ""),
-        f"P({positive}), %": certain_of_nothing(100 * shares[positive]) if positive in shares else None,
-        **scale,
-        **({"Site": record["site"]["name"]} if record["site"] else {}),
-        "Distance": gate.get("distance"),
-        "Why no verdict": record["reason"] or "",
-    }
-
-
-def data_url(jpeg: bytes) -> str | None:
-    """The image as an address: a served one can be gone, with the page that showed it, when it is asked for."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode() if jpeg else None
-
-
-def certain_of_nothing(percent: float) -> float:
-    """Never 0 or 100: rounding must not make a model certain."""
-    return min(max(percent, 0.1), 99.9)
-
-
-def table(results: list[Result], model: Model, key: str | None, choosable: bool) -> list[int]:
-    """The table; the numbers of the chosen rows. An image whose answer stands there can no longer be read first."""
-    positive, at_scale = str(model.card.fields["positive"]), model.card.input.um_per_pixel is not None
-    for result in results:
-        if result.record["status"] != "refused":
-            session().note_answer_seen(result.record["sha256"])
-    event = st.dataframe(
-        [table_row(result, positive, at_scale) for result in results],
-        column_config={
-            "Patch": st.column_config.ImageColumn(width=110),
-            "File": st.column_config.TextColumn(width="medium"),
-            "Read as": st.column_config.TextColumn(width=110),
-            "Answer": st.column_config.TextColumn(width=130),
-            "Pixel size": st.column_config.TextColumn(width=150),
-            "Laboratory": st.column_config.TextColumn(width=110, help="The one that the model takes the image for."),
-            f"P({positive}), %": st.column_config.NumberColumn(
-                format="%.1f", width=120, help="Calibrated where the weights are; shown from 0.1 to 99.9."
-            ),
-            "Distance": st.column_config.NumberColumn(
-                format="%.2f",
-                width=90,
-                help="Distance from the training images, whose own is about 1.",
-            ),
-            "Why no verdict": st.column_config.TextColumn(width="large"),
-        },
-        hide_index=True,
-        row_height=ROW_HEIGHT,
-        height=min(TABLE_HEIGHT, ROW_HEIGHT * len(results) + 40),
-        key=key,
-        placeholder="-",
-        on_select="rerun" if choosable else "ignore",
-        selection_mode="single-row",
-    )
-    return list(cast(Any, event).selection.rows) if choosable else []
-
-
 def show_run(run: Run, model: Model, working: bool) -> None:
     """Progress while there is work, then the table. A fragment: nothing here starts the run over.
 
@@ -255,41 +171,19 @@ def show_run(run: Run, model: Model, working: bool) -> None:
             st.warning(f"Cancelled: {len(run.results)} of {counted(len(run.items), 'image')} analysed.")
         if run.results:
             warn_of_known(run, model)
+            show_worth_of(run, model)
             show_answers(run, model, model.card.fields["positive"])
         return
-    bar = st.progress(0.0)
-    st.button("Cancel", on_click=run.cancel)
-    newest = st.empty()
-    # Drawn before the slice too: what has not been drawn yet is grey on the screen.
-    show_meanwhile(run, model, bar, newest)
-    run.advance(SLICE_SECONDS)
+    run.work()  # in the background: what is drawn here never waits for the network
     if run.done:
         st.rerun()
-    show_meanwhile(run, model, bar, newest)
-
-
-def show_meanwhile(run: Run, model: Model, bar: DeltaGenerator, newest: DeltaGenerator) -> None:
-    """How far the run is, and its newest answers."""
-    show_progress(bar, run)
-    if not run.results:
-        return
-    with newest.container():
+    show_progress(st.progress(0.0), run)
+    st.button("Cancel", on_click=run.cancel)
+    if run.results:
         warn_of_known(run, model)
         table(run.results[-SHOWN_MEANWHILE:][::-1], model, None, choosable=False)
         if len(run.results) > SHOWN_MEANWHILE:
             st.caption(f"The newest {SHOWN_MEANWHILE} of {len(run.results)}; all of them when the batch is done.")
-
-
-def warn_of_known(run: Run, model: Model) -> None:
-    known = 0
-    for record in (result.record for result in run.results):
-        one = model if record["weights"] == model.name else shared_model(record["weights"])
-        known += known_group(PureWindowsPath(record["file"]).name, one) is not None
-    if known:
-        st.warning(
-            f"Images of patients on whom the model was trained, by file name: {known} of {len(run.results)}. A correct "
-            "answer there would prove nothing."
-        )
 
 
 def show_progress(bar: DeltaGenerator, run: Run) -> None:
@@ -300,6 +194,8 @@ def show_progress(bar: DeltaGenerator, run: Run) -> None:
 
 
 def show_answers(run: Run, model: Model, positive: str) -> None:
+    """Filter, order and table, as they were left: they survive other pages."""
+    kept = session()
     answers = [answer(result.record, positive) for result in run.results]
     numbers = Counter(answers) | Counter({ALL: len(answers)})
     kinds = [
@@ -310,24 +206,34 @@ def show_answers(run: Run, model: Model, positive: str) -> None:
         OUTSIDE_SHORT,
         REFUSED,
     ]
-    kind = st.pills(
+    there = [kind for kind in kinds if numbers[kind]]
+    filters, order = st.columns([5, 2], gap="medium", vertical_alignment="bottom")
+    kind = filters.pills(
         "Show",
-        [kind for kind in kinds if numbers[kind]],
-        default=ALL,
+        there,
+        default=kept.batch_filter if kept.batch_filter in there else ALL,
         required=True,
         format_func=lambda kind: f"{kind} {numbers[kind]}",
         key=BATCH_FILTER,
     )
+    ways = orders(positive)
+    way = order.selectbox("Order", list(ways), list(ways).index(kept.batch_order or "As dropped"), key="batch-order")
+    kept.batch_filter, kept.batch_order = str(kind), str(way)
     chosen = [place for place, one in enumerate(answers) if kind in (ALL, one)]
+    if (key := ways[way]) is not None:
+        chosen.sort(key=lambda place: key(run.results[place]))
     shown = chosen[:SHOWN_AT_MOST]
-    # A key of its own for each filter: a row that was chosen in one is another image in the next.
-    rows = table([run.results[place] for place in shown], model, f"batch-table-{kind}", choosable=True)
+    # A key of its own for each filter and order: a row that was chosen in one is another image in the next.
+    rows = table([run.results[place] for place in shown], model, f"batch-table-{kind}-{way}", choosable=True)
     if len(shown) < len(chosen):
         st.caption(f"The first {SHOWN_AT_MOST} of {len(chosen)}; CSV and JSON hold all of them.")
     if rows and rows[0] < len(shown):
-        show_chosen(run, shown[rows[0]], positive)
+        kept.batch_place = shown[rows[0]]
+    if kept.batch_place is not None and kept.batch_place in shown:
+        show_chosen(run, kept.batch_place, positive)
     else:
-        st.caption("Tick a row to open the image with its heat maps; click a heading to sort.")
+        st.caption("Tick a row to open the image with its heat maps.")
+    show_truth(run, positive)
     show_downloads(run, model)
 
 
@@ -416,10 +322,13 @@ model = model_in_use()
 
 dropped = session().dropped
 if dropped and session().run is None:
-    start(items_of(dropped.files), model)
+    outside: list[str] = []
+    start(items_of(dropped.files, outside.append), outside, model)
 run = session().run
 working = run is not None and not run.done
 choose(model, working)
 if run is not None:
-    # The browser asks for the next slice as long as there is work.
+    if not (dropped or st.session_state.get("batch-upload")):  # else it stands above
+        show_left_out(session().left_out)
+    # The browser asks how far it is as long as there is work.
     st.fragment(show_run, run_every=PAUSE_SECONDS if working else None)(run, model, working)

@@ -272,3 +272,16 @@ def test_each_image_is_judged_by_the_model_for_what_it_is(model: Model) -> None:
     # Nobody chooses: the one model judges everything, and refuses what it has not learnt.
     (refused,) = [result.record for result in analyse(inside(zipped({"film.png": encode_png(film)})), model)]
     assert (refused["status"], refused["weights"]) == ("outside", "breakhis")
+
+
+def test_a_run_works_in_the_background_while_it_is_looked_at(model: Model) -> None:
+    items = [Item(f"{number}.png", lambda: b"no image") for number in range(5)]
+    run = Run(items, model)
+    assert run.results == []
+    run.work()
+    deadline = time.monotonic() + 30
+    while not run.done and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [result.record["file"] for result in run.results] == [item.name for item in items]
+    run.work()  # there is nothing more to do
+    assert len(run.results) == 5

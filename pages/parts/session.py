@@ -112,10 +112,11 @@ class Session:
 
     told: what was wrong with the files that were dropped last. uploads: how many times files were dropped on the
     first page. effect, report: what the effect curve and the PDF were last asked for. overlays: the ZIP of the
-    batch. usual_size: the choice for the batch's images that tell no pixel size; size_table: a CSV of the sizes of
-    others. lesson_image: what the lessons are about. site: the file of the site that is in use; run_site: that of
-    the batch, as it was started. pixel_sizes: what was chosen for an image, by its sha256. looked_at: the opinion
-    and the number of the field of it that is looked at.
+    batch. batch_filter, batch_order, batch_place: how its table is looked at; left_out: what was no image.
+    usual_size: the choice for the batch's images that tell no pixel size; size_table: a CSV of the sizes of others.
+    lesson_image: what the lessons are about. site: the file of the site that is in use; run_site: that of the
+    batch, as it was started. pixel_sizes: what was chosen for an image, by its sha256. looked_at: the opinion and
+    the number of the field of it that is looked at.
     """
 
     handed: Handed | None = None
@@ -126,6 +127,10 @@ class Session:
     effect: tuple[str, str, bool] | None = None
     report: str | None = None
     run: Run | None = None
+    batch_filter: str | None = None
+    batch_order: str | None = None
+    batch_place: int | None = None
+    left_out: list[str] = field(default_factory=list)
     usual_size: str | None = None
     size_table: str | None = None
     overlays: bytes | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,11 +81,11 @@ def overlays_of(page: AppTest) -> zipfile.ZipFile:
 
 
 def finished(page: AppTest) -> AppTest:
-    """The harness has no browser that would ask for the next slice; every rerun is one."""
-    for _ in range(50):
+    """The harness has no browser that would ask how far it is."""
+    for _ in range(1200):
         if run_of(page).done:
             return page.run()
-        page.run()
+        time.sleep(0.05)
     pytest.fail("the batch did not come to an end")
 
 
@@ -145,7 +146,7 @@ def test_a_batch_from_upload_to_table(page: AppTest) -> None:
 
 
 def test_cancelled_it_keeps_what_it_has(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Run, "advance", lambda self, seconds, advance=Run.advance: advance(self, 0.0))
+    monkeypatch.setattr(Run, "work", lambda self: self.advance(0.0))  # one image for each look at it
     uploaded(page, ("many.zip", zipped({f"{n}.png": b"none" for n in range(60)})))
     button(page, "Analyse 60 images").click().run()
     assert button(page, "Analyse 60 images").disabled
@@ -278,3 +279,26 @@ def test_missing_weights_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_pat
     page = AppTest.from_file(str(PAGE), default_timeout=60).run()
     assert "There is no model card" in page.error[0].value
     assert not page.exception
+
+
+def test_what_is_left_out_is_named_and_filter_order_and_place_stay(page: AppTest) -> None:
+    files = {"benign/a.png": b"none", "malignant/b.png": b"none", "notes.txt": b"words", "slide.svs": b"none"}
+    uploaded(page, ("mix.zip", zipped(files)))
+    button(page, "Analyse 2 images").click().run()
+    finished(page)
+    assert page.expander[0].label == "2 files left out, no images by their suffix"
+    assert page.expander[0].markdown[0].value == "- mix.zip/notes.txt\n- mix.zip/slide.svs"
+    assert [column for column in page.dataframe[0].value][:3] == ["Answer", "P(malignant), %", "Map"]
+    truth = page.expander[1]
+    assert truth.label == "Against the truth, which names or folders of 2 images tell"
+    assert truth.table[0].value.to_numpy().tolist() == [["● Benign", 1], ["▲ Malignant", 1]]
+    page.selectbox(key="batch-order").set_value("File name").run()
+    page.get("button_group")[0].set_value("✕ Refused").run()
+    kept = session_of(page)
+    assert (kept.batch_order, kept.batch_filter) == ("File name", "✕ Refused")
+    # As after a visit to another page: the widgets are gone, what was set is not.
+    for key in ("batch-order", "batch-filter"):
+        del page.session_state[key]
+    page.run()
+    assert page.selectbox(key="batch-order").value == "File name"
+    assert page.get("button_group")[0].value == "✕ Refused"
