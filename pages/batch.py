@@ -78,7 +78,7 @@ def by_modality(site: str | None, patch: Patch) -> Model:
     return model_for(patch, loader(site))
 
 
-def items_of(files: list[UploadedFile], left_out: Callable[[str], None] = lambda sentence: None) -> list[Item]:
+def items_of(files: list[UploadedFile], left_out: Callable[[str], None]) -> list[Item]:
     return list(members((Upload(file.name, file) for file in files), left_out))
 
 
