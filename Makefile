@@ -1,6 +1,7 @@
 # `make help` lists the targets; a target is described behind its ##.
 PYTHON = python3
 PORT = 8501
+MINUTES = 5
 VENV = .venv
 BIN = $(VENV)/bin
 # pip compiles every module on one core, half of its time; all cores do it afterwards. What cannot be compiled, such as
@@ -14,7 +15,7 @@ COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 WORKERS = 2
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: run test pytest quick lint help
+.PHONY: run test pytest quick fuzz lint help
 
 run: $(VENV)/.runtime ## create the environment, install this package into it, serve the app on localhost
 	MALLOC_ARENA_MAX=2 $(BIN)/streamlit run app.py --server.port $(PORT)
@@ -26,6 +27,9 @@ pytest: $(VENV)/.development ## all tests, without lint and types
 
 quick: lint ## lint, types, and the tests that are neither slow nor in a browser (tests/README.md)
 	$(PYTEST) -m "not slow and not browser" --hypothesis-profile quick
+
+fuzz: $(VENV)/.development ## altered files of every kind through the intake for MINUTES
+	$(BIN)/python tests/fuzz.py --minutes $(MINUTES)
 
 lint: $(VENV)/.development ## ruff and mypy
 	$(BIN)/ruff check .

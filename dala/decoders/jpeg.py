@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dala.decoders.refusal import damaged
 
 MOST_SEGMENTS = 4096  # before the first scan; a colour profile of 16 MB has 256
+MOST_STRAY = 100_000  # pieces between segments that belong to none
 MOST_SCANS = 100  # of one image; encoders write ten, thirty at most
 START_OF_SCAN, END = b"\xff\xda", b"\xff\xd9"
 SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}  # begin with the size
@@ -69,8 +70,11 @@ def _count_scans(data: bytes, first: int) -> bool:
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
     """(start, end) of every marker segment before the first scan, then of the scan and all that follows it."""
-    position, count = 2, 0
+    position, count, stray = 2, 0, 0
     while True:
+        stray += 1
+        if stray > MOST_STRAY + count:
+            damaged("is a damaged JPEG file: more lies between its segments than in them.")
         if data[position] != 0xFF:
             position = data.find(b"\xff", position)
             if position < 0:

@@ -15,6 +15,7 @@ from dala.data import breakhis, mini_ddsm
 from dala.errors import DataError, WeightsError
 from dala.explanation.render import encode_png
 from dala.gate.checks import HISTOLOGY, MAMMOGRAM
+from dala.intake import decoding
 from dala.runtime import predict as runtime
 from dala.runtime.card import SERVED
 from dala.runtime.predict import Model
@@ -36,6 +37,7 @@ def shared_model(name: str = SERVED[HISTOLOGY]) -> Model:
 # One cache for all pages, because the function is imported: each page's own would load a second copy.
 @st.cache_resource(show_spinner="Loading the model …")
 def _loaded(name: str) -> Model:
+    decoding.warm()  # while the model loads, so that the first image waits for neither
     return runtime.served(name)
 
 

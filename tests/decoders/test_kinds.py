@@ -229,6 +229,11 @@ def test_segments_are_counted_before_they_are_parsed() -> None:
     assert "segments" in refused(many)
 
 
+def test_stray_bytes_are_counted_too() -> None:
+    data = encode(SMOOTH, "JPEG")
+    assert "between its segments" in refused(data[:2] + b"\xff\0" * 500_000 + data[2:])
+
+
 def test_scans_are_counted_before_they_are_decoded() -> None:
     data = encode(SMOOTH, "JPEG", progressive=True)
     first = data.index(b"\xff\xda")
