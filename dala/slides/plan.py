@@ -15,7 +15,7 @@ from dala.slides.reader import Slide
 from dala.slides.tissue import Tissue, find_tissue
 
 LEAST_TISSUE = 0.10  # share of a field; of 230 fields of BreakHis, all tissue, 3 % have less
-BLOCK = 4
+BLOCK, ROUNDS = 4, 16
 # The ordered dither of 4 x 4 (Bayer 1973): each quarter of the ranks is spread evenly over the block.
 DITHER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
 
@@ -31,8 +31,8 @@ class Spot:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The `spots` in the order in which a scan looks at them; the first `coarse` of them are one of every block of
-    4 x 4 fields that has any."""
+    """The `spots` in the order in which a scan looks at them; the first `coarse` of them, about a sixteenth, are spread
+    over all of them."""
 
     grid: Grid
     spots: tuple[Spot, ...]
@@ -85,17 +85,44 @@ def shares_of(grid: Grid, mask: NDArray[np.bool_], downsample: tuple[float, floa
 def ordered(grid: Grid, shares: NDArray[np.float64], least: float) -> Plan:
     """A plan of all fields with at least the share `least`.
 
-    The first round takes one field of every block, the second another one, and so on: within a block by the dither's
-    ranks, among the fields that are looked at, and in a round row by row.
+    Fields are grouped by blocks of 4 x 4, and blocks with few of them go together with the next ones until they have
+    16. Each of 16 rounds takes a sixteenth of every group, by the dither's ranks, so that the first round is a
+    sixteenth of the plan and has been in every block that is full.
     """
-    blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-    for row, column in np.argwhere(shares >= least).tolist():
-        rank = int(DITHER[row % BLOCK, column % BLOCK])
-        blocks.setdefault((row // BLOCK, column // BLOCK), []).append((rank, row, column))
-    rounds = sorted(
-        (turn, row // BLOCK, row, column)
-        for fields in blocks.values()
-        for turn, (_, row, column) in enumerate(sorted(fields))
-    )
-    spots = tuple(Spot(column, row, round(float(shares[row, column]), 4)) for _, _, row, column in rounds)
-    return Plan(grid, spots, len(blocks))
+    spots: list[Spot] = []
+    groups = _groups(np.argwhere(shares >= least).tolist())
+    coarse = 0
+    for turn in range(ROUNDS):
+        taken = [at for group in groups for at in group[_share(turn, group) : _share(turn + 1, group)]]
+        spots += [Spot(column, row, round(float(shares[row, column]), 4)) for row, column in taken]
+        coarse = coarse or len(spots)
+    return Plan(grid, tuple(spots), coarse)
+
+
+def _groups(fields: list[list[int]]) -> list[list[tuple[int, int]]]:
+    """The (row, column) of fields by groups of blocks, each in the order of its turns; blocks are gone through as an ox
+    ploughs, so that those which are put together lie side by side."""
+    blocks: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for row, column in fields:
+        blocks.setdefault((row // BLOCK, column // BLOCK), []).append((row, column))
+    found: list[list[tuple[int, int]]] = [[]]
+    for down, across in sorted(blocks, key=lambda at: (at[0], at[1] if at[0] % 2 == 0 else -at[1])):
+        if len(found[-1]) >= ROUNDS:
+            found.append([])
+        found[-1] += blocks[down, across]
+    if len(found) > 1 and len(found[-1]) < ROUNDS:
+        last = found.pop()
+        found[-1] += last
+
+    def turn(at: tuple[int, int]) -> tuple[int, int, tuple[int, int]]:
+        """By the dither's rank; of equal ones the fuller block's first."""
+        row, column = at
+        return int(DITHER[row % BLOCK, column % BLOCK]), -len(blocks[row // BLOCK, column // BLOCK]), at
+
+    return [sorted(group, key=turn) for group in found]
+
+
+def _share(turn: int, group: list[tuple[int, int]]) -> int:
+    """How many of a group have been taken when a round begins; of a small one the first round takes one."""
+    size = len(group)
+    return (turn * size + ROUNDS // 2) // ROUNDS if size >= ROUNDS else -(-turn * size // ROUNDS)
