@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dala.errors import DataError
@@ -18,7 +17,7 @@ from dala.explanation import stability
 from dala.explanation.effect import Baseline, EffectCurve, effect_curve
 from dala.explanation.gradcam import SignedMap, margins, stitch
 from dala.opinion import Opinion, map_of_fields
-from dala.preprocess.physical import CELL
+from dala.preprocess.physical import FINE
 from dala.preprocess.views import Views, network_input
 from dala.runtime.predict import probabilities_of
 
@@ -117,7 +116,7 @@ def augmented_maps(opinion: Opinion, progress: Progress | None = None) -> dict[s
         }
     for index, name in enumerate(prediction.classes):
         mean, spread, unstable = (
-            stitch(torch.from_numpy(np.stack([layer[index] for layer in layers])), prediction.views.grid).numpy()
+            stitch(np.stack([layer[index] for layer in layers]), prediction.views.grid)
             for layers in (
                 [one.mean for one in found],
                 [one.spread for one in found],
@@ -132,15 +131,21 @@ def augmented_maps(opinion: Opinion, progress: Progress | None = None) -> dict[s
     return answer
 
 
+def middle_of(sides: tuple[int, ...], cells: tuple[int, ...]) -> tuple[float, float]:
+    """Where the first of so many cells, `FINE` pixels apart, lies in a field if they lie in its middle: (row, column)
+    in network pixels."""
+    row, column = ((side - 1 - FINE * (count - 1)) / 2 for side, count in zip(sides, cells, strict=True))
+    return row, column
+
+
 def _augmented_at_scale(found: list[stability.AugmentedMaps], views: Views, index: int, target: str) -> AugmentedMap:
     """Maps of fields at half the pitch of a cell; the mean of the symmetries lies in the middle of a field."""
     high, wide = views.for_network.shape[1:3]
     rows, columns = found[0].mean.shape[1:]
-    pitch = CELL // 2
-    first = ((high - 1 - pitch * (rows - 1)) / 2, (wide - 1 - pitch * (columns - 1)) / 2)
+    first = middle_of((high, wide), (rows, columns))
 
     def of_image(layers: list[NDArray[np.floating]]) -> SignedMap:
-        return map_of_fields(np.stack(layers), views, target, first, pitch)
+        return map_of_fields(np.stack(layers), views, target, first, FINE)
 
     mean, spread, unstable = (
         of_image([one.mean[index] for one in found]),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dala.errors import DataError
-from dala.explanation.gradcam import Lattice, SignedMap, blended, margins, signed_maps, stitch
+from dala.explanation.gradcam import Lattice, SignedMap, blended, stitch
 from dala.explanation.render import DEFAULT_COLOUR_MAP, Panels, panels
 from dala.explanation.threshold import Regions, threshold
 from dala.gate import Gate, assess
@@ -132,7 +132,7 @@ def of_field(opinion: Opinion, field: Field) -> Opinion:
         logits=field.logits,
         probabilities=field.probabilities,
         views=Views(views.for_gate[part], views.for_network[part], (place,), (1, 1), (height, width)),
-        activations=whole.activations[part],
+        maps=whole.maps[:, part],
         pooled=whole.pooled[part],
         fields=(replace(field, number=0, box=alone, blank=False),),
         rescaled=(),
@@ -162,20 +162,19 @@ def model_for(patch: Patch, load: Callable[[str], Model] = served_model) -> Mode
 def evidence_maps(prediction: Prediction) -> dict[str, SignedMap]:
     """Signed Grad-CAM of each class's margin: its logit minus the mean of the other logits, averaged over the views.
 
-    For two classes these are exact mirrors of each other. Only the head is differentiated. At a physical scale each
-    field has the map of its own margin, and where fields overlap they are blended.
+    For two classes these are exact mirrors of each other. At a physical scale each field
+    has the map of its own margin, and where fields overlap they are blended.
     """
-    targets, views = margins(len(prediction.classes)), prediction.views
-    maps = signed_maps(prediction.head, prediction.activations, targets)
+    views, maps = prediction.views, prediction.maps
     if views.extent is not None:
-        named = zip(prediction.classes, maps.numpy(), strict=True)
-        return {name: map_of_fields(one, views, name) for name, one in named}
-    maps /= len(views.places)
+        named = zip(prediction.classes, maps, strict=True)
+        return {name: map_of_fields(one, views, name, pitch=prediction.cell) for name, one in named}
+    maps = maps / np.float32(len(views.places))
     first = views.places[0]
     if first.mirrored:
-        maps = maps.flip(-1)  # back to the way round that the image is shown
+        maps = maps[..., ::-1].copy()  # back to the way round that the image is shown
     return {
-        name: SignedMap(stitch(one, views.grid).numpy(), name, first.part)
+        name: SignedMap(stitch(one, views.grid), name, first.part)
         for name, one in zip(prediction.classes, maps, strict=True)
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +15,11 @@ from dala.gate.checks import MAMMOGRAM
 from dala.inquiry import augmented_maps, effect
 from dala.intake.image import read_image
 from dala.intake.patch import Patch
+from dala.nets.dala_resnet50 import JoiningTail
 from dala.opinion import Opinion, explain, of_field, opinion_of
 from dala.preprocess.physical import views_at_scale
 from dala.preprocess.scale import Scale
-from dala.runtime.predict import Model, load_model, predict, probabilities_of
+from dala.runtime.predict import Model, activations_of, load_model, predict, probabilities_of
 from dala.runtime.verdict import Verdict
 from tests.helpers.physical import at_scale, drawn
 
@@ -55,7 +57,7 @@ def test_a_field_is_seen_whole_at_its_own_size(single: Opinion) -> None:
     prediction = single.prediction
     assert prediction.scale == Scale((0.35, 0.35), "user")
     assert prediction.views.for_network.shape == (1, 322, 490, 3)
-    assert prediction.activations.shape == (1, 2048, 11, 16)
+    assert prediction.maps.shape == (2, 1, 21, 31) and prediction.cell == 16
     assert len(prediction.fields) == 1 and prediction.rescaled == ()
     np.testing.assert_array_equal(prediction.fields[0].logits, prediction.logits)
     assert single.seen == (
@@ -73,24 +75,31 @@ def test_what_it_sees_is_what_the_network_alone_says(single: Opinion, model: Mod
     np.testing.assert_allclose(single.prediction.logits, logits[0], atol=1e-4)
 
 
-def test_a_map_is_the_layers_own(single: Opinion) -> None:
-    raw = signed_maps(single.prediction.head, single.prediction.activations, margins(2))[1, 0].numpy()
+def test_a_map_is_the_networks_own(single: Opinion, model: Model) -> None:
+    seen = activations_of(single.prediction.views.for_network[0], model)
+    assert seen.shape == (512 + 1024 + 2048, 21, 31)
+    raw = signed_maps(model.net.head, seen[None], margins(2))[1, 0].numpy()
     np.testing.assert_allclose(single.maps["malignant"].values, raw, rtol=1e-5)
     field = single.maps["malignant"].upsampled(322, 490)
-    # A cell lies in the middle of its receptive field: every 32 px from the first on.
-    np.testing.assert_allclose(field[::32, ::32], raw, rtol=1e-4, atol=1e-5 * np.abs(raw).max())
+    # A cell lies in the middle of its receptive field: every 16 px from the first on.
+    np.testing.assert_allclose(field[::16, ::16], raw, rtol=1e-4, atol=1e-5 * np.abs(raw).max())
     np.testing.assert_allclose(single.maps["benign"].values, -raw, rtol=1e-5, atol=1e-6 * np.abs(raw).max())
 
 
 def test_a_cells_receptive_field_is_where_the_lattice_puts_it(model: Model) -> None:
     """The gradient of one cell with respect to the image is centred on the pixel that the lattice names."""
     x = torch.randn(1, 3, 322, 490, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    cell = model.net.trunk(x)[0, :, 10, 16].sum()  # of the trunk, at half the distance and without global attention
-    (gradient,) = torch.autograd.grad(cell, x)
-    weight = gradient[0].abs().sum(0).numpy()
-    rows, columns = np.indices(weight.shape)
-    centre = (weight * rows).sum() / weight.sum(), (weight * columns).sum() / weight.sum()
-    assert centre == (pytest.approx(10 * 16, abs=5), pytest.approx(16 * 16, abs=5))
+    trunk = model.net.trunk(x)
+    last = JoiningTail(OrderedDict(blocks=model.net.layer4.get_submodule("blocks")))(
+        trunk
+    )  # attention looks everywhere
+    for part in ((0, 512), (512, 1536), (1536, 3584)):
+        cell = last[0, slice(*part), 10, 16].sum()
+        (gradient,) = torch.autograd.grad(cell, x, retain_graph=True)
+        weight = gradient[0].abs().sum(0).numpy()
+        rows, columns = np.indices(weight.shape)
+        centre = (weight * rows).sum() / weight.sum(), (weight * columns).sum() / weight.sum()
+        assert centre == (pytest.approx(10 * 16, abs=6), pytest.approx(16 * 16, abs=6)), part
 
 
 def test_fields_come_most_suspicious_first_and_glass_last(large: Opinion) -> None:
@@ -128,9 +137,8 @@ def test_each_field_is_as_if_it_were_alone(large: Opinion, small_fields: Model) 
 def test_the_map_of_a_large_image_is_that_of_its_fields(large: Opinion) -> None:
     """Where a cell belongs to one field only, the whole map is that field's."""
     whole = large.maps["malignant"].values
-    assert whole.shape == (10, 11)
-    of_fields = signed_maps(large.prediction.head, large.prediction.activations, margins(2))[1].numpy()
-    np.testing.assert_allclose(whole[:2, :5], of_fields[0, :2, :5], rtol=1e-5)
+    assert whole.shape == (20, 21)
+    np.testing.assert_allclose(whole[:4, :10], large.prediction.maps[1, 0, :4, :10], rtol=1e-5)
     assert explain(large, "malignant").field.shape == (310, 330)
 
 

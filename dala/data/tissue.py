@@ -7,8 +7,12 @@ tissue is recognised, not that it is recognised in new patients.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dala.data.tree import Dataset, dataset, scan
 from dala.errors import DataError
@@ -54,6 +58,19 @@ class TissueTile:
 
 
 TissueDataset = Dataset[TissueTile]
+FIELD = (4, 6)  # rows and columns of tiles of 37 um in about a field of view, 225 x 150 um
+
+
+def field_of(tiles: Sequence[NDArray[np.uint8]], draw: np.random.Generator) -> NDArray[np.uint8]:
+    """About a field of view of square tiles of one size (side, side, 3), turned and mirrored at random, which leaves
+    seams; of a single tile a pattern of its mirror images, which has none."""
+    rows, columns = FIELD
+    if len(tiles) == 1:
+        side = len(tiles[0])
+        return np.pad(tiles[0], ((0, (rows - 1) * side), (0, (columns - 1) * side), (0, 0)), "symmetric")
+    chosen = draw.choice(len(tiles), rows * columns, replace=len(tiles) < rows * columns)
+    turned = [np.rot90(tiles[at], int(draw.integers(4)))[:, :: int(draw.choice([-1, 1]))] for at in chosen]
+    return np.concatenate([np.concatenate(turned[row * columns :][:columns], 1) for row in range(rows)])
 
 
 def load(root: Path) -> TissueDataset:

@@ -11,6 +11,7 @@ benign, [1, -1] its exact mirror.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +22,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from dala.explanation.threshold import has_evidence
+
+Value = TypeVar("Value", bound=np.generic)
 
 
 def margins(classes: int) -> Tensor:
@@ -36,8 +39,7 @@ def signed_maps(head: nn.Module, activations: Tensor, targets: Tensor) -> Tensor
     weights = channel_weights(head, activations, targets)
     with torch.no_grad(), torch.autocast(device_type=activations.device.type, enabled=False):
         values = activations.detach().to(torch.float32)
-        maps = [torch.einsum("nk,nkhw->nhw", row, values) for row in weights]
-        return torch.stack(maps) if maps else values.new_empty((0, values.shape[0], *values.shape[2:]))
+        return torch.einsum("tnk,nkhw->tnhw", weights, values)
 
 
 def channel_weights(head: nn.Module, activations: Tensor, targets: Tensor) -> Tensor:
@@ -65,8 +67,11 @@ def channel_weights(head: nn.Module, activations: Tensor, targets: Tensor) -> Te
         torch.enable_grad(),
         torch.autocast(device_type=activations.device.type, enabled=False),
     ):
+        values, places = activations.detach(), 1
+        if _pools_first(head):  # what is pooled is all that the head sees, and a thousandth of it
+            values, places = values.to(torch.float32).mean((2, 3), keepdim=True), values.shape[2] * values.shape[3]
         # A copy, not only detach(): tensors born in inference mode cannot enter a graph, their copies can.
-        leaf = activations.detach().to(torch.float32, copy=True).requires_grad_()
+        leaf = values.to(torch.float32, copy=True).requires_grad_()
         logits = head(leaf)
         if logits.ndim != 2 or logits.shape[1] != targets.shape[1]:
             raise ValueError(
@@ -75,17 +80,22 @@ def channel_weights(head: nn.Module, activations: Tensor, targets: Tensor) -> Te
         rows = []
         for row in targets.detach().to(logits):
             (gradient,) = torch.autograd.grad((logits @ row).sum(), leaf, retain_graph=True)
-            rows.append(gradient.mean(dim=(2, 3)))
+            rows.append(gradient.mean(dim=(2, 3)) / places)
         return torch.stack(rows) if rows else leaf.new_empty((0, *leaf.shape[:2])).detach()
 
 
-def stitch(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+def _pools_first(head: nn.Module) -> bool:
+    first = next(head.children(), None) if isinstance(head, nn.Sequential) else None
+    return isinstance(first, nn.AdaptiveAvgPool2d) and first.output_size in (1, (1, 1))
+
+
+def stitch(maps: NDArray[Value], grid: tuple[int, int]) -> NDArray[Value]:
     """Lay the maps (n, h, w) of n adjacent views, row by row, into one map (rows * h, cols * w)."""
     rows, cols = grid
     if maps.ndim != 3 or maps.shape[0] != rows * cols:
-        raise ValueError(f"A grid of {rows} x {cols} views does not fit maps of the shape {tuple(maps.shape)}.")
+        raise ValueError(f"A grid of {rows} x {cols} views does not fit maps of the shape {maps.shape}.")
     height, width = maps.shape[1:]
-    return maps.reshape(rows, cols, height, width).permute(0, 2, 1, 3).reshape(rows * height, cols * width)
+    return maps.reshape(rows, cols, height, width).transpose(0, 2, 1, 3).reshape(rows * height, cols * width)
 
 
 def blended(

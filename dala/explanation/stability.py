@@ -74,7 +74,8 @@ def shifted(trunk: Tensor, down: int, right: int) -> Tensor:
 def fine_maps(trunk: Tensor, tail: Callable[[Tensor], Tensor], head: nn.Module, targets: Tensor) -> Tensor:
     """Signed Grad-CAM at twice the last stage's resolution each way, (T, N, H, W) float32, that of the trunk.
 
-    trunk: (N, K, H, W), what `tail` (stride 2) turns into (N, K', h, w), the head's input. targets: (T, C).
+    trunk: (N, K, H, W), what `tail` (stride 2) turns into (N, K', h, w), the head's input. targets: (T, C). A tail that
+    answers at the trunk's resolution repeats its last stage's cells: there the mean of the shifts lies between them.
     """
     parts = []
     for down, right in SHIFTS:
@@ -82,10 +83,22 @@ def fine_maps(trunk: Tensor, tail: Callable[[Tensor], Tensor], head: nn.Module, 
             activations = tail(shifted(trunk, down, right))
         parts.append(signed_maps(head, activations, targets))
     first = parts[0]
+    if first.shape[-2:] == trunk.shape[-2:]:
+        return _mean_of_shifts(parts)
     fine = first.new_empty((*first.shape[:2], 2 * first.shape[2], 2 * first.shape[3]))
     for (down, right), part in zip(SHIFTS, parts, strict=True):
         fine[..., down::2, right::2] = part
     return fine[..., : trunk.shape[-2], : trunk.shape[-1]]  # one more where the trunk's is odd, off the image
+
+
+def _mean_of_shifts(parts: list[Tensor]) -> Tensor:
+    """The mean (T, N, H, W) of maps of moved trunks at the trunk's resolution, each moved back first."""
+    total, count = torch.zeros_like(parts[0]), parts[0].new_zeros(parts[0].shape[-2:])
+    height, width = count.shape
+    for (down, right), part in zip(SHIFTS, parts, strict=True):
+        total[..., down:, right:] += part[..., : height - down, : width - right]
+        count[down:, right:] += 1
+    return total / count
 
 
 def augmented_maps(

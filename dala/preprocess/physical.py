@@ -13,6 +13,7 @@ from dala.preprocess.scale import Scale
 from dala.preprocess.views import Input, View, Views
 
 MOST_FIELDS = 48  # of one image; each costs a pass of the network and its activations are kept for the maps
+FINE = 16  # network pixels between two cells of layer3
 CELL = 32  # network pixels between two cells of the last layer: fields begin at cells, so that their maps fit together
 
 

@@ -14,6 +14,7 @@ import jsonschema
 from dala.errors import WeightsError
 from dala.files import shipped, write_json
 from dala.gate.checks import HISTOLOGY, MAMMOGRAM
+from dala.nets.dala_resnet50 import LAST
 from dala.preprocess.views import Input
 from dala.runtime.calibration import Calibration
 from dala.runtime.pooling import Pooling
@@ -41,6 +42,11 @@ class Card:
     @property
     def classes(self) -> tuple[str, ...]:
         return tuple(self.fields["classes"])
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What the network's head sees, as `dala.nets.dala_resnet50.ResNet50` has it."""
+        return tuple(self.fields.get("stages", LAST))
 
     @property
     def input(self) -> Input:

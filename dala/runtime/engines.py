@@ -22,7 +22,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,10 +46,10 @@ PRECISIONS = {
     "openvino-bf16": {"front": "f32", "back": "bf16", "tail": "bf16"},
     "openvino-f32": {"front": "f32", "back": "f32", "tail": "f32"},
 }
-EXAMPLE = {"front": (1, 3, 320, 320), "back": (1, 256, 80, 80), "tail": (1, 1024, 20, 20)}
+EXAMPLE = {"front": (1, 3, 320, 320), "back": (1, 256, 80, 80), "tail": (1, 0, 20, 20)}  # 0: as the trunk answers
 KERNELS = 300  # that each piece keeps; the largest piece needs some 50 for one size
 IDLE_REQUESTS, FEW = 2, 4  # of each piece, and the images that one takes at once
-CACHE_FORMAT = 2  # another number where the conversion changes
+CACHE_FORMAT = 3  # another number where the conversion changes
 GRAPH, MANIFEST = ("graph.xml", "graph.bin"), "sha256.json"
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Engine(Protocol):
         ...
 
     def tail(self, trunk: Tensor) -> Tensor:
-        """The trunk's output to the head's input (N, K', h/2, w/2)."""
+        """The trunk's output to the head's input (N, K', h/2, w/2), or (N, K', h, w) of several stages."""
         ...
 
 
@@ -253,11 +253,12 @@ def pieces(net: ResNet50) -> dict[str, nn.Module]:
 
     Copies, because tracing a module would leave traces on the one that all users share.
     """
-    trunk, tail = copy.deepcopy(net.trunk).float().cpu().eval(), copy.deepcopy(net.tail).float().cpu().eval()
+    trunk, tail = (copy.deepcopy(part).float().cpu().eval() for part in (net.trunk, net.tail))
     parts = dict(trunk.named_children())
     first, *others = parts.pop("layer1").children()
     stem = [parts.pop(name) for name in ("conv1", "bn1", "relu", "maxpool")]
-    return {"front": nn.Sequential(*stem, first), "back": nn.Sequential(*others, *parts.values()), "tail": tail}
+    rest = OrderedDict([*((f"block{number}", block) for number, block in enumerate(others, start=1)), *parts.items()])
+    return {"front": nn.Sequential(*stem, first), "back": type(trunk)(rest), "tail": tail}
 
 
 def converted(piece: nn.Module, shape: tuple[int, ...]) -> Any:
@@ -283,7 +284,8 @@ def converted(piece: nn.Module, shape: tuple[int, ...]) -> Any:
 
 def _graph(net: ResNet50, piece: str, key: str | None, core: Any) -> Any:
     def convert() -> Any:
-        return converted(with_bias32(pieces(net)[piece]), EXAMPLE[piece])
+        images, channels, *sides = EXAMPLE[piece]
+        return converted(with_bias32(pieces(net)[piece]), (images, channels or net.trunk_width, *sides))
 
     if key is None:
         return convert()

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from dala.explanation.gradcam import margins as evidence_margins
+from dala.explanation.gradcam import signed_maps
 from dala.gate.checks import CHECKS
 from dala.gate.familiarity import Familiarity, load_familiarity
 from dala.intake.patch import Patch
-from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.dala_resnet50 import WIDTHS, DALAResNet50
 from dala.preprocess.physical import views_at_scale
 from dala.preprocess.scale import FACTORS, Scale, scale_of
 from dala.preprocess.views import Views, network_input, preprocess
@@ -28,7 +30,7 @@ from dala.runtime.engines import Engine, TorchEngine, choose_engine
 from dala.runtime.pooling import margins
 from dala.runtime.weights import load_weights
 
-TOGETHER = 16  # views of one pass where many images are asked about: their activations are 100 MB
+TOGETHER = 8  # views of one pass where many images are asked about: their activations are at most 75 MB
 NOTHING = ("blank", "too_bright")  # reasons of the gate that speak of glass, not of tissue
 
 
@@ -79,11 +81,11 @@ class Field:
 class Prediction:
     """What one forward pass said about a patch.
 
-    `logits` and `probabilities` are float64 (classes,), logits pooled over the `views`; `activations` is the attended
-    layer4 output (views, 2048, h, w) float32 without a graph, which `head` turns into logits; `pooled` (views, 1024)
-    float32 is the trunk's output averaged over each view, for the gate; `milliseconds` is the time from pixels to
-    probabilities. The probabilities are calibrated if there is a `calibration`; without one they are the plain softmax
-    and there are no sets.
+    `logits` and `probabilities` are float64 (classes,), logits pooled over the `views`; `maps` (classes, views, h, w)
+    float32 is the raw signed Grad-CAM of each class's margin in each view, a cell every `cell` pixels of the network;
+    `pooled` (views, 1024) float32 is layer3's output averaged over each view, for the gate; `milliseconds` is the time
+    from pixels to probabilities and maps. The probabilities are calibrated if there is a `calibration`; without one
+    they are the plain softmax and there are no sets.
 
     Of weights that see at a physical scale, `scale` is the image's, `fields` are its views, most suspicious first, and
     `rescaled` the probabilities at the other scales that were tried where the scale is only assumed.
@@ -93,9 +95,9 @@ class Prediction:
     logits: np.ndarray
     probabilities: np.ndarray
     views: Views
-    activations: Tensor
+    maps: np.ndarray
+    cell: int
     pooled: np.ndarray
-    head: nn.Module
     milliseconds: float
     calibration: Calibration | None = None
     engine: str = "torch"
@@ -140,7 +142,7 @@ def served(name: str | Path, engine: str | None = None) -> Model:
     if isinstance(model.runs_on, TorchEngine):
         return model
     with torch.device("meta"):
-        net = DALAResNet50(len(model.card.classes)).eval().requires_grad_(False)
+        net = DALAResNet50(len(model.card.classes), stages=model.card.stages).eval().requires_grad_(False)
     net.head = model.net.head
     model = replace(model, net=net)
     # The C library keeps what has been let go, unless it is asked for it; others give it back by themselves.
@@ -199,29 +201,45 @@ class Looked:
 
     views: Views
     logits: np.ndarray
-    activations: Tensor
+    maps: np.ndarray
     pooled: np.ndarray
 
 
 def look(views: Views, model: Model) -> Looked:
     """One forward pass, a view at a time: the answer for one does not depend on its neighbours, memory stays flat."""
-    engine, side = model.runs_on, model.card.input.side
+    targets = evidence_margins(len(model.card.classes))
+    logits, maps, pooled = [], [], []
+    for view in views.for_network:
+        trunk, seen = _through(view, model)
+        with torch.no_grad():
+            logits.append(model.net.head(seen).to(torch.float64).numpy())
+        maps.append(signed_maps(model.net.head, seen, targets).numpy())
+        pooled.append(trunk[:, -WIDTHS["layer3"] :].mean((2, 3)).numpy())
+    return Looked(views, np.concatenate(logits), np.concatenate(maps, 1), np.concatenate(pooled))
+
+
+def _through(view: np.ndarray, model: Model) -> tuple[Tensor, Tensor]:
+    """What trunk and tail make of one view (h, w, 3) uint8."""
     with torch.no_grad():
-        trunks = (engine.trunk(network_input(view[None], side)) for view in views.for_network)
-        parts = [(trunk.mean((2, 3)), engine.tail(trunk)) for trunk in trunks]
-        activations = torch.cat([tail for _, tail in parts])
-        logits = model.net.head(activations).to(torch.float64).numpy()
-    return Looked(views, logits, activations, torch.cat([mean for mean, _ in parts]).numpy())
+        trunk = model.runs_on.trunk(network_input(view[None], model.card.input.side))
+        return trunk, model.runs_on.tail(trunk)
+
+
+def activations_of(view: np.ndarray, model: Model) -> Tensor:
+    """What the head sees of one view, (K, h, w) float32 without a graph; another forward pass."""
+    return _through(view, model)[1][0]
 
 
 def look_together(many: Sequence[Views], x: Tensor, model: Model) -> list[Looked]:
-    """One pass over images of one view and one size each, as `network_input` makes `x` (N, 3, h, w) of them all."""
+    """One pass over images of one view and one size each, as `network_input` makes `x` (N, 3, h, w) of them all; without
+    maps, which are empty."""
     trunk = model.runs_on.trunk(x)
-    activations, means = model.runs_on.tail(trunk), trunk.mean((2, 3)).numpy()
+    means = trunk[:, -WIDTHS["layer3"] :].mean((2, 3)).numpy()
     with torch.no_grad():
-        logits = model.net.head(activations).to(torch.float64).numpy()
+        logits = model.net.head(model.runs_on.tail(trunk)).to(torch.float64).numpy()
+    none = np.zeros((logits.shape[1], 1, 0, 0), np.float32)
     parts = (slice(number, number + 1) for number in range(len(many)))
-    return [Looked(views, logits[p], activations[p], means[p]) for views, p in zip(many, parts, strict=True)]
+    return [Looked(views, logits[p], none, means[p]) for views, p in zip(many, parts, strict=True)]
 
 
 def predict(patch: Patch, model: Model) -> Prediction:
@@ -255,9 +273,9 @@ def prediction_of(
         logits=logits,
         probabilities=calibrated(logits, model),
         views=found.views,
-        activations=found.activations,
+        maps=found.maps,
+        cell=model.net.cell,
         pooled=found.pooled,
-        head=model.net.head,
         milliseconds=milliseconds,
         calibration=model.card.calibration,
         engine=model.runs_on.name,

@@ -39,7 +39,7 @@ def load_weights(name: str | Path = "breakhis", folder: Path = WEIGHTS_DIR) -> t
     except SafetensorError as error:
         raise WeightsError(f"{path.name} is not a readable safetensors file.") from error
     with torch.device("meta"):
-        net = DALAResNet50(len(card.classes))
+        net = DALAResNet50(len(card.classes), stages=card.stages)
     expected = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
     for key in sorted(expected.keys() | state.keys()):
         if key not in state or key not in expected or state[key].shape != expected[key].shape:

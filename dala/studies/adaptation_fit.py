@@ -16,13 +16,11 @@ from sklearn.metrics import roc_auc_score
 from dala.data.perturb import restain
 from dala.files import replacing, write_json
 from dala.gate.familiarity import Familiarity
-from dala.nets.dala_resnet50 import DualActivatedHead
 from dala.preprocess.views import network_input
 from dala.runtime.card import Card
 from dala.runtime.predict import Model
 from dala.sites import with_head, with_laboratory
 from dala.stats.conformal import groups_needed
-from dala.training.laboratories.fit import Tail
 from dala.training.laboratories.promise import ALPHAS, DECIDES
 from dala.training.laboratories.samples import Samples, stage_means
 from dala.training.laboratories.sources import TRAINED, items_of
@@ -96,8 +94,7 @@ def site_images(samples: Samples, images: Indices) -> SiteImages:
 
 def without(model: Model, rest: Samples, name: str | None) -> Model:
     """The model as it is fitted to the rest: head, gate and card know nothing of the laboratory of this name."""
-    head = refit(rest, np.flatnonzero(~rest.extra), model, recipe_of(model))[1]
-    assert isinstance(head, DualActivatedHead)
+    head = refit(rest, np.flatnonzero(~rest.extra), recipe_of(model))
     fields = model.card.fields
     calibration = fields["calibration"]
     card = Card(
@@ -190,8 +187,7 @@ def fitted_to(site: SiteImages, model: Model, samples: Samples) -> Model:
     if len(set(site.groups)) >= groups_needed(max(ALPHAS)):
         rule = rule_of(held_out(samples, site, model, recipe, repeats=1), site, calibration)
     every = joined(samples, site, SITE)
-    head = refit(every, np.flatnonzero(~every.extra), model, recipe)[1]
-    assert isinstance(head, DualActivatedHead)
+    head = refit(every, np.flatnonzero(~every.extra), recipe)
     told = model.card.fields["calibration"]
     own = {f"{alpha:.2f}": {"benign": t, "malignant": t} for alpha, t in (rule.thresholds or {}).items()}
     card = Card(
@@ -204,7 +200,7 @@ def fitted_to(site: SiteImages, model: Model, samples: Samples) -> Model:
 
 def answers(model: Model, images: SiteImages) -> dict[str, float]:
     """AUC, balanced accuracy at even odds, the number of images, of answers and of wrong ones."""
-    margins = margins_of(Tail(model.net), images, model.card.pooling)
+    margins = margins_of(model.net.head, images, model.card.pooling)
     right = (margins > 0) == (images.labels == 1)
     answered = answered_before(margins, images, model)
     count = len(images.labels)

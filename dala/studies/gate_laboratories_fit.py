@@ -118,7 +118,7 @@ def _look(model: Model) -> Look:
 
     def look(view: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.no_grad():
-            pooled: NDArray[np.float32] = trunk(network_input(view[None], None)).mean((2, 3)).numpy()[0]
+            pooled: NDArray[np.float32] = trunk(network_input(view[None], None))[:, -TRUNK:].mean((2, 3)).numpy()[0]
         return pooled
 
     return look

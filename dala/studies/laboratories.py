@@ -13,7 +13,7 @@ from typing import Any
 
 from dala.stats.bootstrap import Interval
 from dala.studies.blocks import Block, Caption, Point, Row, Table, Text, bullets, interval_chart, numbers, point
-from dala.studies.names import COLOUR, METRICS, NETWORK, TEACHER
+from dala.studies.names import COLOUR, METRICS, NETWORK
 from dala.studies.record import Data as Images
 from dala.studies.record import Record, Result
 from dala.studies.study import Study
@@ -22,7 +22,6 @@ from dala.words import counted, figure, share
 PART = "Laboratories"
 TITLES = {
     NETWORK: "DALAResNet50",
-    TEACHER: "Its teacher: all three stages",
     "layer2": "Second stage alone",
     "layer3": "Third stage alone",
     "layer4": "Last stage alone (linear probe)",

@@ -37,7 +37,7 @@ DRAWN = {  # what is expected of each drawing of `dala.phantoms.normal`
 }
 BLURRED, UNSHARP = (3.0, 10.0), (1.0, 2.5)  # um, standard deviations of a blur beyond recognition and of a lost focus
 TILES_UM = 0.25  # per pixel of `tissue_tiles_150`, about
-MOSAIC, MOSAICS = (4, 6), 8  # rows and columns of tiles in a field of 225 x 150 um, and fields of a class
+MOSAICS = 8  # fields of a class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ def tissue_kinds(root: Path) -> list[Made]:
     def fields(name: str) -> Iterator[tuple[Pixels, PixelSize]]:
         own = [pixels for pixels, _ in single(name)]
         for seed in range(MOSAICS if own else 0):
-            yield mosaic(own, np.random.default_rng([seed, 17])), (TILES_UM, TILES_UM)
+            yield tissue.field_of(own, np.random.default_rng([seed, 17])), (TILES_UM, TILES_UM)
 
     about = {"tile": (single, "true tissue, alone"), "field": (fields, "a field laid out of turned tiles")}
     return [
@@ -152,14 +152,6 @@ def tissue_kinds(root: Path) -> list[Made]:
         for kind, (make, words) in about.items()
         for name, answer in tissue.CLASSES.items()
     ]
-
-
-def mosaic(tiles: Sequence[Pixels], draw: np.random.Generator) -> Pixels:
-    """About a field of view of square tiles of one size, turned and mirrored at random; none twice if they do."""
-    rows, columns = MOSAIC
-    chosen = draw.choice(len(tiles), rows * columns, replace=len(tiles) < rows * columns)
-    turned = [np.rot90(tiles[at], int(draw.integers(4)))[:, :: int(draw.choice([-1, 1]))] for at in chosen]
-    return np.concatenate([np.concatenate(turned[row * columns :][:columns], 1) for row in range(rows)])
 
 
 # Measuring
@@ -194,7 +186,7 @@ def measure(kinds: Iterable[Made], model: Model, bars: Callable[[str], Progress]
         protocol="images by the path that serves users, at their scale and again without one; drawn ones by seeds 0 "
         f"to {DRAWN_OF_A_KIND - 1}; tiles of tissue are those that training leaves out, by a hash of their names, at "
         f"about {TILES_UM:g} um per pixel: the collection names no patients, so that other tiles of the same ones are "
-        f"trained on; fields are {MOSAIC[0]} x {MOSAIC[1]} such tiles of a class, laid out at random. Of nothing no "
+        f"trained on; fields are 4 x 6 such tiles of a class, laid out at random. Of nothing no "
         "image may be answered, of tissue with nothing malignant none may be called malignant",
         command=STUDY.command,
         weights_sha256=str(model.card.fields["sha256"]),

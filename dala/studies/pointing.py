@@ -2,8 +2,8 @@
 
     dala pointing --data ROOT
 
-Beside the network's own maps stand those of the classifiers that teach it: linear ones of a stage's mean, whose map is
-the stage's output weighed by the classifier. Tiles with dots are explained by fits without their patients.
+Beside the network's own maps, plain and averaged over symmetries and shifts, stand those of the linear classifiers of
+each stage that its head begins as the mean of. Tiles with dots are explained by fits without their patients.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from numpy.typing import NDArray
 from dala.errors import DataError
 from dala.stats.bootstrap import Interval
 from dala.studies.blocks import Block, Row, Text, interval_chart, numbers, point
-from dala.studies.names import NETWORK, TEACHER
+from dala.studies.names import NETWORK
 from dala.studies.record import IMAGES, Record, Result
 from dala.studies.study import Study, Verb
 from dala.terminal import Progress, progress
 from dala.words import counted, figure
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from dala.nets.dala_resnet50 import DALAResNet50
     from dala.runtime.predict import Model
     from dala.training.laboratories.fit import Linear
@@ -38,22 +36,21 @@ Plane = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 DOTS, MASKS = "BRCA-M2C", "BACH"
-STAIN = "stain"
+AVERAGED, STAIN = "averaged", "stain"
 TITLES = {
     NETWORK: "DALAResNet50, as on the first page",
-    TEACHER: "Its teacher: all three stages",
+    AVERAGED: "The same, averaged over symmetries and shifts",
     "layer2": "Second stage alone",
     "layer3": "Third stage alone",
     "layer4": "Last stage alone",
     STAIN: "Amount of stain, no network",
 }
 STAGES = {
-    TEACHER: "all three",
+    NETWORK: "all three, the network's",
     "layer2": "the second",
     "layer3": "the third",
     "layer4": "the last",
 }
-PITCHES = {"layer2": 8, "layer3": 16, "layer4": 32}  # network pixels between two cells of a stage
 REACH_UM = 8.0  # what lies so near a dot is that cell
 STAIN_UM = 8.0  # standard deviation over which the stain is averaged, half a cell of the last stage
 COVER = (0.05, 0.80)  # of a mask, as in `dala localisation`
@@ -126,53 +123,42 @@ def zones(dots: NDArray[np.integer], shape: tuple[int, int], reach: float, tumou
 # The maps
 
 
-def stages_of(net: DALAResNet50, x: Tensor) -> dict[str, Tensor]:
-    """What layer2, layer3 and the blocks of layer4 make of one view."""
-    import torch
-
-    found = {}
-    with torch.no_grad():
-        for name, stage in net.trunk.named_children():
-            x = stage(x)
-            if name in PITCHES:
-                found[name] = x
-        found["layer4"] = net.layer4.get_submodule("blocks")(x)
-    return found
-
-
 def maps_of(
     pixels: NDArray[np.uint8], um: float, model: Model, net: DALAResNet50, parts: Mapping[str, Linear]
 ) -> dict[str, Plane]:
-    """Every map towards malignant of an image of `um` per pixel, (H, W) as the image: the network's, those of the
-    linear classifiers `parts`, their mean, and the amount of stain."""
+    """Every map towards malignant of an image of `um` per pixel, (H, W) as the image: the network's, the same averaged
+    over symmetries and shifts, those of the linear classifiers `parts`, and the amount of stain."""
     import torch
 
     from dala.data.perturb import density
     from dala.explanation.gradcam import margins, signed_maps
+    from dala.explanation.stability import augmented_maps
+    from dala.inquiry import middle_of
     from dala.opinion import map_of_fields
     from dala.preprocess.physical import views_at_scale
     from dala.preprocess.scale import Scale
     from dala.preprocess.views import network_input
-    from dala.training.laboratories.samples import STAGES as PARTS
+    from dala.training.laboratories.samples import PARTS
 
-    views = views_at_scale(pixels, Scale((um, um), "user"), model.card.input)
-    raw: dict[str, list[Plane]] = {name: [] for name in (NETWORK, *parts)}
+    views, towards = views_at_scale(pixels, Scale((um, um), "user"), model.card.input), margins(2)[1:]
+    raw: dict[str, list[Plane]] = {name: [] for name in (NETWORK, AVERAGED, *parts)}
     for view in views.for_network:
-        stages = stages_of(net, network_input(view[None], None))
+        x = network_input(view[None], None)
         with torch.no_grad():
-            attended = net.layer4.get_submodule("attention")(stages["layer4"])
-        raw[NETWORK].append(signed_maps(net.head, attended, margins(2)[1:])[0, 0].numpy())
+            seen = net.features(x)
+        raw[NETWORK].append(signed_maps(net.head, seen, towards)[0, 0].numpy())
+        raw[AVERAGED].append(augmented_maps(x, net.trunk, net.tail, net.head, towards).mean[0])
         for name, part in parts.items():
             weights = (part.rows[1] - part.rows[0])[PARTS[name]]
-            raw[name].append(np.tensordot(weights, stages[name][0].double().numpy(), 1))
+            raw[name].append(np.tensordot(weights, seen[0, PARTS[name]].double().numpy(), 1))
     height, width = pixels.shape[:2]
-    found: dict[str, Plane] = {
-        name: map_of_fields(np.stack(one), views, "malignant", pitch=PITCHES.get(name, PITCHES["layer4"])).upsampled(
-            height, width
-        )
-        for name, one in raw.items()
-    }
-    found[TEACHER] = np.asarray(np.mean([found[name] for name in parts], 0))
+
+    def of_image(name: str, one: Sequence[Plane]) -> Plane:
+        cells, sides = one[0].shape, views.for_network.shape[1:3]
+        first = middle_of(sides, cells) if name == AVERAGED else (0.0, 0.0)
+        return map_of_fields(np.stack(one), views, "malignant", first, net.cell).upsampled(height, width)
+
+    found: dict[str, Plane] = {name: of_image(name, one) for name, one in raw.items()}
     stain = np.asarray(density(pixels).sum(-1), np.float32)
     found[STAIN] = np.asarray(cv2.GaussianBlur(stain, (0, 0), STAIN_UM / um), np.float32)
     return {name: found[name] for name in TITLES}
@@ -208,7 +194,7 @@ def with_dots(root: Path, model: Model, bar: Progress) -> Iterator[Found]:
     from dala.data import brca_m2c
     from dala.data.pixels import read_rgb
     from dala.runtime.card import read_card
-    from dala.training.laboratories.fit import HeadRecipe, fit_stage, fit_tail, mean_of, rows_of
+    from dala.training.laboratories.fit import HeadRecipe, fit_head, rows_of
     from dala.training.laboratories.release import load_samples
     from dala.training.laboratories.validation import folds_of, make_network
 
@@ -219,10 +205,8 @@ def with_dots(root: Path, model: Model, bar: Progress) -> Iterator[Found]:
     for fold, (training, test) in enumerate(folds_of(samples, FOLDS, seed=0)):
         own = [tile for tile in tiles if f"{brca_m2c.LABORATORY}/{tile.patient}" in set(samples.groups[test])]
         rows = rows_of(samples, training, recipe)
-        parts = {stage: fit_stage(rows, stage, recipe.logistic_c) for stage in recipe.stages}
-        net = make(fold)
-        fit_tail(net, rows, mean_of(list(parts.values())), recipe, fold)
-        net.eval()
+        net = make(fold).eval()
+        parts = fit_head(net.head, rows, recipe)
         for tile in own:
             pixels, dots = np.asarray(read_rgb(tile.path)), brca_m2c.read_dots(tile.dots)
             reach = REACH_UM / brca_m2c.MICRONS_PER_PIXEL
@@ -241,13 +225,12 @@ def with_masks(root: Path, model: Model, bar: Progress) -> Iterator[Found]:
     from dala.data import bach_part_b
     from dala.data.pixels import read_rgb
     from dala.runtime.card import read_card
-    from dala.training.laboratories.fit import HeadRecipe, fit_stage, rows_of
+    from dala.training.laboratories.fit import HeadRecipe, fit_parts, rows_of
     from dala.training.laboratories.release import load_samples
     from dala.training.laboratories.validation import tested
 
     samples, recipe = load_samples(read_card(model.name)[1]), HeadRecipe()
-    rows = rows_of(samples, tested(samples), recipe)
-    parts = {stage: fit_stage(rows, stage, recipe.logistic_c) for stage in recipe.stages}
+    parts = fit_parts(rows_of(samples, tested(samples), recipe), recipe)
     tiles = [one for one in bach_part_b.load(root / "bach_part_b").records if COVER[0] <= one.marked <= COVER[1]]
     for done, tile in enumerate(tiles, start=1):
         pixels, marked = np.asarray(read_rgb(tile.path)), bach_part_b.read_mask(tile.mask) > 0
@@ -299,7 +282,7 @@ def measure(root: Path, model: Model, bars: Callable[[str], Progress]) -> Pointi
     return Pointing(
         protocol=f"raw signed maps towards malignant at true scale, stitched over fields. {DOTS}: tiles with tumour, "
         f"pixels at most {REACH_UM:g} um from a dot, tumour or epithelium against lymphocytes and stroma, by fits of "
-        f"attention, head and teacher in {FOLDS} folds without the tile's patient, on the shipped backbone; {MASKS}: "
+        f"the head in {FOLDS} folds without the tile's patient, on the shipped backbone; {MASKS}: "
         f"the shipped weights, which saw none of it, masks that cover {COVER[0]:.0%} to {COVER[1]:.0%} of a tile, of "
         f"which only some structures are marked. {INTERVALS}",
         command=STUDY.command,
@@ -336,12 +319,13 @@ def table(record: Pointing) -> list[Row]:
 
 def sentence_of(name: str, one: Marked) -> str:
     """What a laboratory says of the network's map, in a sentence."""
-    own, stain = one.maps[NETWORK], one.maps[STAIN]
+    own, averaged, stain = (one.maps[name] for name in (NETWORK, AVERAGED, STAIN))
     best = max(STAGES, key=lambda stage: one.maps[stage].ranking["value"] or 0)
     return (
         f"{name}, {counted(one.images, 'tile')}: the strongest point of the network's map lies on tumour in "
-        f"{figure(own.pointing, percent=True)}, by chance {figure(one.area, percent=True)}; it ranks tumour above the "
-        f"rest in {figure(own.ranking, percent=True)} of pairs, the amount of stain in "
+        f"{figure(own.pointing, percent=True)}, averaged over symmetries and shifts in "
+        f"{figure(averaged.pointing, percent=True)}, by chance {figure(one.area, percent=True)}; it ranks tumour above "
+        f"the rest in {figure(own.ranking, percent=True)} of pairs, the amount of stain in "
         f"{figure(stain.ranking, percent=True)}. Of the maps of stages, alone and together, that of {STAGES[best]} "
         f"ranks best, {figure(one.maps[best].ranking, percent=True)}."
     )
@@ -411,7 +395,7 @@ STUDY = Study(
     verb=Verb(
         "pointing",
         None,
-        "maps of network and stages against dots on every cell and masks of carcinoma (4 minutes)",
+        "maps of network and stages against dots on every cell and masks of carcinoma (half an hour)",
         add_arguments,
         run,
     ),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dala.explanation.gradcam import channel_weights, margins
 from dala.opinion import Opinion
 from dala.preprocess.views import View
+from dala.runtime.predict import activations_of
 
 STRONGEST = 8
 
@@ -74,11 +74,11 @@ def unfold(opinion: Opinion, target: str, strongest: int = STRONGEST) -> Unfolde
     row = margins(len(prediction.classes))[prediction.classes.index(target)]
     # As in the opinion's map: each view's share is divided by their number where their logits are averaged.
     parts = len(prediction.views.places) if prediction.scale is None else 1
-    weights = channel_weights(prediction.head, prediction.activations, row[None])[0] / parts
-    maps = torch.einsum("nk,nkhw->nhw", weights, prediction.activations)
-    number = int(maps.clamp(min=0).sum((1, 2)).argmax())
-    view, weight = prediction.views.places[number], weights[number]
-    activations = prediction.activations[number]
+    maps = prediction.maps[prediction.classes.index(target)]
+    number = int(np.maximum(maps, 0).sum((1, 2)).argmax())
+    activations = activations_of(prediction.views.for_network[number], opinion.model)
+    view = prediction.views.places[number]
+    weight = channel_weights(opinion.model.net.head, activations[None], row[None])[0, 0] / parts
     if view.mirrored:
         activations = activations.flip(-1)
     contributions = weight[:, None, None] * activations

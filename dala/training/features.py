@@ -26,7 +26,7 @@ from tqdm import tqdm
 from dala.data.augment import random_views
 from dala.data.pixels import Images
 from dala.files import replacing
-from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.dala_resnet50 import LAST, DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.preprocess.views import network_input, normalised
 from dala.training.recipe import STAIN_SHIFT, Recipe
@@ -169,12 +169,12 @@ def last_block(backbone: Backbone) -> nn.Module:
 
 
 def imagenet_resnet50(
-    backbone: Backbone, classes: int = 2, dropout: float = 0.5, seed: int | None = None
+    backbone: Backbone, classes: int = 2, dropout: float = 0.5, seed: int | None = None, stages: tuple[str, ...] = LAST
 ) -> DALAResNet50:
     """A DALAResNet50 whose trunk and blocks are those of ImageNet, attention and head random, by `seed` if given."""
     if seed is not None:
         torch.manual_seed(seed)
-    net = DALAResNet50(classes=classes, dropout=dropout)
+    net = DALAResNet50(classes=classes, dropout=dropout, stages=stages)
     net.load_imagenet(backbone)
     return net
 

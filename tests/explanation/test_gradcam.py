@@ -212,11 +212,25 @@ def test_equals_torchcam_on_a_small_network() -> None:
         assert relative(ours[index].clamp(min=0), torchcam_rectified(model, "0", x, index)) < 1e-4
 
 
+def test_a_head_that_pools_first_is_asked_about_the_mean_alone() -> None:
+    """The same layers behind a pool that is not recognised are differentiated at every place, with the same answer."""
+
+    class Pool(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean((2, 3))
+
+    given, targets = activations(), torch.tensor([MARGIN, [0.3, 0.7]])
+    rest = nn.Sequential(nn.Linear(6, 5), nn.LeakyReLU(), nn.Linear(5, 2))
+    quick = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *rest)
+    full = nn.Sequential(Pool(), *rest)
+    torch.testing.assert_close(signed_maps(quick, given, targets), signed_maps(full, given, targets))
+
+
 def test_stitch_lays_views_row_by_row() -> None:
     # Six 1 x 2 maps in two rows of three.
-    maps = torch.arange(12.0).reshape(6, 1, 2)
+    maps = np.arange(12, dtype=np.float32).reshape(6, 1, 2)
     assert stitch(maps, (2, 3)).tolist() == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
-    tall = torch.arange(8.0).reshape(2, 2, 2)
+    tall = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     assert stitch(tall, (1, 2)).tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
     with pytest.raises(ValueError, match="2 x 2 views"):
         stitch(maps, (2, 2))

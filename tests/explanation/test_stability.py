@@ -58,6 +58,22 @@ def test_the_fine_map_has_every_cell_in_its_place() -> None:
     torch.testing.assert_close(found[0], expected)
 
 
+def test_of_a_tail_at_the_trunks_resolution_the_shifts_are_averaged() -> None:
+    """A tail that adds the place of a cell of layer4, which stands for two by two: 0 0 1 1 from left to right, whatever
+    is moved. Moved back, the mean is 0, 0.5, 1, 1.5 where all shifts count: by hand, at the left edge only those that
+    do not move right do."""
+    trunk = torch.zeros(1, 1, 2, 4)
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2, bias=False))
+    with torch.no_grad():
+        head[2].weight.copy_(torch.tensor([[0.0], [8.0]]))
+
+    def tail(moved: Tensor) -> Tensor:
+        return torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, 1, 2, 4)
+
+    found = fine_maps(trunk, tail, head, torch.tensor([[0.0, 1.0]]))
+    assert found[0, 0].tolist() == [[0, 0, 0.5, 1]] * 2
+
+
 def test_a_network_that_knows_no_direction_is_steady() -> None:
     x = torch.rand(1, 2, 16, 16, generator=torch.Generator().manual_seed(1))
     head = linear_head([[1.0, 0.0], [0.0, 1.0]])

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dala.nets.attention import LightweightAttention
-from dala.nets.dala_resnet50 import DALAResNet50, DualActivatedHead
+from dala.nets.dala_resnet50 import STAGES, DALAResNet50, DualActivatedHead
 
 
 def test_attention_by_hand() -> None:
@@ -85,6 +85,33 @@ def test_features_feed_the_head() -> None:
         features = net.features(x)
         assert features.shape == (2, 2048, 3, 2)
         torch.testing.assert_close(net.head(features), net(x))
+
+
+def test_the_head_of_all_stages_sees_them_side_by_side() -> None:
+    """By hand: layer2's cells averaged three by three at every second one, layer3, and layer4 with means between its
+    cells, at layer3's places; odd sizes too."""
+    torch.manual_seed(0)
+    net = DALAResNet50(stages=STAGES).eval()
+    x = torch.randn(1, 3, 84, 131)
+    with torch.no_grad():
+        middle = x
+        for name, stage in net.trunk.named_children():
+            middle = stage(middle)
+            if name == "layer2":
+                second = middle
+        last = nn.Sequential(*net.layer4.children())(middle)
+        found = net.features(x)
+    assert second.shape[2:] == (11, 17) and middle.shape[2:] == (6, 9) and last.shape[2:] == (3, 5)
+    assert found.shape == (1, 3584, 6, 9) and net.cell == 16 and net.trunk_width == 1536
+    torch.testing.assert_close(found[:, 512:1536], middle)
+    torch.testing.assert_close(found[0, :512, 2, 3], second[0, :, 3:6, 5:8].mean((1, 2)))
+    torch.testing.assert_close(found[0, :512, 0, 0], second[0, :, :2, :2].mean((1, 2)))  # what lies outside is left out
+    torch.testing.assert_close(found[:, 1536:, ::2, ::2], last)
+    torch.testing.assert_close(found[0, 1536:, 1, 4], last[0, :, :2, 2].mean(1))
+    torch.testing.assert_close(found[0, 1536:, 5, 8], last[0, :, 2, 4])  # below the last cell there is no other
+    torch.testing.assert_close(net.head(found), net(x))
+    with pytest.raises(ValueError, match="not layer3"):
+        DALAResNet50(stages=("layer3",))
 
 
 def test_parameter_count() -> None:

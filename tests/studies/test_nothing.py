@@ -110,17 +110,6 @@ def test_only_tiles_that_training_leaves_out_are_asked(tmp_path: Path) -> None:
     assert {size for made in kinds.values() for _, size in made.images()} == {(0.25, 0.25)}
 
 
-def test_a_field_is_laid_out_of_every_tile_once() -> None:
-    """Tiles of one grey each: 24 of 30, none twice; of 3 tiles some must come again."""
-    tiles = [np.full((5, 5, 3), level, np.uint8) for level in range(30)]
-    field = nothing.mosaic(tiles, np.random.default_rng(0))
-    assert field.shape == (20, 30, 3)
-    levels = field[::5, ::5, 0]
-    assert len(np.unique(levels)) == 24
-    np.testing.assert_array_equal(np.kron(levels, np.ones((5, 5))), field[..., 0])
-    assert set(np.unique(nothing.mosaic(tiles[:3], np.random.default_rng(0)))) <= {0, 1, 2}
-
-
 @pytest.mark.slow
 def test_glass_and_noise_are_not_answered() -> None:
     made = [one for one in nothing.drawn_kinds() if one.name in ("white glass", "noise")]

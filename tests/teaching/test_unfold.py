@@ -11,7 +11,7 @@ from dala.explanation.gradcam import channel_weights
 from dala.explanation.render import encode_png
 from dala.opinion import Opinion, opinion_of, second_opinion
 from dala.phantoms.tissue import draw
-from dala.runtime.predict import Model, load_model
+from dala.runtime.predict import Model, activations_of, load_model
 from dala.teaching.unfold import unfold
 from tests.helpers.physical import at_scale, drawn
 
@@ -41,7 +41,7 @@ def test_the_parts_add_up_to_the_map(opinion: Opinion, target: str) -> None:
     steps = unfold(opinion, target)
     np.testing.assert_allclose(steps.total, opinion.maps[target].values, atol=1e-6)
     assert len(steps.weights) == 2048
-    activations = opinion.prediction.activations[0].numpy()
+    activations = activations_of(opinion.prediction.views.for_network[0], opinion.model).numpy()
     everything = steps.weights[:, None, None] * activations
     sizes = np.abs(everything).sum((1, 2))
     assert [channel.number for channel in steps.strongest] == np.argsort(-sizes, kind="stable")[:8].tolist()

@@ -1,14 +1,12 @@
-"""What a network's stages make of every image: computed once, shared by all fits.
+"""What a network's head sees of every image: computed once, shared by all fits.
 
-Head and attention see an image only through means over it, so nothing else need be kept: the attention scales channels
-by gates that are computed from the mean, and the mean of what it scales is the mean times the gates. A fit on these
-numbers is a fit of the network itself, at a thousandth of the cost.
+The head pools over the image before anything else, so nothing but the means need be kept. A fit on these numbers is a
+fit of the network's head itself, at a thousandth of the cost.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,27 +25,28 @@ from dala.nets.dala_resnet50 import DALAResNet50
 from dala.preprocess.views import normalised
 from dala.training.colour_only import colour_statistics
 from dala.training.features import device_of, reduced_precision
-from dala.training.laboratories.sources import BENIGN, MALIGNANT, UM_PER_PIXEL, Item
+from dala.training.laboratories.sources import BENIGN, MALIGNANT, UM_PER_PIXEL, Item, at_scale
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-STAGES = {"layer2": slice(0, 512), "layer3": slice(512, 1536), "layer4": slice(1536, 3584)}
+PARTS = {"layer2": slice(0, 512), "layer3": slice(512, 1536), "layer4": slice(1536, 3584)}
 WIDTH = 3584
 NOTHING = -1  # label of glass and blur: even odds are the right answer
 NOTHING_LABORATORY = "nothing"
-UNLABELLED = -2  # label of tissue that is neither clearly benign nor clearly malignant: only the teacher speaks of it
-TILES = 80  # of a class of tissue
-TILE_SIDE = 75  # pixels: tiles of 150 px are about 0.25 um per pixel
+TILES = 80  # of a class of tissue, alone
+TISSUE_FIELDS = 24  # of a class, of many tiles; and as many of one tile each
+TILE_UM = 0.25  # per pixel of a tile, about
 GLASS, BLURRED = 24, 24
 GLASS_SIDE = 256
+COLLECTED = 2  # another number where what is kept changes
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
     """N images as means over each stage's output.
 
-    features: (N, 3584) float32, layer2, layer3 and layer4 before its attention, as `STAGES` has them. colours: (N, 6),
+    features: (N, 3584) float32, layer2, layer3 and the attended layer4, as `PARTS` has them. colours: (N, 6),
     mean and deviation of R, G and B. names, labels, groups, laboratories: (N,); `extra` (N,) bool: always trained on
     and never tested (tissue, glass, blur).
     """
@@ -62,16 +61,11 @@ class Samples:
 
 
 def stage_means(net: DALAResNet50, x: Tensor) -> NDArray[np.float32]:
-    """Means over the image of layer2, layer3 and layer4's blocks, (N, 3584), of normalised images (N, 3, H, W)."""
-    device, means = device_of(), []
+    """What the head of a network of all stages pools, (N, 3584), of normalised images (N, 3, H, W)."""
+    device = device_of()
     with torch.no_grad(), reduced_precision(device):
-        x = x.to(device, memory_format=torch.channels_last)
-        for name, stage in net.trunk.named_children():
-            x = stage(x)
-            if name in STAGES:
-                means.append(x.float().mean((2, 3)))
-        means.append(net.layer4.get_submodule("blocks")(x).float().mean((2, 3)))
-    return torch.cat(means, 1).cpu().numpy()
+        pooled = net.features(x.to(device, memory_format=torch.channels_last)).float().mean((2, 3))
+    return pooled.cpu().numpy()
 
 
 def plain_view(image: Image.Image) -> Tensor:
@@ -86,7 +80,10 @@ def collect(items: Sequence[Item], tissue_root: Path | None, net: DALAResNet50, 
     identity: what tells the network `net` from others, such as its file's sha256. Raises DataError for an image that
     cannot be read.
     """
-    told = "\n".join([identity, str(tissue_root is not None), *(f"{item.laboratory} {item.name}" for item in items)])
+    made = repr((COLLECTED, TILES, TISSUE_FIELDS, TILE_UM, GLASS, BLURRED, GLASS_SIDE))
+    told = "\n".join(
+        [identity, made, str(tissue_root is not None), *(f"{item.laboratory} {item.name}" for item in items)]
+    )
     path = runs / f"samples-{hashlib.sha256(told.encode()).hexdigest()[:12]}.npz"
     if not path.is_file():
         parts = list(_of_items(items, net))
@@ -113,16 +110,20 @@ def _of_items(items: Sequence[Item], net: DALAResNet50) -> Iterator[Part]:
 
 
 def _of_tissue(tiles: tissue.TissueDataset, net: DALAResNet50) -> Iterator[Part]:
-    """Tiles that are not held out, at `UM_PER_PIXEL`."""
-    answers = {"benign": BENIGN, "malignant": MALIGNANT, None: UNLABELLED}
-    counts: Counter[str] = Counter()
-    for tile in tqdm(tiles.records, desc="tissue", unit="tile"):
-        if tile.held_out or counts[tile.tissue] == TILES:
-            continue
-        counts[tile.tissue] += 1
-        small = read_rgb(tile.path).resize((TILE_SIDE, TILE_SIDE), Image.Resampling.BICUBIC)
-        label = answers[tissue.CLASSES[tile.tissue]]
-        yield *_seen(small, net), tile.name, label, f"tissue/{tile.tissue}", tissue.LABORATORY, True
+    """Tissue without a diagnosis, of tiles that are not held out: tiles alone, and fields of view laid out of them."""
+    answers = {"benign": BENIGN, "malignant": MALIGNANT}
+    chosen = {name: answers[answer] for name, answer in tissue.CLASSES.items() if answer is not None}
+    for name, label in tqdm(chosen.items(), desc="tissue", unit="class"):
+        own = [tile for tile in tiles.records if tile.tissue == name and not tile.held_out]
+        for tile in own[:TILES]:
+            seen = at_scale(read_rgb(tile.path), (TILE_UM, TILE_UM))
+            yield *_seen(seen, net), tile.name, label, f"tissue/{name} tile", tissue.LABORATORY, True
+        for number in range(2 * TISSUE_FIELDS if own else 0):
+            draw = np.random.default_rng([number, 5])
+            few = draw.choice(len(own), min(len(own), 24 if number < TISSUE_FIELDS else 1), replace=False)
+            field = tissue.field_of([np.asarray(read_rgb(own[k].path)) for k in few], draw)
+            seen = at_scale(Image.fromarray(field), (TILE_UM, TILE_UM))
+            yield *_seen(seen, net), f"{name}-{number}", label, f"tissue/{name} field", tissue.LABORATORY, True
 
 
 def _of_nothing(items: Sequence[Item], net: DALAResNet50) -> Iterator[Part]:

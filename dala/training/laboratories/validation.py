@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from dala.data.splits import grouped_folds
-from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.dala_resnet50 import STAGES, DALAResNet50
 from dala.stats.bootstrap import Interval
 from dala.stats.conformal import sigmoid
 from dala.stats.metrics import binary_intervals
@@ -23,19 +23,16 @@ from dala.training.head import logistic_regression
 from dala.training.laboratories.fit import (
     TOLERANCE,
     HeadRecipe,
-    Linear,
     balanced_weights,
-    fit_stage,
-    fit_tail,
-    mean_of,
+    fit_head,
+    head_margins,
     rows_of,
 )
 from dala.training.laboratories.samples import Floats, Indices, Samples
 
-NETWORK, TEACHER, COLOUR = "dala_resnet50", "teacher", "colour_only"
+NETWORK, COLOUR = "dala_resnet50", "colour_only"
 EXPLAINED = {
-    NETWORK: "attention and head, the student of the teacher: what is served",
-    TEACHER: "the mean of linear classifiers of layer2, layer3 and layer4",
+    NETWORK: "what is served: the head begun as the weighted mean of linear classifiers of layer2, layer3 and layer4",
     "layer2": "one of them alone",
     "layer3": "one of them alone",
     "layer4": "one of them alone: the linear probe of the network's last features",
@@ -81,15 +78,12 @@ def laboratories_of(samples: Samples) -> list[str]:
 def answers(samples: Samples, training: Indices, asked: Samples, images: Indices, make: Make, recipe: HeadRecipe,
             seed: int) -> Margins:  # fmt: skip
     """Margins (n,) by model of these images of `asked`, from fits on `training` images of `samples`."""
-    rows = rows_of(samples, training, recipe)
-    parts = {stage: fit_stage(rows, stage, recipe.logistic_c) for stage in recipe.stages}
-    teacher = mean_of(list(parts.values()))
-    tail = fit_tail(make(seed), rows, teacher, recipe, seed)
-    linear: dict[str, Linear] = {TEACHER: teacher, **parts}
+    head = make(seed).head
+    parts = fit_head(head, rows_of(samples, training, recipe), recipe)
     x = asked.features[images]
     return {
-        NETWORK: tail.margins(x),
-        **{name: one.margins(x) for name, one in linear.items()},
+        NETWORK: head_margins(head, x),
+        **{name: one.margins(x) for name, one in parts.items()},
         COLOUR: _colour(samples, training, asked.colours[images]),
     }
 
@@ -166,11 +160,11 @@ def told(scores: Mapping[str, Interval]) -> dict[str, Interval]:
 
 
 def make_network(state: Mapping[str, torch.Tensor]) -> Make:
-    """What makes a network of this backbone state, attention and head drawn by its seed."""
+    """What makes a network of this backbone state, its head drawn by its seed."""
 
     def make(seed: int) -> DALAResNet50:
         torch.manual_seed(seed)
-        net = DALAResNet50()
+        net = DALAResNet50(stages=STAGES)
         net.load_state_dict({**net.state_dict(), **{k: v for k, v in state.items() if not k.startswith("head.")}})
         return net
 
@@ -179,4 +173,4 @@ def make_network(state: Mapping[str, torch.Tensor]) -> Make:
 
 def models_of(recipe: HeadRecipe) -> Sequence[str]:
     """The models that `answers` tells of."""
-    return (NETWORK, TEACHER, *recipe.stages, COLOUR)
+    return (NETWORK, *recipe.stages, COLOUR)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,14 @@ from dala.data.splits import grouped_folds
 from dala.errors import DataError
 from dala.gate.familiarity import Familiarity
 from dala.nets.dala_resnet50 import DualActivatedHead
+from dala.nets.staged import Head
 from dala.runtime.calibration import Calibration
 from dala.runtime.pooling import Pooling
 from dala.runtime.predict import Model
-from dala.sites import CHANNELS, CLASSES, with_head, with_laboratory
+from dala.sites import CHANNELS, CLASSES, with_laboratory
 from dala.stats.conformal import Cohort, Scaling, groups_needed, held_out_thresholds, thresholds_of
 from dala.stats.metrics import binary_intervals
-from dala.training.laboratories.fit import HeadRecipe, Tail, fit_stage, fit_tail, mean_of, rows_of
+from dala.training.laboratories.fit import HeadRecipe, fit_head, head_margins, rows_of
 from dala.training.laboratories.promise import ALPHAS, DECIDES, Answered
 from dala.training.laboratories.samples import Floats, Indices, Samples
 from dala.training.laboratories.validation import told
@@ -66,7 +67,7 @@ def recipe_of(model: Model) -> HeadRecipe:
     """How the head of these weights was fitted."""
     known = {one.name for one in fields(HeadRecipe)}
     given = {key: value for key, value in model.card.fields["recipe"].items() if key in known}
-    return HeadRecipe(**given | {"stages": tuple(given["stages"])})
+    return HeadRecipe(**given | {key: tuple(given[key]) for key in ("stages", "shares")})
 
 
 def joined(samples: Samples, images: SiteImages, name: str) -> Samples:
@@ -83,21 +84,18 @@ def joined(samples: Samples, images: SiteImages, name: str) -> Samples:
     )
 
 
-def refit(samples: Samples, images: Indices, model: Model, recipe: HeadRecipe, seed: int = 0) -> Tail:
-    """Attention, shared with the model, and a head that is fitted to these `images` and all that is extra."""
-    rows = rows_of(samples, images, recipe)
-    teacher = mean_of([fit_stage(rows, stage, recipe.logistic_c) for stage in recipe.stages])
+def refit(samples: Samples, images: Indices, recipe: HeadRecipe, seed: int = 0) -> DualActivatedHead:
+    """A head that is fitted to these `images` and all that is extra."""
     torch.manual_seed(seed)
-    # Without training after it the attention stays as it is, and may be shared.
-    return fit_tail(
-        with_head(model.net, DualActivatedHead(CHANNELS, CLASSES)), rows, teacher, replace(recipe, epochs=0.0), seed
-    )
+    head = DualActivatedHead(CHANNELS, CLASSES)
+    fit_head(head, rows_of(samples, images, recipe), recipe)
+    return head
 
 
-def margins_of(tail: Tail, images: SiteImages, pooling: Pooling) -> Floats:
+def margins_of(head: Head, images: SiteImages, pooling: Pooling) -> Floats:
     """Logit of malignant minus logit of benign, (N,), the fields of an image pooled as the served model does."""
     ends = np.cumsum([len(one) for one in images.views])
-    lean = tail.margins(np.concatenate(images.views))
+    lean = head_margins(head, np.concatenate(images.views))
     found = [pooling.pooled(np.stack([-one / 2, one / 2], 1), 1) for one in np.split(lean, ends[:-1])]
     return np.array([logits[1] - logits[0] for logits in found])
 
@@ -116,9 +114,9 @@ def held_out(
         row, far = np.zeros(len(images.labels)), np.zeros(len(images.labels))
         each = np.zeros((len(images.labels), len(_laboratories(model)) + 1))
         for k, (training, test) in enumerate(grouped_folds(images.labels, images.groups, folds, repeat)):
-            tail = refit(every, np.concatenate([others, first + training]), model, recipe, 100 * repeat + k)
+            head = refit(every, np.concatenate([others, first + training]), recipe, 100 * repeat + k)
             asked = images.of(test)
-            row[test] = margins_of(tail, asked, model.card.pooling)
+            row[test] = margins_of(head, asked, model.card.pooling)
             gate = with_laboratory(model.familiarity, "site", mean_for_gate(images.of(training)), np.inf, 0.0)
             each[test], far[test] = _gated(gate, asked)
             say(f"repeat {repeat + 1} of {repeats}, fold {k + 1} of {folds}")
@@ -245,16 +243,15 @@ def adapt(
     """Measure the model on a site as it is and refitted, and refit it on all of the site's images."""
     calibration, recipe = _calibration(model), recipe_of(model)
     known = _laboratories(model)
-    before = margins_of(Tail(model.net), images, model.card.pooling)
+    before = margins_of(model.net.head, images, model.card.pooling)
     found = held_out(samples, images, model, recipe, repeats, say)
     rule = rule_of(found, images, calibration)
     every = joined(samples, images, name)
     chosen = np.concatenate([np.flatnonzero(~samples.extra), len(samples.labels) + np.arange(len(images.labels))])
-    tail = refit(every, chosen, model, recipe)
+    head = refit(every, chosen, recipe)
     _, far = _gated(model.familiarity, images)  # type: ignore[arg-type]
     groups, folds = len(set(images.groups)), min(FOLDS, *_patients(images))
-    head = tail[1]
-    assert isinstance(head, DualActivatedHead) and model.familiarity is not None
+    assert model.familiarity is not None
     whose = {"table": "by a table", "pattern": "by file name", "image": "every image taken for a patient of its own"}
     facts: dict[str, Any] = {
         "schema": 1,

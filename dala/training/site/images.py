@@ -28,7 +28,7 @@ from dala.preprocess.physical import views_at_scale
 from dala.preprocess.scale import Scale, scale_of
 from dala.preprocess.views import network_input
 from dala.runtime.predict import Model, counted_views
-from dala.training.laboratories.samples import STAGES, stage_means
+from dala.training.laboratories.samples import PARTS, stage_means
 from dala.words import counted
 
 CLASSES = ("benign", "malignant")
@@ -52,8 +52,8 @@ class Listed:
 
 @dataclass(frozen=True, eq=False)
 class SiteImages:
-    """N images of a site: `views`, of each (V, 3584) means over the stages of every view that counts, as
-    `dala.training.laboratories.samples.STAGES` has them; labels (N,), groups (N,) its patients; `um_per_pixel` of the
+    """N images of a site: `views`, of each (V, 3584) what the head pools of every view that counts, as
+    `dala.training.laboratories.samples.PARTS` has them; labels (N,), groups (N,) its patients; `um_per_pixel` of the
     finest and the coarsest, and by what the patients are known."""
 
     views: tuple[NDArray[np.float32], ...]
@@ -70,7 +70,7 @@ class SiteImages:
     @property
     def pooled(self) -> tuple[NDArray[np.float32], ...]:
         """Of every image (V, 1024): what the gate sees of it."""
-        return tuple(one[:, STAGES["layer3"]] for one in self.views)
+        return tuple(one[:, PARTS["layer3"]] for one in self.views)
 
     def of(self, chosen: Sequence[int] | NDArray[np.integer]) -> SiteImages:
         """Some of the images."""

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from dala.data.tissue import LABORATORY as TISSUE
-from dala.nets.dala_resnet50 import DALAResNet50
-from dala.training.laboratories.fit import HeadRecipe, balanced_weights, fit_stage, fit_tail, mean_of, rows_of
-from dala.training.laboratories.samples import NOTHING, STAGES, UNLABELLED, WIDTH, Samples
+from dala.nets.dala_resnet50 import STAGES, DALAResNet50
+from dala.training.laboratories.fit import HeadRecipe, balanced_weights, fit_head, head_margins, mean_of, rows_of
+from dala.training.laboratories.samples import NOTHING, PARTS, WIDTH, Samples
 from dala.training.laboratories.validation import cross_validated, folds_of, laboratory_left_out, scores_of
 
 
 def made(images: int = 30, seed: int = 0) -> Samples:
     """Two laboratories of patients with three images each, malignant where a few features are high, and extras."""
     draw = np.random.default_rng(seed)
-    labels = [*np.tile(np.repeat([0, 1], 3), images // 3), *[0] * 6, *[1] * 6, *[UNLABELLED] * 4, *[NOTHING] * 4]
+    labels = [*np.tile(np.repeat([0, 1], 3), images // 3), *[0] * 8, *[1] * 8, *[NOTHING] * 4]
     count = len(labels)
     own = 2 * images
     features = draw.normal(0, 1, (count, WIDTH)).astype(np.float32)
-    for part in STAGES.values():
+    for part in PARTS.values():
         features[:, part.start : part.start + 60] += 2.0 * (np.array(labels) == 1)[:, None]
     laboratories = ["A"] * images + ["B"] * images + [TISSUE] * 16 + ["nothing"] * 4
     return Samples(
@@ -49,38 +47,34 @@ def test_laboratories_classes_and_patients_weigh_the_same() -> None:
 def test_what_shows_nothing_stands_there_as_either_class() -> None:
     samples, recipe = made(), HeadRecipe(nothing=0.2)
     rows = rows_of(samples, np.arange(60), recipe)
-    assert len(rows.labels) == 60 + 12 + 2 * 4  # unlabelled tissue is not among them
+    assert len(rows.labels) == 60 + 16 + 2 * 4
     np.testing.assert_array_equal(rows.labels[-8:], [0] * 4 + [1] * 4)
     assert rows.weights[-8:].sum() == pytest.approx(0.2 * rows.weights[:-8].sum())
-    assert len(rows.unlabelled) == 16
-    assert rows.share == pytest.approx(recipe.unlabelled * rows.weights[:-8].sum())
 
 
-def test_the_teacher_is_the_mean_of_its_stages_and_the_head_its_student() -> None:
-    samples, recipe = made(), HeadRecipe()
+def test_the_head_is_the_mean_of_its_stages_by_their_shares() -> None:
+    samples, recipe = made(), HeadRecipe(shares=(0.5, 0.3, 0.2))
     rows = rows_of(samples, np.arange(60), recipe)
-    parts = [fit_stage(rows, stage, recipe.logistic_c) for stage in recipe.stages]
-    teacher = mean_of(parts)
-    each = np.mean([part.margins(samples.features) for part in parts], 0)
-    np.testing.assert_allclose(teacher.margins(samples.features), each, atol=1e-6)
     torch.manual_seed(0)
-    with torch.device("cpu"):
-        net = DALAResNet50()
+    net = DALAResNet50(stages=STAGES)
     before = {name: value.clone() for name, value in net.trunk.state_dict().items()}
-    tail = fit_tail(net, rows, teacher, recipe, 0)
-    margins = tail.margins(samples.features)
-    assert np.corrcoef(margins[:60], each[:60])[0, 1] > 0.98
+    parts = fit_head(net.head, rows, recipe)
+    whole = mean_of(parts, recipe).margins(samples.features)
+    by_hand = sum(
+        share * part.margins(samples.features) for share, part in zip(recipe.shares, parts.values(), strict=True)
+    )
+    np.testing.assert_allclose(whole, by_hand, atol=1e-6)
+    margins = head_margins(net.head, samples.features)
+    assert np.abs(margins - whole).max() < 0.05 * whole.std()  # a hundredth of the random start stays
     assert ((margins[:60] > 0) == (samples.labels[:60] == 1)).mean() > 0.95
     for name, value in net.trunk.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
-    # On means the tail is the network itself: attention and head of constant maps.
-    maps = torch.from_numpy(samples.features[:4, STAGES["layer4"]])[:, :, None, None].expand(-1, -1, 3, 2)
+    # On means the head is the network itself: on constant maps of all stages.
+    maps = torch.from_numpy(samples.features[:4])[:, :, None, None].expand(-1, -1, 3, 2)
     with torch.no_grad():
-        logits = net.head(net.layer4.get_submodule("attention")(maps)).double().numpy()
+        logits = net.head(maps).double().numpy()
     np.testing.assert_allclose(logits[:, 1] - logits[:, 0], margins[:4], atol=1e-4)
-    trained = fit_tail(net, rows, teacher, replace(recipe, epochs=1.0), 0)
-    assert not trained.training
-    assert not any(parameter.requires_grad for parameter in trained.parameters())
+    assert not net.head.training and not any(parameter.requires_grad for parameter in net.head.parameters())
 
 
 def test_patients_and_laboratories_stay_apart() -> None:
@@ -99,7 +93,7 @@ def test_a_difference_that_both_laboratories_have_is_found_in_the_one_left_out()
 
     def make(seed: int) -> DALAResNet50:
         torch.manual_seed(seed)
-        return DALAResNet50()
+        return DALAResNet50(stages=STAGES)
 
     left_out = laboratory_left_out(samples, make, HeadRecipe(), seen.append)
     assert seen == ["without A", "without B"]

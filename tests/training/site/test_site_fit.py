@@ -15,8 +15,8 @@ from dala.nets.dala_resnet50 import DualActivatedHead
 from dala.runtime.pooling import Pooling
 from dala.runtime.predict import Model
 from dala.sites import SUFFIX, load_site, save_site, with_site
-from dala.training.laboratories.fit import Tail
-from dala.training.laboratories.samples import STAGES, Samples
+from dala.training.laboratories.fit import head_margins
+from dala.training.laboratories.samples import PARTS, Samples
 from dala.training.site.fit import (
     HeldOut,
     adapt,
@@ -68,10 +68,10 @@ def site_of(model: Model, count: int = 24, shift: float = 0.2) -> SiteImages:
 
 
 def test_the_refitted_head_is_what_scikit_learn_and_the_normal_equations_give(model: Model) -> None:
-    """Three logistic regressions of a laboratory and a site of equal weight, their mean, and its ridge regression."""
+    """Three logistic regressions of a laboratory and a site of equal weight, and their mean by the recipe's shares."""
     samples, site, recipe = samples_of(model), site_of(model), recipe_of(model)
     every = joined(samples, site, "Site")
-    tail = refit(every, np.flatnonzero(~every.extra), model, recipe)
+    head = refit(every, np.flatnonzero(~every.extra), recipe)
 
     # By hand: every group of a class has one image, so that in A each weighs 1 / 28 and in the site 1 / 12.
     known = np.flatnonzero(~every.extra)
@@ -82,25 +82,13 @@ def test_the_refitted_head_is_what_scikit_learn_and_the_normal_equations_give(mo
     x = np.concatenate([x, nothing, nothing])
     y = np.concatenate([y, np.zeros(4, int), np.ones(4, int)])
     weights = np.concatenate([weights, np.full(8, recipe.nothing * weights.sum() / 8)])
-    taught = np.zeros(len(x))
-    for part in STAGES.values():
+    expected = np.zeros(len(x))
+    for part, weight in zip(PARTS.values(), recipe.shares, strict=True):
         z = (x[:, part] - x[:, part].mean(0)) / x[:, part].std(0)
         found = LogisticRegression(C=recipe.logistic_c, tol=1e-8, max_iter=5000).fit(z, y, weights)
-        taught += found.decision_function(z) / 3
+        expected += weight * found.decision_function(z)
 
-    with torch.no_grad():
-        means = torch.from_numpy(x[:, STAGES["layer4"]].astype(np.float32))[:, :, None, None]
-        seen = model.net.layer4.get_submodule("attention")(means).flatten(1).double().numpy()
-    z = (seen - seen.mean(0)) / seen.std(0)
-    # Weighted ridge regression with an intercept: centre by the weighted means, then the normal equations.
-    middle, level = weights @ z / weights.sum(), weights @ taught / weights.sum()
-    centred = z - middle
-    slope = np.linalg.solve(
-        centred.T @ (weights[:, None] * centred) + recipe.ridge_alpha * np.eye(z.shape[1]),
-        centred.T @ (weights * (taught - level)),
-    )
-    expected = centred @ slope + level
-    answer = tail.margins(x.astype(np.float32))
+    answer = head_margins(head, x.astype(np.float32))
     # A hundredth of the random start stays in the head.
     assert np.abs(answer - expected).max() < 0.05 * expected.std()
 
@@ -109,7 +97,7 @@ def test_refitting_leaves_the_model_as_it_is(model: Model) -> None:
     samples, site = samples_of(model), site_of(model)
     before = {key: value.clone() for key, value in model.net.state_dict().items()}
     every = joined(samples, site, "Site")
-    refit(every, np.flatnonzero(~every.extra), model, recipe_of(model))
+    refit(every, np.flatnonzero(~every.extra), recipe_of(model))
     assert all(torch.equal(value, before[key]) for key, value in model.net.state_dict().items())
 
 
@@ -119,16 +107,15 @@ def test_fields_of_an_image_are_pooled_as_they_are_served(model: Model) -> None:
     together = SiteImages(
         (np.concatenate(site.views[:3]), *site.views[3:]), site.labels[2:], site.groups[2:], (1, 1), "table"
     )
-    tail = Tail(model.net).eval()
-    each = tail.margins(np.concatenate(site.views))
-    found = margins_of(tail, together, Pooling("top_k", 1, 0.25))
+    each = head_margins(model.net.head, np.concatenate(site.views))
+    found = margins_of(model.net.head, together, Pooling("top_k", 1, 0.25))
     assert found[0] == pytest.approx(each[:3].max() - 0.25 * np.log(3), abs=1e-4)
     assert found[1:] == pytest.approx(each[3:], abs=1e-4)
 
 
 def test_patients_weigh_the_same_in_the_mean_of_the_gate(model: Model) -> None:
     site = replace(site_of(model, 4), groups=np.array(["p", "p", "p", "q"]))
-    first, second, third, last = (one[0, STAGES["layer3"]].astype(np.float64) for one in site.views)
+    first, second, third, last = (one[0, PARTS["layer3"]].astype(np.float64) for one in site.views)
     assert mean_for_gate(site) == pytest.approx(((first + second + third) / 3 + last) / 2, abs=1e-6)
 
 
@@ -183,5 +170,5 @@ def test_a_fitted_site_tells_its_images_apart_and_holds_none_of_them(model: Mode
     assert isinstance(answering.net.head, DualActivatedHead)
     # In sixteen bits the margins are those of the fit, to a hundredth.
     every = joined(samples, site, "Our laboratory")
-    exact = refit(every, np.flatnonzero(~every.extra), model, recipe_of(model)).margins(site.features)
-    assert Tail(answering.net).margins(site.features) == pytest.approx(exact, abs=0.05)
+    exact = head_margins(refit(every, np.flatnonzero(~every.extra), recipe_of(model)), site.features)
+    assert head_margins(answering.net.head, site.features) == pytest.approx(exact, abs=0.05)

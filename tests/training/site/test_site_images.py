@@ -12,7 +12,7 @@ from dala.errors import DataError
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
 from dala.runtime.predict import Model
-from dala.training.laboratories.samples import STAGES, stage_means
+from dala.training.laboratories.samples import PARTS, stage_means
 from dala.training.site.images import list_site, look_at
 
 
@@ -101,7 +101,7 @@ def test_what_the_stages_see_is_what_training_sees(model: Model, tmp_path: Path)
 
     seen = stage_means(model.net, plain_view(Image.open(tmp_path / "benign" / "0.png").convert("RGB")))
     assert images.features[0] == pytest.approx(seen[0], abs=1e-4)
-    assert np.array_equal(images.pooled[0], images.views[0][:, STAGES["layer3"]])
+    assert np.array_equal(images.pooled[0], images.views[0][:, PARTS["layer3"]])
 
 
 def spoilt(root: Path, what: str) -> Path:
