@@ -35,6 +35,12 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="module")
+def several() -> Model:
+    """The served weights, whose head sees three stages at a distance of 16 px."""
+    return load_model("breast", engine="torch")
+
+
+@pytest.fixture(scope="module")
 def single(model: Model) -> Opinion:
     return opinion_of(drawn(700, 460, 0.35, "nest_beside_ducts"), model)
 
@@ -57,7 +63,7 @@ def test_a_field_is_seen_whole_at_its_own_size(single: Opinion) -> None:
     prediction = single.prediction
     assert prediction.scale == Scale((0.35, 0.35), "user")
     assert prediction.views.for_network.shape == (1, 322, 490, 3)
-    assert prediction.maps.shape == (2, 1, 21, 31) and prediction.cell == 16
+    assert prediction.maps.shape == (2, 1, 11, 16) and prediction.cell == 32
     assert len(prediction.fields) == 1 and prediction.rescaled == ()
     np.testing.assert_array_equal(prediction.fields[0].logits, prediction.logits)
     assert single.seen == (
@@ -77,20 +83,20 @@ def test_what_it_sees_is_what_the_network_alone_says(single: Opinion, model: Mod
 
 def test_a_map_is_the_networks_own(single: Opinion, model: Model) -> None:
     seen = activations_of(single.prediction.views.for_network[0], model)
-    assert seen.shape == (512 + 1024 + 2048, 21, 31)
+    assert seen.shape == (2048, 11, 16)
     raw = signed_maps(model.net.head, seen[None], margins(2))[1, 0].numpy()
     np.testing.assert_allclose(single.maps["malignant"].values, raw, rtol=1e-5)
     field = single.maps["malignant"].upsampled(322, 490)
-    # A cell lies in the middle of its receptive field: every 16 px from the first on.
-    np.testing.assert_allclose(field[::16, ::16], raw, rtol=1e-4, atol=1e-5 * np.abs(raw).max())
+    # A cell lies in the middle of its receptive field: every 32 px from the first on.
+    np.testing.assert_allclose(field[::32, ::32], raw, rtol=1e-4, atol=1e-5 * np.abs(raw).max())
     np.testing.assert_allclose(single.maps["benign"].values, -raw, rtol=1e-5, atol=1e-6 * np.abs(raw).max())
 
 
-def test_a_cells_receptive_field_is_where_the_lattice_puts_it(model: Model) -> None:
+def test_a_cells_receptive_field_is_where_the_lattice_puts_it(several: Model) -> None:
     """The gradient of one cell with respect to the image is centred on the pixel that the lattice names."""
     x = torch.randn(1, 3, 322, 490, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    trunk = model.net.trunk(x)
-    last = JoiningTail(OrderedDict(blocks=model.net.layer4.get_submodule("blocks")))(
+    trunk = several.net.trunk(x)
+    last = JoiningTail(OrderedDict(blocks=several.net.layer4.get_submodule("blocks")))(
         trunk
     )  # attention looks everywhere
     for part in ((0, 512), (512, 1536), (1536, 3584)):
@@ -100,6 +106,20 @@ def test_a_cells_receptive_field_is_where_the_lattice_puts_it(model: Model) -> N
         rows, columns = np.indices(weight.shape)
         centre = (weight * rows).sum() / weight.sum(), (weight * columns).sum() / weight.sum()
         assert centre == (pytest.approx(10 * 16, abs=6), pytest.approx(16 * 16, abs=6)), part
+
+
+def test_maps_of_several_stages_lie_at_half_the_distance(several: Model) -> None:
+    """Two fields side by side: of cells that one field alone covers the map is that field's own, 16 px apart."""
+    opinion = opinion_of(drawn(906, 322, name="nest_beside_ducts"), several)
+    maps, whole = opinion.prediction.maps, opinion.maps["malignant"]
+    assert opinion.prediction.cell == 16 and maps.shape[2:] == (21, 31)
+    assert whole.values.shape == (21, 57)
+    first, last = (place.seen for place in opinion.prediction.views.places)
+    assert first is not None and last is not None
+    alone = last[0] // 16  # columns that only the first field covers
+    np.testing.assert_allclose(whole.values[:, :alone], maps[1, 0, :, :alone], rtol=1e-5)
+    np.testing.assert_allclose(whole.values[:, 31:], maps[1, 1, :, 31 - alone : 57 - alone], rtol=1e-5)
+    np.testing.assert_allclose(whole.upsampled(322, 906)[::16, ::16], whole.values, rtol=1e-4, atol=1e-7)
 
 
 def test_fields_come_most_suspicious_first_and_glass_last(large: Opinion) -> None:
@@ -137,8 +157,8 @@ def test_each_field_is_as_if_it_were_alone(large: Opinion, small_fields: Model) 
 def test_the_map_of_a_large_image_is_that_of_its_fields(large: Opinion) -> None:
     """Where a cell belongs to one field only, the whole map is that field's."""
     whole = large.maps["malignant"].values
-    assert whole.shape == (20, 21)
-    np.testing.assert_allclose(whole[:4, :10], large.prediction.maps[1, 0, :4, :10], rtol=1e-5)
+    assert whole.shape == (10, 11)
+    np.testing.assert_allclose(whole[:2, :5], large.prediction.maps[1, 0, :2, :5], rtol=1e-5)
     assert explain(large, "malignant").field.shape == (310, 330)
 
 

@@ -28,7 +28,7 @@ from dala.terminal import Progress, progress
 from dala.words import counted, figure
 
 if TYPE_CHECKING:
-    from dala.nets.dala_resnet50 import DALAResNet50
+    from dala.nets.staged import Head
     from dala.runtime.predict import Model
     from dala.training.laboratories.fit import Linear
 
@@ -124,12 +124,10 @@ def zones(dots: NDArray[np.integer], shape: tuple[int, int], reach: float, tumou
 
 
 def maps_of(
-    pixels: NDArray[np.uint8], um: float, model: Model, net: DALAResNet50, parts: Mapping[str, Linear]
+    pixels: NDArray[np.uint8], um: float, model: Model, head: Head, parts: Mapping[str, Linear]
 ) -> dict[str, Plane]:
-    """Every map towards malignant of an image of `um` per pixel, (H, W) as the image: the network's, the same averaged
-    over symmetries and shifts, those of the linear classifiers `parts`, and the amount of stain."""
-    import torch
-
+    """Every map towards malignant of an image of `um` per pixel, (H, W) as the image: the network's with this `head`,
+    the same averaged over symmetries and shifts, those of the linear classifiers `parts`, and the amount of stain."""
     from dala.data.perturb import density
     from dala.explanation.gradcam import margins, signed_maps
     from dala.explanation.stability import augmented_maps
@@ -141,13 +139,13 @@ def maps_of(
     from dala.training.laboratories.samples import PARTS
 
     views, towards = views_at_scale(pixels, Scale((um, um), "user"), model.card.input), margins(2)[1:]
+    engine = model.runs_on
     raw: dict[str, list[Plane]] = {name: [] for name in (NETWORK, AVERAGED, *parts)}
     for view in views.for_network:
         x = network_input(view[None], None)
-        with torch.no_grad():
-            seen = net.features(x)
-        raw[NETWORK].append(signed_maps(net.head, seen, towards)[0, 0].numpy())
-        raw[AVERAGED].append(augmented_maps(x, net.trunk, net.tail, net.head, towards).mean[0])
+        seen = engine.tail(engine.trunk(x))
+        raw[NETWORK].append(signed_maps(head, seen, towards)[0, 0].numpy())
+        raw[AVERAGED].append(augmented_maps(x, engine.trunk, engine.tail, head, towards).mean[0])
         for name, part in parts.items():
             weights = (part.rows[1] - part.rows[0])[PARTS[name]]
             raw[name].append(np.tensordot(weights, seen[0, PARTS[name]].double().numpy(), 1))
@@ -156,7 +154,7 @@ def maps_of(
     def of_image(name: str, one: Sequence[Plane]) -> Plane:
         cells, sides = one[0].shape, views.for_network.shape[1:3]
         first = middle_of(sides, cells) if name == AVERAGED else (0.0, 0.0)
-        return map_of_fields(np.stack(one), views, "malignant", first, net.cell).upsampled(height, width)
+        return map_of_fields(np.stack(one), views, "malignant", first, model.net.cell).upsampled(height, width)
 
     found: dict[str, Plane] = {name: of_image(name, one) for name, one in raw.items()}
     stain = np.asarray(density(pixels).sum(-1), np.float32)
@@ -205,8 +203,8 @@ def with_dots(root: Path, model: Model, bar: Progress) -> Iterator[Found]:
     for fold, (training, test) in enumerate(folds_of(samples, FOLDS, seed=0)):
         own = [tile for tile in tiles if f"{brca_m2c.LABORATORY}/{tile.patient}" in set(samples.groups[test])]
         rows = rows_of(samples, training, recipe)
-        net = make(fold).eval()
-        parts = fit_head(net.head, rows, recipe)
+        head = make(fold).head
+        parts = fit_head(head, rows, recipe)
         for tile in own:
             pixels, dots = np.asarray(read_rgb(tile.path)), brca_m2c.read_dots(tile.dots)
             reach = REACH_UM / brca_m2c.MICRONS_PER_PIXEL
@@ -216,7 +214,7 @@ def with_dots(root: Path, model: Model, bar: Progress) -> Iterator[Found]:
             done += 1
             bar(done, len(tiles))
             if not of.all():
-                maps = maps_of(pixels, brca_m2c.MICRONS_PER_PIXEL, model, net, parts)
+                maps = maps_of(pixels, brca_m2c.MICRONS_PER_PIXEL, model, head, parts)
                 yield found_on(tile.patient, maps, marked, compared, places, of)
 
 
@@ -234,7 +232,7 @@ def with_masks(root: Path, model: Model, bar: Progress) -> Iterator[Found]:
     tiles = [one for one in bach_part_b.load(root / "bach_part_b").records if COVER[0] <= one.marked <= COVER[1]]
     for done, tile in enumerate(tiles, start=1):
         pixels, marked = np.asarray(read_rgb(tile.path)), bach_part_b.read_mask(tile.mask) > 0
-        maps = maps_of(pixels, bach_part_b.MICRONS_PER_PIXEL, model, model.net, parts)
+        maps = maps_of(pixels, bach_part_b.MICRONS_PER_PIXEL, model, model.net.head, parts)
         grid = np.ix_(*(np.arange(GRID // 2, side, GRID) for side in marked.shape))
         rows_, columns = (index.ravel() for index in np.broadcast_arrays(*grid))
         bar(done, len(tiles))
@@ -395,7 +393,7 @@ STUDY = Study(
     verb=Verb(
         "pointing",
         None,
-        "maps of network and stages against dots on every cell and masks of carcinoma (half an hour)",
+        "maps of network and stages against dots on every cell and masks of carcinoma (ten minutes)",
         add_arguments,
         run,
     ),

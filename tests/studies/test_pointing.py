@@ -112,10 +112,9 @@ def test_the_networks_map_is_the_mean_of_its_stages(model: Model) -> None:
 
     pixels = np.random.default_rng(0).integers(0, 255, (128, 160, 3)).astype(np.uint8)
     recipe, parts = HeadRecipe(), {stage: linear(stage, 2) for stage in PARTS}
-    net, whole = DALAResNet50(stages=STAGES).eval(), mean_of(parts, recipe)
-    net.load_state_dict(model.net.state_dict())
-    write_into_head(net.head, whole.rows, whole.biases)
-    maps = pointing.maps_of(pixels, 0.5, model, net, parts)
+    head, whole = DALAResNet50(stages=STAGES).head.eval(), mean_of(parts, recipe)
+    write_into_head(head, whole.rows, whole.biases)
+    maps = pointing.maps_of(pixels, 0.5, model, head, parts)
     by_hand = sum(share * maps[stage] for stage, share in zip(PARTS, recipe.shares, strict=True)) / (8 * 10)
     # A hundredth of what the head was before stays in it.
     assert np.abs(maps[NETWORK] - by_hand).max() < 0.05 * np.abs(by_hand).max()
@@ -126,7 +125,7 @@ def test_every_map_lies_on_the_image(model: Model) -> None:
     glass = np.full((200, 300, 3), 240, np.uint8)
     pixels, parts = glass.copy(), {stage: linear(stage, 2) for stage in PARTS}
     pixels[80:120, 220:260] = np.random.default_rng(0).integers(0, 200, (40, 40, 3))
-    maps, plain_maps = (pointing.maps_of(one, 0.5, model, model.net, parts) for one in (pixels, glass))
+    maps, plain_maps = (pointing.maps_of(one, 0.5, model, model.net.head, parts) for one in (pixels, glass))
     assert list(maps) == list(pointing.TITLES)
     assert {one.shape for one in maps.values()} == {(200, 300)}
     for name, one in maps.items():
@@ -139,5 +138,5 @@ def test_the_networks_map_is_the_one_that_is_served(model: Model, shared_data: P
     tile = brca_m2c.load(shared_data / "brca_m2c").records[0]
     pixels = np.asarray(read_rgb(tile.path))
     served = second_opinion(pixels, model, pixel_size_um=0.5).maps["malignant"].upsampled(*pixels.shape[:2])
-    own = pointing.maps_of(pixels, 0.5, model, model.net, {stage: linear(stage, 0) for stage in PARTS})[NETWORK]
+    own = pointing.maps_of(pixels, 0.5, model, model.net.head, {stage: linear(stage, 0) for stage in PARTS})[NETWORK]
     np.testing.assert_allclose(own, served, atol=1e-3 * np.abs(served).max())
