@@ -66,7 +66,7 @@ def test_a_site_is_read_as_it_was_written(model: Model, tmp_path: Path) -> None:
     assert again.facts == facts_of(model) and again.sha256 == site.sha256
     assert again.head["classifier.bias"].tolist() == [-1.0, 1.0]
     assert np.array_equal(again.mean, np.ones(TRUNK))
-    assert (tmp_path / f"Lab A{SUFFIX}").stat().st_size < 2.4e6
+    assert (tmp_path / f"Lab A{SUFFIX}").stat().st_size < 4e6
 
 
 def test_a_site_answers_with_its_head_and_shares_the_rest(model: Model, tmp_path: Path) -> None:

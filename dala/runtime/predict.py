@@ -231,8 +231,8 @@ def activations_of(view: np.ndarray, model: Model) -> Tensor:
 
 
 def look_together(many: Sequence[Views], x: Tensor, model: Model) -> list[Looked]:
-    """One pass over images of one view and one size each, as `network_input` makes `x` (N, 3, h, w) of them all; without
-    maps, which are empty."""
+    """One pass over images of one view and one size each, as `network_input` makes `x` (N, 3, h, w) of them all; their
+    maps are left out, which are empty."""
     trunk = model.runs_on.trunk(x)
     means = trunk[:, -WIDTHS["layer3"] :].mean((2, 3)).numpy()
     with torch.no_grad():

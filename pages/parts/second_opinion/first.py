@@ -28,7 +28,7 @@ OUTSIDE_SIGN = "◇ Outside"
 ANSWERS = {
     "regular_ducts": NOT_SURE,
     "loose_stroma": NOT_SURE,
-    "solid_sheets": NOT_SURE,
+    "solid_sheets": "▲ Malignant",
     "single_files": "▲ Malignant",
     "nest_beside_ducts": NOT_SURE,
     "mucin_pools": OUTSIDE_SIGN,
