@@ -282,11 +282,11 @@ def test_missing_weights_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_what_is_left_out_is_named_and_filter_order_and_place_stay(page: AppTest) -> None:
-    files = {"benign/a.png": b"none", "malignant/b.png": b"none", "notes.txt": b"words", "slide.svs": b"none"}
+    files = {"benign/a.png": b"none", "malignant/b.png": b"none", "notes.txt": b"words", "table.xlsx": b"none"}
     uploaded(page, ("mix.zip", zipped(files)))
     button(page, "Analyse 2 images").click().run()
     finished(page)
-    assert "2 files of no accepted kind, left out: 'notes.txt', 'slide.svs'" in page.warning[0].value.replace("\\", "")
+    assert "2 files of no accepted kind, left out: 'notes.txt', 'table.xlsx'" in page.warning[0].value.replace("\\", "")
     assert [column for column in page.dataframe[0].value][:3] == ["Answer", "P(malignant), %", "Map"]
     truth = page.expander[0]
     assert truth.label == "Against the truth, which names or folders of 2 images tell"
