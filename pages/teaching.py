@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages.parts.documents import link_to
 from pages.parts.shared import TAUGHT, model_or_stop
 from pages.parts.teaching.failing import show_failing
 from pages.parts.teaching.reading import show_reading
@@ -22,4 +23,7 @@ part = st.segmented_control(
     bind="query-params",
     label_visibility="collapsed",
 )
-PARTS[part or next(iter(PARTS))](model)
+link_to("Lesson", "A lesson of 45 minutes with these parts")
+part = part or next(iter(PARTS))
+# The lessons take the model of one data set apart; what fails is shown of the one that is served.
+PARTS[part](model_or_stop() if PARTS[part] is show_failing else model)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dala.data.breakhis import CLASSES, parse_name
+from dala.data.breakhis import CLASSES, SUBTYPES, parse_name
 from dala.errors import DataError
 from dala.explanation.render import encode_png
 from dala.intake.image import MAXIMUM_BYTES
 from dala.phantoms.tissue import PHANTOMS, Phantom, draw
 
 Mask = NDArray[np.bool_]
+LONGEST_DIAGNOSIS = 300
 FIELDS_DRAWN = 1000  # different fields of view of each drawing that a deck may take
 
 
@@ -73,16 +76,38 @@ def answered(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if answer_of(path) is not None]
 
 
+def balanced(count: int, random: np.random.Generator) -> list[str]:
+    """So many answers in random order, half of each class; an odd one is of a random class."""
+    answers = [*CLASSES] * (count // 2) + [CLASSES[int(random.integers(2))]] * (count % 2)
+    return [answers[place] for place in random.permutation(count)]
+
+
+def diagnosis_of(path: Path) -> str | None:
+    """What an image shows, in words: of a table cases.csv beside it or in the folder above (columns file and
+    diagnosis), or else of its BreakHis name; None: nobody tells."""
+    for folder in (path.parent, path.parent.parent):
+        try:
+            rows = csv.DictReader(StringIO((folder / "cases.csv").read_text(encoding="utf-8-sig", errors="replace")))
+            told = next((row.get("diagnosis") for row in rows if Path(row.get("file") or "").name == path.name), None)
+        except (OSError, csv.Error):
+            continue
+        if told:
+            return told.strip()[:LONGEST_DIAGNOSIS]
+    try:
+        return SUBTYPES[parse_name(path.name).subtype].name
+    except DataError:
+        return None
+
+
 def drawn_deck(count: int, seed: int) -> list[Case]:
-    """Drawn cases, each of the classes with even chances; another seed gives other fields of view."""
+    """Drawn cases, the classes in equal numbers as far as `count` allows; another seed gives other fields of view."""
     random = np.random.default_rng(seed)
     by_answer: dict[str, list[str]] = {
         answer: [name for name in PHANTOMS if _has_lesion(name) is malignant]
         for answer, malignant in zip(CLASSES, (False, True), strict=True)
     }
     deck = []
-    for number in range(1, count + 1):
-        answer = CLASSES[int(random.integers(2))]
+    for number, answer in enumerate(balanced(count, random), start=1):
         drawing = str(random.choice(by_answer[answer]))
         field = int(random.integers(1, FIELDS_DRAWN))
         deck.append(Case(number, f"drawn-{number}.png", answer, f"{drawing}-{field}", drawing=drawing, field=field))
@@ -90,8 +115,9 @@ def drawn_deck(count: int, seed: int) -> list[Case]:
 
 
 def file_deck(paths: Sequence[Path], count: int, seed: int) -> list[Case]:
-    """Up to `count` of the images whose answer is known, without repetition: a class by even chances as long as both
-    are left, then one of its groups, then one of that group's images. So a patient of many images counts little."""
+    """Up to `count` of the images whose answer is known, without repetition: the classes in equal numbers as long as
+    both are left, each time one of the class's groups, then one of that group's images. So a patient of many images
+    counts little."""
     random = np.random.default_rng(seed)
     left: dict[str, dict[str, list[Path]]] = {}
     for path in sorted(paths):
@@ -99,8 +125,10 @@ def file_deck(paths: Sequence[Path], count: int, seed: int) -> list[Case]:
         if answer is not None:
             left.setdefault(answer, {}).setdefault(group_of(path), []).append(path)
     deck: list[Case] = []
-    while left and len(deck) < count:
-        answer = sorted(left)[int(random.integers(len(left)))]
+    for wanted in balanced(count, random):
+        if not left:
+            break
+        answer = wanted if wanted in left else next(iter(left))
         groups = left[answer]
         group = sorted(groups)[int(random.integers(len(groups)))]
         path = groups[group].pop(int(random.integers(len(groups[group]))))

@@ -31,7 +31,8 @@ class Read:
     call: "benign" or "malignant", with a confidence 0.5 (a guess) to 1 (certain). mark: where, as shares 0..1 of the
     image's width and height; one point, the corners of an outline, or nothing. hit: whether the mark is in the drawn
     lesion, None where there is no mark or no drawn lesion. model, probability: the model's class and its probability of
-    malignant; inside: whether the image is within the model's competence.
+    malignant; inside: whether the image is within the model's competence; not_sure: whether its answer is "not sure".
+    drawn: whether the image is a drawing, of which no model has a score.
     """
 
     number: int
@@ -44,6 +45,13 @@ class Read:
     model: str
     probability: float
     inside: bool
+    not_sure: bool = False
+    drawn: bool = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether the model gave an answer that may be right or wrong."""
+        return self.inside and not self.not_sure and not self.drawn
 
     @property
     def right(self) -> bool:
@@ -80,12 +88,13 @@ def score_of_reader(reads: Sequence[Read]) -> Score:
 
 
 def score_of_model(reads: Sequence[Read]) -> Score:
-    """The model's on the same cases."""
-    return _score([(read.answer, read.model, read.probability) for read in reads])
+    """The model's on those of the same cases that it answered: not sure and outside are neither right nor wrong."""
+    return _score([(read.answer, read.model, read.probability) for read in reads if read.answered])
 
 
 def agreement(reads: Sequence[Read]) -> Agreement:
-    """Between reader and model, whatever the truth is."""
+    """Between reader and model on the cases that the model answered, whatever the truth is."""
+    reads = [read for read in reads if read.answered]
     same = Share(sum(read.call == read.model for read in reads), len(reads))
     return Agreement(same, cohen_kappa([read.call for read in reads], [read.model for read in reads]))
 
@@ -145,7 +154,7 @@ def mark_from(points: object) -> Mark:
 
 COLUMNS = (
     "case", "name", "answer", "call", "confidence", "right", "mark", "mark_in_lesion", "model", "model_p_malignant",
-    "within_model_competence",
+    "within_model_competence", "model_not_sure", "drawn",
 )  # fmt: skip
 
 
@@ -160,7 +169,8 @@ def to_csv(reads: Sequence[Read]) -> str:
         found = "" if read.hit is None else str(read.hit).lower()
         writer.writerow(
             [read.number, name, read.answer, read.call, f"{read.confidence:.2f}", str(read.right).lower(), mark, found,
-             read.model, f"{read.probability:.6f}", str(read.inside).lower()]
+             read.model, f"{read.probability:.6f}", str(read.inside).lower(), str(read.not_sure).lower(),
+             str(read.drawn).lower()]
         )  # fmt: skip
     return file.getvalue()
 

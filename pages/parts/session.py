@@ -96,6 +96,7 @@ class Round:
 
     number: str
     deck: list[Case]
+    seed: int = 0
     reads: list[Read] = field(default_factory=list)
     revealed: bool = False
 

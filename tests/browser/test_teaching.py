@@ -126,7 +126,7 @@ def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
     settle(page)
     page.get_by_role("button", name="Solid sheets").click()
     expect(page.get_by_role("button", name="Record it and show the model's answer")).to_be_visible(timeout=60_000)
-    expect(page.locator(".viewer")).to_have_count(0)
+    expect(page.locator(".viewer .targets")).to_be_hidden()
     settle(page)
     assert visited.complaints == []
     steps = {name for name in re.findall(r"`([^`]+)`", LESSON)} - NOT_CONTROLS

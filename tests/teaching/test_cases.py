@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dala.phantoms.tissue import draw
-from dala.teaching.cases import answer_of, answered, drawn_deck, file_deck, group_of
+from dala.teaching.cases import answer_of, answered, diagnosis_of, drawn_deck, file_deck, group_of
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,24 @@ from dala.teaching.cases import answer_of, answered, drawn_deck, file_deck, grou
 )
 def test_answers_come_from_names_and_folders(path: str, answer: str | None) -> None:
     assert answer_of(Path(path)) == answer
+
+
+def test_decks_are_balanced() -> None:
+    for count in (5, 10, 20):
+        counts = Counter(case.answer for case in drawn_deck(count, seed=3))
+        assert abs(counts["benign"] - counts["malignant"]) == count % 2
+    deck = file_deck(
+        [*(Path(f"benign/{n}.png") for n in range(30)), *(Path(f"malignant/{n}.png") for n in range(5))], 10, 4
+    )
+    assert Counter(case.answer for case in deck) == {"benign": 5, "malignant": 5}
+
+
+def test_diagnoses_come_from_a_table_or_a_name(tmp_path: Path) -> None:
+    (tmp_path / "benign").mkdir()
+    (tmp_path / "cases.csv").write_text("file,diagnosis\nbenign/one.png,Sclerosing adenosis\n")
+    assert diagnosis_of(tmp_path / "benign" / "one.png") == "Sclerosing adenosis"
+    assert diagnosis_of(tmp_path / "benign" / "two.png") is None
+    assert diagnosis_of(tmp_path / "SOB_M_MC-14-13418DE-40-013.png") == "mucinous carcinoma"
 
 
 def test_only_images_with_an_answer_are_cases() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -50,6 +51,17 @@ def test_scores_by_hand() -> None:
     assert mine.brier == pytest.approx((0.1**2 + 0.4**2 + 1 + 0.3**2 + 0.5**2) / 5)
     assert its.brier == pytest.approx((0.2**2 + 0.3**2 + 0.1**2 + 0.2**2 + 0.6**2) / 5)
     assert hits(READS) == Share(1, 2)
+
+
+def test_not_sure_outside_and_drawings_are_no_answers_of_the_model() -> None:
+    unsure = replace(READS[0], not_sure=True)
+    outside, drawn = replace(READS[1], inside=False), replace(READS[2], drawn=True)
+    reads = [unsure, outside, drawn, *READS[3:]]
+    # The last two alone: benign called benign, and benign called malignant.
+    its = score_of_model(reads)
+    assert (its.right, its.sensitivity, its.specificity) == (Share(1, 2), Share(0, 0), Share(1, 2))
+    assert agreement(reads).same == Share(2, 2)
+    assert score_of_reader(reads) == score_of_reader(READS)
 
 
 def test_kappa_by_hand() -> None:
@@ -117,6 +129,6 @@ def test_the_table_reads_back_and_holds_no_formula() -> None:
     assert rows[0] == {
         "case": "2", "name": "'=cmd.png", "answer": M, "call": B, "confidence": "0.85", "right": "false",
         "mark": "0.5000 0.2500; 1.0000 1.0000", "mark_in_lesion": "false", "model": M, "model_p_malignant": "0.900000",
-        "within_model_competence": "false",
+        "within_model_competence": "false", "model_not_sure": "false", "drawn": "false",
     }  # fmt: skip
     assert (rows[1]["right"], rows[1]["mark"], rows[1]["mark_in_lesion"]) == ("true", "", "")

@@ -49,11 +49,11 @@ def show_failing(model: Model) -> None:
     views = whole.prediction.views.for_network
     left, top, right, bottom = steps.view.box
     frame = (right - left, bottom - top)
-    side = model.card.input.size
+    down, across = views.shape[1:3]
     tile = f", of the {steps.views} tiles the one with most evidence" if steps.views > 1 else ""
     st.markdown(
         f"Change the image as another laboratory, camera or file would, and see what the model makes of it. The "
-        f"changes act on the {side} x {side} pixels that the network sees{tile}."
+        f"changes act on the {across} x {down} pixels that the network sees{tile}."
     )
     try:
         colours = colour_judge(model.name)

@@ -15,7 +15,7 @@ from dala.opinion import Explanation, Opinion, explain
 from dala.phantoms.tissue import Phantom, draw
 from dala.runtime.predict import Model
 from dala.stats.agreement import Share
-from dala.teaching.cases import Case, answered, drawn_deck, file_deck
+from dala.teaching.cases import Case, answered, diagnosis_of, drawn_deck, file_deck
 from dala.teaching.reading import (
     Agreement,
     Mark,
@@ -40,6 +40,7 @@ DRAWINGS, FILES = "Drawn cases", "Images of the samples folder"
 POSITIVE = CLASSES[1]
 LESION = "#E69F00"  # Okabe and Ito's orange
 COLUMNS = [3, 2]
+LAST_DECK = 99_999
 
 
 @st.cache_resource(show_spinner="The next case is drawn …", max_entries=64)
@@ -88,6 +89,16 @@ def show_start() -> None:
     if known:
         source = st.segmented_control("Cases", [DRAWINGS, FILES], default=FILES, required=True, key="reading-source")
     count = st.segmented_control("How many", COUNTS, default=COUNTS[1], required=True, key="reading-count")
+    seed = st.number_input(
+        "Deck",
+        1,
+        LAST_DECK,
+        None,
+        key="deck",
+        placeholder="a new one",
+        width=220,
+        help="The same number deals the same cases in the same order, so that a class reads the same ones.",
+    )
     if source == DRAWINGS:
         st.caption(
             "Schematic H&E made by code, a new field every time. The answer is how it was drawn: it is not tissue and "
@@ -98,12 +109,12 @@ def show_start() -> None:
     else:
         st.caption(
             f"The samples folder holds {counted(len(known), 'image')} with a known answer, by the BreakHis name or a "
-            "folder called benign or malignant. Both classes are equally likely, so their share tells you nothing."
+            "folder called benign or malignant. Both classes are dealt in equal numbers."
         )
     if st.button("Start reading", type="primary"):
-        seed = secrets.randbits(32)
+        seed = seed or 1 + secrets.randbelow(LAST_DECK)
         deck = drawn_deck(count, seed) if source == DRAWINGS else file_deck(known, count, seed)
-        session().round = Round(secrets.token_hex(4), deck)
+        session().round = Round(secrets.token_hex(4), deck, seed)
         st.rerun()
 
 
@@ -173,7 +184,7 @@ def ask(going: Round, case: Case, opinion: Opinion, phantom: Phantom | None) -> 
             going.reads.append(
                 Read(
                     case.number, case.name, case.answer, call, sure / 100, where, found,
-                    prediction.label, positive, opinion.gate.inside,
+                    prediction.label, positive, opinion.gate.inside, opinion.verdict.not_sure, phantom is not None,
                 )
             )  # fmt: skip
             going.revealed = True
@@ -203,6 +214,8 @@ def show_answer(going: Round, case: Case, opinion: Opinion, phantom: Phantom | N
         marked(going, case, opinion, shown, legend)
     with words:
         st.subheader(f"{'✓ Right' if read.right else '✗ Wrong'}: it is {case.answer}", anchor=False)
+        if case.path is not None and (diagnosis := diagnosis_of(case.path)):
+            st.markdown(f"Diagnosis: **{plain(diagnosis)}**.")
         st.markdown(
             f"You: {SHAPES[read.call == POSITIVE]} **{read.call}**, {100 * read.confidence:.0f} % sure.  \n"
             f"The model: {SHAPES[target == POSITIVE]} **{target}**, "
@@ -283,6 +296,7 @@ def show_end(going: Round) -> None:
     else:
         st.subheader(f"{counted(len(going.reads), 'case')} read", anchor=False)
         show_score(going.reads)
+        st.caption(f"Deck {going.seed}: the same number deals the same cases.")
     row = st.container(horizontal=True)
     if going.reads:
         row.download_button(
@@ -294,19 +308,35 @@ def show_end(going: Round) -> None:
 
 
 def show_score(reads: list[Read]) -> None:
-    scores = {"You": score_of_reader(reads), "The model": score_of_model(reads)}
+    scores = {"You": score_of_reader(reads)}
+    asked = [read for read in reads if not read.drawn]
+    answered_by_it = [read for read in asked if read.answered]
+    if answered_by_it:
+        scores |= {
+            "You, on what the model answered": score_of_reader(answered_by_it),
+            "The model": score_of_model(asked),
+        }
     st.table([{"Reader": name, **score_row(score)} for name, score in scores.items()], hide_index=True)
-    together: Agreement = agreement(reads)
-    kappa = "undefined, because only one class was ever called" if together.kappa is None else f"{together.kappa:.2f}"
-    lines = [
-        f"**You and the model agree** on {together.same.count} of {counted(together.same.of, 'case')}; Cohen's kappa: "
-        f"{kappa}."
-    ]
-    outside = sum(not read.inside for read in reads)
-    if outside:
+    lines = []
+    if answered_by_it:
+        together: Agreement = agreement(asked)
+        only = "undefined, because only one class was ever called"
+        kappa = only if together.kappa is None else f"{together.kappa:.2f}"
         lines.append(
-            f"**{OUTSIDE}:** {outside} of {counted(len(reads), 'image')}. The model gives no verdict there, and what "
-            "it computes all the same says nothing about how good it is."
+            f"**You and the model agree** on {together.same.count} of {counted(together.same.of, 'case')} that it "
+            f"answered; Cohen's kappa: {kappa}."
+        )
+    outside = sum(not read.inside for read in asked)
+    unsure = sum(read.inside and read.not_sure for read in asked)
+    if asked:
+        lines.append(
+            f"**No answer of the model**, neither right nor wrong: not sure {unsure}, {OUTSIDE.lower()} {outside} of "
+            f"{counted(len(asked), 'image')}."
+        )
+    if len(asked) < len(reads):
+        lines.append(
+            f"**Drawings:** {len(reads) - len(asked)} of {counted(len(reads), 'case')}. A model of tissue has no score "
+            "on them; yours tells whether you see what was drawn."
         )
     pointed = hits(reads)
     if pointed.of:
@@ -326,9 +356,9 @@ def show_score(reads: list[Read]) -> None:
                 "Sure, %": round(100 * read.confidence),
                 "Right": "✓" if read.right else "✗",
                 "In the lesion": {None: "", True: "✓", False: "✗"}[read.hit],
-                "The model": read.model,
+                "The model computes": read.model,
                 f"Its P({POSITIVE}), %": round(100 * read.probability, 1),
-                "Model competent": "yes" if read.inside else "no",
+                "Its answer": "outside" if not read.inside else "not sure" if read.not_sure else read.model,
             }
             for read in reads
         ],

@@ -18,6 +18,7 @@ from pages.parts.teaching.lesson_image import lesson_opinion
 
 TOWARDS, AGAINST = "#D55E00", "#0072B2"
 THUMBNAILS = 4  # in a row
+RULE = next(iter(RULES.values()))
 UNIT = 0.001  # of weights and products, which are small
 WEIGHT, PRODUCT = "Weight (0.001)", "Product (0.001)"
 
@@ -35,12 +36,30 @@ def show_unfolding(model: Model) -> None:
     )
     steps = unfold(opinion, target)
     image = part_of(opinion, steps)
+    show_three_steps(opinion, target)
     show_input(opinion, steps, image)
     show_activations(steps, image)
     show_weights(steps)
     show_sum(opinion, steps, image)
     show_relu(steps, image)
     show_rules(opinion, target)
+
+
+def show_three_steps(opinion: Opinion, target: str) -> None:
+    """The whole of it before the details: image, map, threshold."""
+    found = opinion.maps[target]
+    field = found.upsampled(*opinion.image.shape[:2])
+    three = [(opinion.image, "1. The network looks at the image")]
+    if found.has_evidence:
+        limit = float(field.max())
+        regions = threshold(field, RULE.name, RULE.default)
+        three += [
+            (overlay(opinion.image, field, limit), f"2. Every place is coloured by how much it speaks for {target}"),
+            (dt_overlay(opinion.image, field, regions, limit), "3. A threshold keeps what stands out"),
+        ]
+    st.subheader("In three steps", anchor=False)
+    images(three, 3)
+    st.markdown("The rest of this page is the same once more, with every number.")
 
 
 def part_of(opinion: Opinion, steps: Unfolded) -> np.ndarray:
