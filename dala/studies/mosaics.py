@@ -38,31 +38,31 @@ Mask = NDArray[np.uint8]
 GLASS, FRAME = 243, 256  # its grey level, and its width in pixels around a mosaic
 UNMARKED, IN_SITU, INVASIVE = 0, 1, 2
 WORDS = {INVASIVE: "invasive carcinoma", IN_SITU: "carcinoma in situ", UNMARKED: "nothing outlined"}
+OUTLINED = (WORDS[INVASIVE], WORDS[IN_SITU])
 LEAST = 0.10  # share of a field that must be outlined for it to count as that
 TILES_UM, ACROSS, DOWN = 0.25, 30, 20  # of `tissue_tiles_150`, and how many of them make a block of one tissue
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part(Record):
-    """The fields of a mosaic that show one thing, and what the scan calls them; `mm2` is their area."""
+    """The fields of a mosaic that show one thing, and what the scan calls them; `mm2` is their area, `per_mm2` how many
+    of them are called malignant on each mm2 of it."""
 
     mosaic: str
     shows: str
     mm2: float
     counts: Counts
     unreadable: int
-
-    @property
-    def per_mm2(self) -> float:
-        """Malignant fields per mm2."""
-        return self.counts.malignant / self.mm2
+    per_mm2: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mosaics(Result):
-    """Every part of every mosaic."""
+    """Every part of every mosaic, all fields with outlined carcinoma, and all of normal tissue."""
 
     parts: tuple[Part, ...]
+    outlined: Counts
+    normal: Counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +173,19 @@ def measure(mosaics: Sequence[Callable[[], Mosaic]], model: Model, report: Calla
         command=STUDY.command,
         weights_sha256=str(model.card.fields["sha256"]),
         parts=tuple(parts),
+        outlined=together([part.counts for part in parts if part.shows in OUTLINED]),
+        normal=together([part.counts for part in parts if part.shows not in (*OUTLINED, WORDS[UNMARKED])]),
+    )
+
+
+def together(counts: Sequence[Counts]) -> Counts:
+    """The sums of counts."""
+    return Counts(
+        images=sum(one.images for one in counts),
+        benign=sum(one.benign for one in counts),
+        malignant=sum(one.malignant for one in counts),
+        not_sure=sum(one.not_sure for one in counts),
+        outside=sum(one.outside for one in counts),
     )
 
 
@@ -200,12 +213,14 @@ def counted_by(mosaic: Mosaic, rows: Sequence[Field]) -> Iterator[Part]:
         if fields := found.get(number):
             replies = [Reply(row.state, row.reason or "", row.probability or 0.0, row.laboratory) for row in fields]
             area = sum((right - left) * (bottom - top) for left, top, right, bottom in (row.box for row in fields))
+            counts, mm2 = Counts.of(replies), area * mosaic.um**2 / 1e6
             yield Part(
                 mosaic=mosaic.name,
                 shows=words,
-                mm2=round(area * mosaic.um**2 / 1e6, 4),
-                counts=Counts.of(replies),
+                mm2=round(mm2, 4),
+                counts=counts,
                 unreadable=sum(row.state == "unreadable" for row in fields),
+                per_mm2=round(counts.malignant / mm2, 1),
             )
 
 
@@ -219,7 +234,7 @@ def table(record: Mosaics) -> list[Row]:
             "Mosaic": part.mosaic,
             "Fields that show": part.shows,
             **counts_row(part.counts),
-            "Malignant per mm2": f"{part.per_mm2:.1f}",
+            "Malignant a square millimetre": f"{part.per_mm2:.1f}",
         }
         for part in record.parts
     ]
@@ -227,14 +242,10 @@ def table(record: Mosaics) -> list[Row]:
 
 def summary(record: Mosaics) -> str:
     """How many fields with outlined carcinoma are called malignant, and of normal tissue."""
-    names = {WORDS[INVASIVE], WORDS[IN_SITU]}
-    told = []
-    for kind, wanted in (("with outlined carcinoma", True), ("of normal tissue", False)):
-        chosen = [
-            part.counts for part in record.parts if (part.shows in names) == wanted and part.shows != WORDS[UNMARKED]
-        ]
-        total, malignant = sum(one.images for one in chosen), sum(one.malignant for one in chosen)
-        told.append(f"of {counted(total, 'field')} {kind} {malignant} are called malignant")
+    told = [
+        f"of {counted(one.images, 'field')} {kind} {one.malignant} are called malignant"
+        for kind, one in (("with outlined carcinoma", record.outlined), ("of normal tissue", record.normal))
+    ]
     return f"On slides laid out of tiles, {'; '.join(told)}."
 
 

@@ -69,9 +69,10 @@ def test_counts_and_areas_worked_out_by_hand() -> None:
     assert (invasive.shows, invasive.counts.malignant, invasive.mm2) == ("invasive carcinoma", 1, 0.1)
     assert (nothing.counts.images, nothing.unreadable, nothing.mm2) == (2, 1, 0.2)
     assert nothing.per_mm2 == pytest.approx(5)
-    record = partly(Mosaics, parts=(invasive, nothing))
+    assert mosaics.together([invasive.counts, nothing.counts]).images == 3
+    record = partly(Mosaics, parts=(invasive, nothing), outlined=invasive.counts, normal=nothing.counts)
     assert "of 1 field with outlined carcinoma 1 are called malignant" in mosaics.summary(record)
-    assert [row["Malignant per mm2"] for row in mosaics.table(record)] == ["10.0", "5.0"]
+    assert [row["Malignant a square millimetre"] for row in mosaics.table(record)] == ["10.0", "5.0"]
 
 
 @pytest.mark.slow
