@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import re
 from typing import NoReturn
 
@@ -38,7 +39,12 @@ def shared_model(name: str = SERVED[HISTOLOGY]) -> Model:
 @st.cache_resource(show_spinner="Loading the model …")
 def _loaded(name: str) -> Model:
     decoding.warm()  # while the model loads, so that the first image waits for neither
-    return runtime.served(name)
+    model = runtime.served(name)
+    # Streamlit collects garbage after every run of a page and holds up all threads for it: a batch in the background
+    # stood still. What is loaded by now stays, and is not gone through again.
+    gc.collect()
+    gc.freeze()
+    return model
 
 
 def model_or_stop(name: str = SERVED[HISTOLOGY]) -> Model:
