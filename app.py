@@ -1,7 +1,9 @@
-"""The server's entry, for `streamlit run app.py`: the frame around the pages, and whatever else is served beside it."""
+"""The server's entry, for `streamlit run app.py`: the frame around the pages, and the tiles of slides beside them."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-app = st.App("pages/frame.py")
+from pages.parts.slides.shelf import tile_route
+
+app = st.App("pages/frame.py", routes=[tile_route(st.get_option("server.baseUrlPath") or "")])

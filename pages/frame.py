@@ -12,6 +12,7 @@ from pages.parts.look import dress
 st.set_page_config(page_title="DALA second opinion", layout="wide", menu_items={"About": about()})
 PAGES = [
     st.Page("second_opinion.py", title="Second opinion", default=True),
+    st.Page("slides.py", title="Slides"),
     st.Page("batch.py", title="Batch"),
     st.Page("teaching.py", title="Teaching"),
     st.Page("evidence.py", title="Evidence"),

@@ -117,7 +117,9 @@ class Session:
     usual_size: the choice for the batch's images that tell no pixel size; size_table: a CSV of the sizes of others.
     lesson_image: what the lessons are about. site: the file of the site that is in use; run_site: that of the
     batch, as it was started. pixel_sizes: what was chosen for an image, by its sha256. looked_at: the opinion and
-    the number of the field of it that is looked at.
+    the number of the field of it that is looked at. slide: the name of the one that is open; slide_um: what was told
+    of the pixels of one; field_picked: (column, row) of the field of one that is asked about; flight: the region to fly
+    to, its number and its box; scan_ran: whether a scan was under way; scan_shown: whether its map may be seen.
     """
 
     handed: Handed | None = None
@@ -141,6 +143,12 @@ class Session:
     run_site: str | None = None
     pixel_sizes: dict[str, ChosenSize] = field(default_factory=dict)
     looked_at: tuple[str, int] | None = None
+    slide: str | None = None
+    slide_um: dict[str, float] = field(default_factory=dict)
+    field_picked: dict[str, tuple[int, int]] = field(default_factory=dict)
+    flight: tuple[str, tuple[int, int, int, int]] | None = None
+    scan_ran: bool = False
+    scan_shown: bool = False
     _first_reads: dict[str, FirstRead] = field(default_factory=dict)
     _answers_seen: set[str] = field(default_factory=set)
 

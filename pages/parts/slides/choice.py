@@ -1,0 +1,94 @@
+"""Which slide is looked at, from the folder of `DALA_SLIDES`, and what it says of itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from dala.errors import SlideError
+from dala.slides.folder import Listed, slides_in
+from dala.slides.reader import RANGE_UM, Slide
+from pages.parts.session import session
+from pages.parts.shared import plain
+from pages.parts.slides.shelf import address_of, shelf
+
+VARIABLE = "DALA_SLIDES"
+HOW = (
+    f"Slides are opened where they lie, never by upload. Set `{VARIABLE}` to a folder of slides (SVS, NDPI, MRXS, "
+    "SCN, BIF, CZI, DICOM, TIFF and OME-TIFF pyramids), start the server again, and they are listed here."
+)
+
+
+@st.cache_data(ttl=10, show_spinner=False, max_entries=4)
+def listed(folder: str) -> list[Listed]:
+    return slides_in(Path(folder))
+
+
+def choose_slide() -> tuple[Slide, Path, str] | None:
+    """The slide that was chosen, open, its path, and the address of its tiles; None while there is none."""
+    folder = os.environ.get(VARIABLE, "")
+    if not folder:
+        st.info(HOW)
+        return None
+    if not Path(folder).is_dir():
+        st.error(f"The folder that `{VARIABLE}` names does not exist.")
+        return None
+    slides = {one.name: one.path for one in listed(folder)}
+    if not slides:
+        st.info(f"There are no slides in this server's folder yet. {HOW}")
+        return None
+    names, last = list(slides), session().slide
+    row = st.container(key="slide-choice", horizontal=True, vertical_alignment="bottom")
+    name = row.selectbox(
+        f"Slide, of {len(names):,}" if len(names) > 1 else "Slide",
+        names,
+        names.index(last) if last in slides else None,
+        placeholder="Type to search",
+        key="slide-box",
+    )
+    session().slide = name
+    if name is None:
+        return None
+    try:
+        token, slide = shelf().open(slides[name], session().slide_um.get(name), _session_id(), st.context.cookies)
+    except SlideError as error:
+        st.error(plain(str(error)))
+        return None
+    if slide.um is None:
+        _ask_size(name)
+    row.markdown(told(slide), width="content")
+    return slide, slides[name], address_of(token, str(st.get_option("server.baseUrlPath") or ""))
+
+
+def told(slide: Slide) -> str:
+    """Format, size and pixel size in a line, and what to know of the colours."""
+    parts = [slide.format, f"{slide.size[0]:,} x {slide.size[1]:,} px"]
+    if slide.um is not None:
+        wide, high = slide.size[0] * slide.um.columns / 1000, slide.size[1] * slide.um.rows / 1000
+        whose = "told by you" if slide.um.source == "user" else "from the file"
+        parts += [f"{wide:.1f} x {high:.1f} mm", f"{slide.um.columns:.3g} um per pixel ({whose})"]
+    return plain(", ".join(parts))
+
+
+def _ask_size(name: str) -> None:
+    """The pixel size is asked for where the file does not state one, and never guessed."""
+    st.warning(
+        "This slide does not say how large its pixels are, so no field can be judged yet. What you tell is printed in "
+        "every output. (20x is about 0.5 um, 40x about 0.25 um; scanners differ.)"
+    )
+    with st.form(f"size-{name}", border=False):
+        low, high = RANGE_UM
+        row = st.container(horizontal=True, vertical_alignment="bottom")
+        um = row.number_input("Micrometres per pixel", low, high, None, 0.01, format="%.3f", width=220)
+        if row.form_submit_button("Use it") and um is not None:
+            session().slide_um[name] = um
+            st.rerun()
+
+
+def _session_id() -> str:
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+    context = get_script_run_ctx()
+    return "" if context is None else context.session_id

@@ -1,0 +1,173 @@
+"""The scan of a slide on its page: a map that grows, how long it takes, stop and go on; what was found; the files."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import streamlit as st
+
+from dala.errors import SlideError, WeightsError
+from dala.slides.drawing import COLOURS
+from dala.slides.files import SCAN
+from dala.slides.findings import Findings, findings_of
+from dala.slides.reader import Slide
+from dala.slides.rows import MALIGNANT, STATES
+from pages.parts.session import READ_FIRST, session
+from pages.parts.shared import plain
+from pages.parts.slides.scanning import Scans, State
+
+SHOWN_REGIONS = 30
+EVERY = 2.0  # seconds between two looks at a scan under way
+SIGNS = {"malignant": "▲", "benign": "●", "not sure": "◆", "outside": "◇", "unreadable": "✕"}
+
+
+@st.cache_resource
+def scans() -> Scans:
+    """The scans of this server."""
+    return Scans()
+
+
+def colours() -> dict[str, str]:
+    """The colour of every state, as a browser takes it."""
+    return {state: "#{:02x}{:02x}{:02x}".format(*COLOURS[state]) for state in STATES}
+
+
+def hidden() -> bool:
+    """Whether the map waits until the reader has looked by themselves."""
+    return bool(st.session_state.get(READ_FIRST)) and not session().scan_shown
+
+
+def cells_of(state: State) -> list[tuple[int, int, str]]:
+    """Every field that was looked at, for the viewer."""
+    return [] if state.found is None or hidden() else [(row.column, row.row, row.state) for row in state.found[1]]
+
+
+def show_controls(slide: Slide, path: Path, state: State) -> None:
+    """Start, stop or go on, and how far it is."""
+    rows, fields = (0, 0) if state.found is None else (len(state.found[1]), int(state.found[0]["fields"]))
+    row = st.container(horizontal=True, vertical_alignment="center")
+    if state.running:
+        if row.button("Stop the scan", key="scan-stop"):
+            scans().stop(path)
+            st.rerun()
+        left = "" if state.seconds_left is None else f", about {_time(state.seconds_left)} left"
+        words = f"{rows:,} of {fields:,} fields{left}" if fields else "The tissue is looked for …"
+        row.progress(rows / fields if fields else 0.0, text=words)
+        return
+    whole = bool(fields) and rows == fields
+    label = "Scan it again" if whole else "Go on with the scan" if rows else "Scan the slide"
+    if not whole and row.button(label, key="scan-start", type="primary", disabled=slide.um is None):
+        try:
+            scans().start(path, slide.um)
+            st.rerun()
+        except SlideError as error:
+            st.error(plain(str(error)))
+    if rows and not whole:
+        row.markdown(f"{rows:,} of {fields:,} fields so far.", width="content")
+    elif not rows:
+        row.caption(
+            "Every field with tissue is judged, coarse to fine; it can be stopped and gone on with at any time."
+        )
+    if state.failure:
+        st.error(plain(state.failure))
+
+
+def show_findings(path: Path, state: State, field_is_open: bool) -> None:
+    """Counts, regions to fly to, how many false alarms to expect, and the files."""
+    if state.found is None or not state.found[1]:
+        return
+    if hidden():
+        if st.button("I have looked by myself: show the map and what was found"):
+            session().scan_shown = True
+            st.rerun()
+        return
+    try:
+        findings = findings_of(*state.found)
+    except WeightsError as error:
+        st.error(plain(str(error)))
+        return
+    with st.expander("What the scan has found", expanded=not field_is_open):
+        _show(findings)
+    if not state.running:
+        _offer_files(path)
+
+
+def _show(findings: Findings) -> None:
+    for sentence in findings.sentences:
+        st.markdown(plain(sentence))
+    legend = st.container(horizontal=True, gap="medium")
+    for name, colour in colours().items():
+        if count := findings.counts[name]:
+            legend.html(
+                f'<span style="border-left: 14px solid {colour}; padding-left: 6px">'
+                f"{SIGNS[name]} {name}: {count:,}</span>",
+                width="content",
+            )
+    _show_regions(findings)
+
+
+def _show_regions(findings: Findings) -> None:
+    """The largest regions; a row that is chosen is flown to."""
+    if not findings.regions:
+        st.caption("No field was called malignant.")
+        return
+    shown = findings.regions[:SHOWN_REGIONS]
+    chosen = st.dataframe(
+        [
+            {
+                "Region": region.number,
+                "Fields": len(region.fields),
+                "Area (mm2)": round(region.mm2, 3),
+                f"Highest probability of {MALIGNANT} (%)": round(100 * region.highest),
+            }
+            for region in shown
+        ],
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="regions",
+        height="content" if len(shown) <= 8 else 320,
+    )
+    rows = chosen["selection"]["rows"]
+    region = shown[rows[0]] if rows and rows[0] < len(shown) else None
+    flight = None if region is None else (f"{findings.header['plan']}-{region.number}", region.box)
+    if flight != session().flight:
+        session().flight = flight
+        st.rerun()
+    st.caption(
+        f"The {len(shown)} largest of {len(findings.regions)} regions. Choose one, and the slide flies there."
+        if len(findings.regions) > len(shown)
+        else "Choose a region, and the slide flies there."
+    )
+
+
+def _offer_files(path: Path) -> None:
+    folder = scans().folder(path)
+    if not (folder / SCAN).is_file():
+        return
+    # Made when it is asked for: a large slide's tables are megabytes.
+    st.download_button(
+        "Download the files (report, CSV, GeoJSON for QuPath, map)",
+        lambda: zipped(folder),
+        "scan.zip",
+        "application/zip",
+        on_click="ignore",
+    )
+
+
+def zipped(folder: Path) -> bytes:
+    """The files of a scan that is whole, without its rows."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for one in sorted(folder.iterdir()):
+            if one.is_file() and one.suffix in (".csv", ".gz", ".geojson", ".png", ".pdf", ".json"):
+                archive.write(one, one.name)
+    return file.getvalue()
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

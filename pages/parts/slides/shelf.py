@@ -1,0 +1,141 @@
+"""The slides that are open, by tokens, and the route that serves their tiles beside the pages.
+
+A token is drawn at random, belongs to one session and one slide, and dies with either: nothing that a browser sends
+becomes a path. With log-in the request must carry the cookies with which the slide was opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from streamlit.runtime import Runtime
+
+from dala.errors import SlideError
+from dala.intake.pixel_size import GivenSize
+from dala.slides.reader import Slide, open_slide
+
+BITS = 192
+QUALITY = 88
+PREFIX = "tiles"
+USER_COOKIE = "_streamlit_user"
+AT_ONCE = 2 * (os.cpu_count() or 1)  # tiles that are decoded, of all viewers
+HEADERS = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An open slide, whose it is, and what the requests of its owner carry; `what` tells one opening from another."""
+
+    slide: Slide
+    session: str
+    cookies: Mapping[str, str]
+    what: tuple[str, str, int]
+
+
+def is_active(session: str) -> bool:
+    """Whether somebody still looks at the pages of this session."""
+    return Runtime.exists() and Runtime.instance().is_active_session(session)
+
+
+class Shelf:
+    """What all sessions have open; any number of threads may use it. `alive` tells whether a session still is."""
+
+    def __init__(self, alive: Callable[[str], bool] = is_active) -> None:
+        self._held: dict[str, Held] = {}
+        self._lock = threading.Lock()
+        self._alive = alive
+
+    def open(self, path: Path, um: GivenSize | None, session: str, cookies: Mapping[str, str]) -> tuple[str, Slide]:
+        """The token and the slide: as it is open already, or opened in place of the session's last one.
+
+        Raises SlideError.
+        """
+        try:
+            what = (str(path), repr(um), path.stat().st_mtime_ns)
+        except OSError:
+            raise SlideError("absent", "This slide is no longer in the folder.") from None
+        with self._lock:
+            for token, one in self._held.items():
+                if one.session == session and one.what == what:
+                    return token, one.slide
+        slide, token = open_slide(path, um), secrets.token_urlsafe(BITS // 8)
+        with self._lock:
+            gone = [key for key, one in self._held.items() if one.session == session or not self._alive(one.session)]
+            closed = [self._held.pop(key) for key in gone]
+            self._held[token] = Held(slide, session, _user(cookies), what)
+        for one in closed:
+            one.slide.close()
+        return token, slide
+
+    def find(self, token: str, cookies: Mapping[str, str]) -> Slide | None:
+        """The slide of a token; None for one that is unknown, dead, or somebody else's."""
+        with self._lock:
+            held = self._held.get(token)
+        if held is None or held.cookies != _user(cookies):
+            return None
+        if not self._alive(held.session):
+            with self._lock:
+                self._held.pop(token, None)
+            held.slide.close()
+            return None
+        return held.slide
+
+
+def _user(cookies: Mapping[str, str]) -> dict[str, str]:
+    """The cookies that log-in sets; none without log-in."""
+    return {name: value for name, value in cookies.items() if name.startswith(USER_COOKIE)}
+
+
+@st.cache_resource
+def shelf() -> Shelf:
+    """The one shelf of this server."""
+    return Shelf()
+
+
+def encoded(pixels: NDArray[np.uint8]) -> bytes:
+    """A tile as JPEG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
+
+
+def tile_route(base: str, of: Callable[[], Shelf] = shelf) -> Route:
+    """The route of tiles below the server's base path: PREFIX/{token}/{halvings}/{column}_{row}.jpg, integers only."""
+    room = threading.Semaphore(AT_ONCE)
+
+    def drawn(slide: Slide, halvings: int, column: int, row: int) -> bytes:
+        with room:
+            return encoded(slide.read_tile(halvings, column, row))
+
+    async def tile(request: Request) -> Response:
+        told = request.path_params
+        slide = of().find(told["token"], request.cookies)
+        if slide is not None:
+            with contextlib.suppress(SlideError, IndexError):
+                place = told["halvings"], told["column"], told["row"]
+                return Response(await asyncio.to_thread(drawn, slide, *place), media_type="image/jpeg", headers=HEADERS)
+        return Response(status_code=404, headers={"Cache-Control": "no-store"})
+
+    start = f"/{base.strip('/')}" if base.strip("/") else ""
+    return Route(f"{start}/{PREFIX}/{{token}}/{{halvings:int}}/{{column:int}}_{{row:int}}.jpg", tile)
+
+
+def address_of(token: str, base: str) -> str:
+    """Where the tiles of a token are, as a browser asks for them."""
+    start = f"/{base.strip('/')}" if base.strip("/") else ""
+    return f"{start}/{PREFIX}/{token}/"

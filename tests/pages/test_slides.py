@@ -1,0 +1,189 @@
+"""The page of slides without a browser: tokens, tiles, what it says of a folder and a slide, scans, the camera."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from streamlit.testing.v1 import AppTest
+
+from dala.errors import SlideError
+from dala.slides.grid import Grid
+from dala.slides.reader import open_slide
+from pages.parts.component import FOLDER
+from pages.parts.slides.scanning import Scans
+from pages.parts.slides.shelf import Shelf, address_of, tile_route
+from pages.parts.slides.walk import field_of
+from tests.helpers import slides
+
+PAGE = Path(__file__).resolve().parents[2] / "pages" / "slides.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two slides of 1,024 x 768 px, of which one tells no pixel size."""
+    place = tmp_path_factory.mktemp("slides")
+    levels = slides.pyramid(slides.drawn(1024, 768), 2)
+    slides.aperio(place / "one.svs", levels)
+    slides.generic(place / "untold.tif", levels, um=None)
+    return place
+
+
+def test_a_tile_is_that_of_the_slide_below_any_base_path(folder: Path) -> None:
+    shelf = Shelf(lambda session: True)
+    token, slide = shelf.open(folder / "one.svs", None, "a", {})
+    for base in ("", "tools/dala"):
+        client = TestClient(Starlette(routes=[tile_route(base, lambda: shelf)]))
+        answer = client.get(address_of(token, base) + "1/0_1.jpg")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+        assert answer.headers["cache-control"].startswith("private")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in answer.headers
+        found = np.asarray(Image.open(io.BytesIO(answer.content))).astype(int)
+        with open_slide(folder / "one.svs") as same:
+            wanted = same.read_tile(1, 0, 1)
+        assert found.shape == wanted.shape and np.abs(found - wanted).mean() < 3
+        for wrong in ("1/9_9.jpg", "9/0_0.jpg", "1/-1_0.jpg", "1/a_0.jpg", "1/0_0.png", "../one.svs"):
+            assert client.get(address_of(token, base) + wrong).status_code == 404
+        assert client.get(address_of("x" * 32, base) + "0/0_0.jpg").status_code == 404
+    slide.close()
+
+
+def test_a_token_belongs_to_a_session_and_to_who_is_logged_in(folder: Path) -> None:
+    living = {"a", "b"}
+    shelf = Shelf(lambda session: session in living)
+    user = {"_streamlit_user": "A", "theme": "dark"}
+    token, slide = shelf.open(folder / "one.svs", None, "a", user)
+    assert len(token) >= 32
+    assert shelf.open(folder / "one.svs", None, "a", user) == (token, slide), "a rerun of the page opens nothing"
+    other, _ = shelf.open(folder / "one.svs", None, "b", {})
+    assert other != token
+    assert shelf.find(token, user | {"theme": "light"}) is slide
+    assert shelf.find(token, {}) is shelf.find(token, {"_streamlit_user": "B"}) is None
+    # Another slide in the same session takes the place of the first one.
+    again, _ = shelf.open(folder / "untold.tif", 0.5, "a", user)
+    assert shelf.find(token, user) is None and shelf.find(again, user) is not None
+    with pytest.raises(SlideError, match="closed"):
+        slide.read_tile(0, 0, 0)
+    # A tab that is closed takes its slide with it.
+    living.remove("a")
+    assert shelf.find(again, user) is None and shelf.find(other, {}) is not None
+    with pytest.raises(SlideError, match="no longer in the folder"):
+        shelf.open(folder / "gone.svs", None, "b", {})
+
+
+def app(monkeypatch: pytest.MonkeyPatch, folder: str | None) -> AppTest:
+    if folder is None:
+        monkeypatch.delenv("DALA_SLIDES", raising=False)
+    else:
+        monkeypatch.setenv("DALA_SLIDES", folder)
+    page = AppTest.from_file(str(PAGE), default_timeout=120)
+    page.run()
+    assert not page.exception
+    return page
+
+
+@pytest.mark.slow
+def test_without_slides_it_says_how_to_have_some(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "Set `DALA_SLIDES` to a folder" in app(monkeypatch, None).info[0].value
+    assert "does not exist" in app(monkeypatch, str(tmp_path / "gone")).error[0].value
+    assert "no slides" in app(monkeypatch, str(tmp_path)).info[0].value
+
+
+@pytest.mark.slow
+def test_a_slide_tells_what_it_is_and_is_asked_what_it_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    page = app(monkeypatch, str(folder))
+    assert page.selectbox(key="slide-box").options == ["one.svs", "untold.tif"]
+    page.selectbox(key="slide-box").set_value("one.svs").run()
+    assert not page.exception
+    said = " ".join(one.value for one in page.markdown)
+    assert "Aperio SVS, 1,024 x 768 px, 0.5 x 0.4 mm, 0.499 um per pixel" in said.replace("\\", "")
+    assert not page.warning and not page.button(key="scan-start").disabled
+    page.selectbox(key="slide-box").set_value("untold.tif").run()
+    assert "how large its pixels are" in page.warning[0].value and page.button(key="scan-start").disabled
+    page.number_input[0].set_value(0.25)
+    page.button[0].click().run()
+    said = " ".join(one.value for one in page.markdown).replace("\\", "")
+    assert "0.25 um per pixel (told by you)" in said and not page.warning
+
+
+def test_only_a_field_of_the_grid_is_asked_about() -> None:
+    grid = Grid((1000, 500), (100.0, 50.0))
+    assert field_of([9, 9], grid) == (9, 9)
+    for wrong in (None, "0,0", [1], [10, 0], [0, 10], [-1, 0], [0.5, 0], [True, 0], ["0", 0], {"0": 0}):
+        assert field_of(wrong, grid) is None, wrong
+
+
+@pytest.mark.slow
+def test_a_scan_runs_in_a_process_of_its_own_and_is_found_again(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DALA_SCANS", str(tmp_path))
+    scans, path = Scans(), folder / "one.svs"
+    assert scans.state(path).found is None and not scans.state(path).running
+    scans.start(path, None)
+    assert scans.state(path).running
+    deadline = time.monotonic() + 180
+    while scans.state(path).running and time.monotonic() < deadline:
+        time.sleep(0.2)
+    state = scans.state(path)
+    assert state.failure is None and state.found is not None
+    header, rows = state.found
+    assert len(rows) == header["fields"] > 0
+    # A server that was started anew knows it, too.
+    again = Scans().state(path)
+    assert again.found is not None and len(again.found[1]) == len(rows)
+    damaged = tmp_path / "damaged.svs"
+    damaged.write_bytes(path.read_bytes()[:200])
+    scans.start(damaged, None)
+    while scans.state(damaged).running and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert "damaged.svs" in str(scans.state(damaged).failure)
+
+
+CAMERA = """import {{ whole, held, zoomed, under, tilesOf, scaleBar }} from "{path}";
+const slide = {{ width: 4000, height: 2000 }}, view = {{ width: 800, height: 600 }};
+const all = whole(slide, view), near = zoomed(all, view, 100, 50, 4);
+console.log(JSON.stringify({{
+  all, fixed: [under(all, view, 100, 50), under(near, view, 100, 50)],
+  far: held({{ x: -50, y: 9000, zoom: 1e-6 }}, slide, view), close: zoomed(all, view, 0, 0, 1e6).zoom,
+  tiles: tilesOf(all, slide, view, 4, 1),
+  sharp: tilesOf({{ x: 300, y: 300, zoom: 1 }}, slide, {{ width: 500, height: 500 }}, 4, 1),
+  bar: scaleBar(0.2, 0.5, 140), long: scaleBar(0.01, 0.5, 140),
+}}));"""
+
+
+def test_the_camera_by_hand(tmp_path: Path) -> None:
+    """A slide of 4,000 x 2,000 px in a window of 800 x 600."""
+    (tmp_path / "camera.mjs").write_text((FOLDER / "slide" / "camera.js").read_text(encoding="utf-8"))
+    script = CAMERA.format(path=tmp_path / "camera.mjs")
+    try:
+        ran = subprocess.run(["node", "--input-type=module"], input=script, capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        pytest.skip("node is not installed")
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert told["all"] == {"x": 2000, "y": 1000, "zoom": 0.2}
+    for point in told["fixed"]:  # where the pointer is nothing moves: (100 - 400) / 0.2 from the middle
+        assert (point["x"], point["y"]) == (pytest.approx(500), pytest.approx(-250))
+    assert told["far"] == {"x": 0, "y": 2000, "zoom": pytest.approx(0.16)} and told["close"] == 4
+    # At 0.2 a tile of the slide halved twice has pixels of 4: finer than the screen's 5. 4 columns of 1,024 and 2 rows.
+    assert [(tile["halvings"], tile["column"], tile["row"]) for tile in told["tiles"]] == [
+        (2, column, row) for row in range(2) for column in range(4)
+    ]
+    assert {(tile["halvings"], tile["column"], tile["row"]) for tile in told["sharp"]} == {
+        (0, column, row) for row in range(3) for column in range(3)
+    }
+    # 140 px are 350 um: a bar of 200, which is 80 px; and 7,000 um: one of 5 mm.
+    assert (told["bar"]["words"], told["bar"]["pixels"]) == ("200 µm", pytest.approx(80))
+    assert told["long"]["words"] == "5 mm"
