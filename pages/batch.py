@@ -96,9 +96,7 @@ def choose(model: Model, working: bool) -> None:
         max_upload_size=LARGEST_MB,
         key="batch-upload",
     )
-    st.caption(
-        f"{ACCEPTED}, in a ZIP by their suffix; up to {LARGEST_MB} MB a file. Each is analysed by its kind's model."
-    )
+    st.caption(f"{ACCEPTED}, in a ZIP too; up to {LARGEST_MB} MB a file. Each is analysed by its kind's model.")
     dropped = None if files else session().dropped
     taken = dropped.files if dropped else files
     outside: list[str] = []
