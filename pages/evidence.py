@@ -11,15 +11,15 @@ from dala.errors import EvidenceError
 from dala.studies.blocks import Block
 from dala.studies.registry import PARTS, STUDIES
 from dala.studies.study import Source, Study, provenance
-from pages.parts.evidence.blocks import draw
-from pages.parts.evidence.cards import TEXT_AND_SOURCE, bach, model_cards
+from pages.parts.evidence.cards import bach, model_cards
+from pages.parts.evidence.short import draw_shortened, show_short
 from pages.parts.shared import plain
 
 CARDS = "The weights"
 
 
 def show(study: Study[Any]) -> None:
-    """Heading and question, what the study shows of its result, and beside it how that was measured."""
+    """Heading and question, what the study shows of its result, and, folded, how that was measured."""
     st.subheader(study.title, anchor=study.key.replace("_", "-"))
     try:
         source = study.read()
@@ -31,20 +31,18 @@ def show(study: Study[Any]) -> None:
         st.markdown(f"*{study.question}*")
         st.caption(f"Not measured yet: `{study.command}`")
         return
-    shown, beside = st.columns(TEXT_AND_SOURCE, gap="large")
-    with beside:
+    st.markdown(f"*{study.question}*")
+    if source.earlier:
+        st.warning(
+            "**Measured with an earlier recipe** than that of the weights that are served. "
+            f"`{study.command}` measures it again."
+        )
+    try:
+        draw_shortened(section_of(study.key, source.stamp, source))
+    except EvidenceError as error:
+        st.error(str(error))
+    with st.expander("How this was measured"):
         show_provenance(source)
-    with shown:
-        st.markdown(f"*{study.question}*")
-        if source.earlier:
-            st.warning(
-                "**Measured with an earlier recipe** than that of the weights that are served. "
-                f"`{study.command}` measures it again."
-            )
-        try:
-            draw(section_of(study.key, source.stamp, source))
-        except EvidenceError as error:
-            st.error(str(error))
 
 
 @st.cache_resource(show_spinner="Drawing the curves …", max_entries=len(STUDIES))
@@ -74,7 +72,9 @@ def in_short() -> None:
         except EvidenceError:
             continue  # its section says what is wrong
     if lines:
-        st.markdown("\n".join(lines))
+        show_short()
+        with st.expander("Every result in a line"):
+            st.markdown("\n".join(lines))
 
 
 st.header("Evidence", anchor=False)

@@ -22,6 +22,7 @@ from dala.studies.registry import STUDIES
 from dala.studies.study import EVIDENCE_DIR, Study, provenance
 from dala.words import MINUS, NO_BREAK, SMALL_P
 from pages.parts.evidence.cards import card_table
+from pages.parts.shared import plain
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "evidence.py"
 EARLIER, MISSING = "**Measured with an earlier recipe**", "Not measured yet: "
@@ -92,7 +93,7 @@ def test_every_section_is_there_with_protocol_and_command() -> None:
         else:
             told = provenance(source)
             assert f"**Command** `{told.command}`" in said
-            assert told.protocol in said
+            assert plain(told.protocol) in said
             assert f"**File** `{study.path}`" in said
     for name in available():
         assert f"**File** `weights/{name}.json`" in said

@@ -10,7 +10,6 @@ from dala.studies.blocks import Row, bullets, choices, plain_cell
 from dala.studies.study import card_of
 from pages.parts.evidence.blocks import table
 
-TEXT_AND_SOURCE = (7, 3)
 BACH_COMMANDS = ("dala crossvalidate bach --data ROOT", "python -m dala train bach --data ROOT")
 
 
@@ -26,12 +25,11 @@ def model_cards() -> None:
         if card is None:
             continue
         st.markdown(f"#### {plain_cell(card.fields['title'])}")
-        facts, caveats = st.columns(TEXT_AND_SOURCE, gap="large")
-        with facts:
+        with st.expander(f"The card of {name}"):
             table(card_table(card), f"Model card {name}", header=False)
-            with st.expander(f"The recipe of {name}"):
-                table(choices(card.fields["recipe"]), f"Recipe of {name}")
-        with caveats:
+        with st.expander(f"The recipe of {name}"):
+            table(choices(card.fields["recipe"]), f"Recipe of {name}")
+        with st.expander(f"Assumptions and limits of {name}"):
             for title, key in (("Assumptions", "assumptions"), ("Limits", "limits")):
                 st.caption(f"**{title}**\n\n{bullets(plain_cell(line) for line in card.fields[key])}")
             st.caption(f"**File** `weights/{name}.json`\n\n**Fingerprint of the weights** `{card.fields['sha256']}`")
