@@ -1,0 +1,78 @@
+"""Random sequences of what users do, two drops at once among them: never an error page, never a file that is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from dala.explanation.render import encode_png
+from dala.phantoms.tissue import PHANTOMS, draw
+from tests.helpers.browser import PAGE_MS, Served, Visit, script_ended, settle
+
+SEQUENCES = int(os.environ.get("DALA_SEQUENCES", "6"))  # 50 before a release
+STEPS = 4
+ACTIONS = ("drop", "drop", "drop twice", "example", "away and back", "reload")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("dropped")
+    paths = [folder / f"{name}-dropped.png" for name in PHANTOMS[:3]]
+    for name, path in zip(PHANTOMS, paths, strict=False):
+        path.write_bytes(encode_png(draw(name, seed=2).pixels))
+    return paths
+
+
+def drop(page: Page, path: Path) -> None:
+    page.locator("input[type=file]").first.set_input_files(path)
+
+
+def act(page: Page, action: str, files: list[Path], random: np.random.Generator) -> str | None:
+    """Do it without waiting for what was before; the name of the file that must be there afterwards, if any."""
+    first, second = (files[int(place)] for place in random.permutation(len(files))[:2])
+    if action.startswith("drop"):
+        drop(page, first)
+        if action == "drop":
+            return first.name
+        page.wait_for_timeout(int(random.integers(0, 400)))
+        drop(page, second)
+        return second.name
+    if action == "example":
+        page.get_by_role("combobox", name="Examples").click()
+        page.get_by_role("option", name="Drawn example: single files").click()
+        return None
+    if action == "reload":
+        page.reload()
+        return None
+    page.get_by_role("link", name="Evidence", exact=True).click()
+    page.wait_for_url("**/evidence", timeout=PAGE_MS)  # before that, back would leave the app
+    page.go_back()
+    page.locator("input[type=file]").first.wait_for(state="attached", timeout=PAGE_MS)
+    return "stays"
+
+
+@pytest.mark.parametrize("seed", range(SEQUENCES))
+def test_no_sequence_ends_in_an_error_or_loses_a_file(
+    visit: Callable[..., Visit], app: Served, files: list[Path], seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    page = visit().page
+    there: str | None = None
+    done = []
+    for _ in range(STEPS):
+        action = str(random.choice(ACTIONS))
+        done.append(action)
+        found = act(page, action, files, random)
+        there = there if found == "stays" else found
+        if random.integers(2):
+            script_ended(page)
+    settle(page)
+    expect(page.get_by_test_id("stException"), str(done)).to_have_count(0)
+    if there is not None:
+        expect(page.get_by_text(f"Your image: {there}"), str(done)).to_be_visible(timeout=PAGE_MS)
+    assert "Traceback" not in app.log.read_text(), done
