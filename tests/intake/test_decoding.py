@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import statistics
 import struct
 import subprocess
 import sys
@@ -54,20 +53,19 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.slow
 def test_a_patch_costs_little_more_than_its_decoding(fresh: Any) -> None:
-    """20 ms are allowed; measured on two quiet cores: 6. The best of three medians, for others use the machine, too."""
+    """20 ms are allowed; measured: 9 to 11 on two cores that ten others used as well. The quickest of many of either kind
+    are compared, for only they had a core to themselves."""
     decoding.warm()
     read_image(PATCH)
-    extra = []
-    for _ in range(3):
-        rounds = []
-        for _ in range(15):
-            start = time.perf_counter()
-            read_image(PATCH)
-            middle = time.perf_counter()
-            answer(PATCH, Bounds())
-            rounds.append(2 * middle - start - time.perf_counter())
-        extra.append(statistics.median(rounds))
-    assert min(extra) < 0.020, extra
+    read, decoded = [], []
+    for _ in range(60):
+        start = time.perf_counter()
+        read_image(PATCH)
+        middle = time.perf_counter()
+        answer(PATCH, Bounds())
+        read.append(middle - start)
+        decoded.append(time.perf_counter() - middle)
+    assert min(read) - min(decoded) < 0.020, (min(read), min(decoded))
 
 
 @pytest.mark.slow
