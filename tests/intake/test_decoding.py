@@ -53,8 +53,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.slow
 def test_a_patch_costs_little_more_than_its_decoding(fresh: Any) -> None:
-    """20 ms are allowed; measured: 9 to 11 on two cores that ten others used as well. The quickest of many of either kind
-    are compared, for only they had a core to themselves."""
+    """20 ms are allowed; measured: 9 to 11 on two cores that ten others used as well. The quickest of many of either
+    kind are compared, for only they had a core to themselves."""
     decoding.warm()
     read_image(PATCH)
     read, decoded = [], []
