@@ -96,6 +96,7 @@ class Viewer {
     this.#map = map;
     const { panes, controls } = (this.#parts ??= this.#build(map));
     panes.show(map, anew);
+    if (anew) panes.scroller?.scrollTo({ top: 0 }); // on a phone it was chosen far below where it is seen
     controls?.fill(map);
     find(this.root, ".verdict", HTMLElement).textContent = header.verdict;
     panes.name();
