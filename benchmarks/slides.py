@@ -8,8 +8,8 @@ Scan, bare engine and a loop as WSInfer's take turns over groups of fields, so t
 slows all of them; the ratio by processor time is that of a machine which is not. The bare engine gets inputs that lie
 ready, in the scan's batches. The loop reads every patch from level 0, resizes it and hands it on by a DataLoader in
 batches of 32, to the same network as torch runs it. Memory is this process's (Linux): VmHWM at its end and VmRSS after
-every group, less VmRSS when the model was loaded and had answered once. `--kills`: `dala scan` is killed so often at
-random moments and gone on with; the rows must be those of a scan that nobody killed.
+every group, less VmRSS when the model was loaded and had answered once. `--kills`: `dala scan` is killed so often, each
+time after another random number of rows, and gone on with; the rows must be those of a scan that nobody killed.
 """
 
 from __future__ import annotations
@@ -172,17 +172,17 @@ def killed(path: Path, times: int) -> dict[str, Any]:
         def command(name: str) -> list[str]:
             return [sys.executable, "-m", "dala", "scan", str(path), "--out", str(out[name])]
 
-        start = time.perf_counter()
         subprocess.run(command("alone"), check=True, capture_output=True)
-        took = time.perf_counter() - start
+        rows, whole = out["killed"] / path.name / ROWS, (out["alone"] / path.name / ROWS).stat().st_size
         kills, seed = 0, random.Random(4711)
         while True:
+            enough = (rows.stat().st_size if rows.exists() else 0) + seed.uniform(0, whole / times)
             process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            if kills < times:
-                try:
-                    process.wait(seed.uniform(0.3, 0.9) * took)
-                except subprocess.TimeoutExpired:
+            while process.poll() is None:
+                if kills < times and rows.exists() and rows.stat().st_size > enough:
+                    time.sleep(seed.uniform(0, 0.05))
                     process.send_signal(signal.SIGKILL)
+                time.sleep(0.002)
             if process.wait() == 0:
                 break
             kills += 1
