@@ -101,14 +101,14 @@ def test_the_effect_is_measured_once_and_told(page: AppTest, asked: list[tuple[s
 
 @pytest.mark.slow
 def test_the_steadier_map_is_what_is_shown_and_measured(page: AppTest, asked: list[tuple[str, str, bool]]) -> None:
-    assert "The map has 11 x 16 cells" in texts(page)
+    assert "The map has 21 x 31 cells" in texts(page)
     page.toggle(key="steady").set_value(True).run()
     assert not page.exception
-    assert "The map has 22 x 32 cells" in texts(page) and "How steady is the map?" in texts(page)
+    assert "The map has 42 x 62 cells" in texts(page) and "How steady is the map?" in texts(page)
     next(button for button in page.button if button.label == "Measure").click().run()
     assert [question[2] for question in asked if question[0] != "steady"] == [True]
     page.toggle(key="steady").set_value(False).run()
-    assert "The map has 11 x 16 cells" in texts(page)
+    assert "The map has 21 x 31 cells" in texts(page)
     assert sum(question[0] == "steady" for question in asked) == 1
 
 

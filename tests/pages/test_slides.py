@@ -114,7 +114,7 @@ def test_a_slide_tells_what_it_is_and_is_asked_what_it_does_not_tell(
     page.number_input[0].set_value(0.25)
     page.button[0].click().run()
     said = " ".join(one.value for one in page.markdown).replace("\\", "")
-    assert "0.25 um per pixel (told by you)" in said and not page.warning
+    assert "0.25 um per pixel (given by you)" in said and not page.warning
 
 
 def test_only_a_field_of_the_grid_is_asked_about() -> None:

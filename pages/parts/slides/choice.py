@@ -67,7 +67,7 @@ def told(slide: Slide) -> str:
     parts = [slide.format, f"{slide.size[0]:,} x {slide.size[1]:,} px"]
     if slide.um is not None:
         wide, high = slide.size[0] * slide.um.columns / 1000, slide.size[1] * slide.um.rows / 1000
-        whose = "told by you" if slide.um.source == "user" else "from the file"
+        whose = "given by you" if slide.um.source == "user" else "from the file"
         parts += [f"{wide:.1f} x {high:.1f} mm", f"{slide.um.columns:.3g} um per pixel ({whose})"]
     return plain(", ".join(parts))
 
@@ -75,7 +75,7 @@ def told(slide: Slide) -> str:
 def _ask_size(name: str) -> None:
     """The pixel size is asked for where the file does not state one, and never guessed."""
     st.warning(
-        "This slide does not say how large its pixels are, so no field can be judged yet. What you tell is printed in "
+        "This slide does not say how large its pixels are, so no field can be read yet. What you enter is printed in "
         "every output. (20x is about 0.5 um, 40x about 0.25 um; scanners differ.)"
     )
     with st.form(f"size-{name}", border=False):

@@ -68,7 +68,7 @@ def show_controls(slide: Slide, path: Path, state: State) -> None:
         row.markdown(f"{rows:,} of {fields:,} fields so far.", width="content")
     elif not rows:
         row.caption(
-            "Every field with tissue is judged, coarse to fine; it can be stopped and gone on with at any time."
+            "Every field with tissue is read, coarse to fine; a scan can be stopped and continued at any time."
         )
     if state.failure:
         st.error(plain(state.failure))
