@@ -12,8 +12,8 @@ MAXIMUM_PIXELS = 48_000_000
 MAXIMUM_BYTES = 200 * 2**20  # of one image; the pages let less through
 MINIMUM_SIDE = 32  # one cell of the 32-fold reduced feature grid
 SLIDE = (
-    "open it on the page Slides, scan it with `dala scan`, or export the region as PNG or TIFF, at 20x about 500 x 330 um "
-    "or less"
+    "open it on the page Slides, scan it with `dala scan`, or export the region as PNG or TIFF, at 20x about 500 x 330 "
+    "um or less"
 )
 
 
