@@ -67,9 +67,7 @@ def show_controls(slide: Slide, path: Path, state: State) -> None:
     if rows and not whole:
         row.markdown(f"{rows:,} of {fields:,} fields so far.", width="content")
     elif not rows:
-        row.caption(
-            "Every field with tissue is read, coarse to fine; a scan can be stopped and continued at any time."
-        )
+        row.caption("Every field with tissue is read, coarse to fine; a scan can be stopped and continued at any time.")
     if state.failure:
         st.error(plain(state.failure))
 
