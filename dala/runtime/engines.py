@@ -46,7 +46,6 @@ PRECISIONS = {
     "openvino-bf16": {"front": "f32", "back": "bf16", "tail": "bf16"},
     "openvino-f32": {"front": "f32", "back": "f32", "tail": "f32"},
 }
-EXAMPLE = {"front": (1, 3, 320, 320), "back": (1, 256, 80, 80), "tail": (1, 0, 20, 20)}  # 0: as the trunk answers
 KERNELS = 300  # that each piece keeps; the largest piece needs some 50 for one size
 IDLE_REQUESTS, FEW = 2, 4  # of each piece, and the images that one takes at once
 CACHE_FORMAT = 3  # another number where the conversion changes
@@ -261,6 +260,11 @@ def pieces(net: ResNet50) -> dict[str, nn.Module]:
     return {"front": nn.Sequential(*stem, first), "back": type(trunk)(rest), "tail": tail}
 
 
+def examples(net: ResNet50) -> dict[str, tuple[int, ...]]:
+    """The shape of an input of every one of the `pieces`."""
+    return {"front": (1, 3, 320, 320), "back": (1, 256, 80, 80), "tail": (1, net.trunk_width, 20, 20)}
+
+
 def converted(piece: nn.Module, shape: tuple[int, ...]) -> Any:
     """OpenVINO's graph of a module for inputs (N, channels, H, W) of any number and size; `shape` is an example's.
 
@@ -284,8 +288,7 @@ def converted(piece: nn.Module, shape: tuple[int, ...]) -> Any:
 
 def _graph(net: ResNet50, piece: str, key: str | None, core: Any) -> Any:
     def convert() -> Any:
-        images, channels, *sides = EXAMPLE[piece]
-        return converted(with_bias32(pieces(net)[piece]), (images, channels or net.trunk_width, *sides))
+        return converted(with_bias32(pieces(net)[piece]), examples(net)[piece])
 
     if key is None:
         return convert()

@@ -14,7 +14,7 @@ from dala.intake.image import read_image
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.preprocess.views import network_input, preprocess
 from dala.runtime.card import Card
-from dala.runtime.engines import EXAMPLE, OpenVINOEngine, converted, import_openvino, pieces, settings
+from dala.runtime.engines import OpenVINOEngine, converted, examples, import_openvino, pieces, settings
 
 INT8, PLAIN16 = "openvino-int8", "openvino-bf16-throughout"
 UNSERVED = (PLAIN16, INT8)
@@ -24,7 +24,7 @@ CALIBRATED_ON = 128  # training images of a fold, for the ranges of int8
 def rounded(net: DALAResNet50) -> OpenVINOEngine:
     """The whole network in bfloat16 as OpenVINO does it by itself: what the served engine's exceptions are worth."""
     core = import_openvino().Core()
-    graphs = {name: converted(piece, EXAMPLE[name]) for name, piece in pieces(net).items()}
+    graphs = {name: converted(piece, examples(net)[name]) for name, piece in pieces(net).items()}
     compiled = {name: core.compile_model(graph, "CPU", settings("bf16")) for name, graph in graphs.items()}
     return OpenVINOEngine(PLAIN16, compiled)
 
@@ -44,7 +44,7 @@ def quantised(net: DALAResNet50, images: Iterable[Tensor]) -> OpenVINOEngine:
     core, compiled = openvino.Core(), {}
     values = [x.numpy() for x in images]
     for name, piece in pieces(net).items():
-        graph = converted(piece, EXAMPLE[name])
+        graph = converted(piece, examples(net)[name])
         small = nncf.quantize(graph, nncf.Dataset(values), subset_size=len(values))
         compiled[name] = core.compile_model(small, "CPU", settings("f32"))
         exact = core.compile_model(graph, "CPU", settings("f32"))
