@@ -124,7 +124,7 @@ def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
     page.get_by_role("link", name="Second opinion").first.click()
     page.get_by_text(control("Record my own read first"), exact=True).click(timeout=60_000)
     settle(page)
-    page.get_by_role("button", name="Solid sheets").click()
+    page.get_by_role("button", name="Solid sheets", exact=True).click()
     expect(page.get_by_role("button", name="Record it and show the model's answer")).to_be_visible(timeout=60_000)
     expect(page.locator(".viewer .targets")).to_be_hidden()
     settle(page)

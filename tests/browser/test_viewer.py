@@ -40,7 +40,7 @@ def parameter(page: Page) -> Locator:
 
 def opened(visited: Visit, example: str = "Solid sheets") -> Page:
     page = visited.page
-    page.get_by_role("button", name=example).click()
+    page.get_by_role("button", name=example, exact=True).click()
     expect(page.locator(".viewer .value-area")).not_to_be_empty(timeout=60_000)
     settle(page)
     return page
@@ -296,7 +296,7 @@ def test_settings_survive_another_image(visit: Callable[..., Visit]) -> None:
     page.get_by_role("link", name="Batch").click()
     expect(page.locator(".viewer")).to_have_count(0)
     page.get_by_role("link", name="Second opinion").click()
-    page.get_by_role("button", name="Mucin pools").click()
+    page.get_by_role("button", name="Mucin pools", exact=True).click()
     expect(page.get_by_text("Table and downloads")).to_contain_text("fraction = 0.49;", timeout=60_000)
     expect(parameter(page)).to_have_value("0.49")
 
@@ -462,7 +462,7 @@ def test_a_viewer_that_cannot_start_gives_way_to_the_plain_view(chromium: Browse
         page.add_init_script("delete window.createImageBitmap")
         page.goto(app.url)
         script_ended(page)
-        page.get_by_role("button", name="Solid sheets").click()
+        page.get_by_role("button", name="Solid sheets", exact=True).click()
         alert = page.get_by_test_id("stAlert").filter(has_text="The viewer could not run in this browser")
         expect(alert).to_contain_text("createImageBitmap is not defined", timeout=60_000)
         settle(page)
@@ -481,7 +481,7 @@ def test_the_plain_view_is_remembered_by_the_address(visit: Callable[..., Visit]
     settle(page)
     expect(page).to_have_url(re.compile(r"plain=true"))
     page.reload()
-    page.get_by_role("button", name="Solid sheets").click()
+    page.get_by_role("button", name="Solid sheets", exact=True).click()
     expect(page.get_by_test_id("stMetric")).to_have_count(4, timeout=60_000)
     expect(page.locator(".viewer")).to_have_count(0)
     page.get_by_text("Plain view", exact=True).click()
