@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import streamlit as st
 
@@ -36,20 +37,17 @@ def show_scale(patch: Patch, card: Card, *, asked: bool) -> None:
     """The line and its control, for weights that see at a physical scale; nothing for others.
 
     `patch` is as it was read. Where the scale is unknown and `asked` for, because there is no answer without it, the
-    control stands open beside the reason.
+    control is the first thing to do. Folded away, it leaves the maps in sight.
     """
     um = card.input.um_per_pixel
     if um is None:
         return
     scale = scale_of(sized(patch))
-    row = st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=asked or scale.known)
-    if asked and not scale.known:
-        row.markdown(f"{line(scale, um)} Say how large a pixel is:")
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=scale.known)
+    row.markdown(line(scale, um), width="content" if scale.known else "stretch")
+    kind: Literal["primary", "tertiary"] = "primary" if asked and not scale.known else "tertiary"
+    with row.popover("Change" if scale.known else "Say how large a pixel is", type=kind):
         choose(patch)
-    else:
-        row.markdown(line(scale, um), width="content" if scale.known else "stretch")
-        with row.popover("Change" if scale.known else "Say how large a pixel is", type="tertiary"):
-            choose(patch)
 
 
 def line(scale: Scale, um: float) -> str:
