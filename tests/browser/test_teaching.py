@@ -87,7 +87,8 @@ def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
         name = "See the score" if number == 5 else "Next case"
         page.get_by_role("button", name=control(name)).click()
     expect(page.get_by_text("5 cases read")).to_be_visible()
-    expect(page.get_by_text("Cohen's kappa")).to_be_visible()
+    # All of them are drawings, on which the model has no score that one could agree with.
+    expect(page.get_by_text("Cohen's kappa")).to_have_count(0)
     settle(page)
     rows = list(csv.DictReader(StringIO(downloaded(page, control("All reads (CSV)")).decode())))
     assert [row["call"] for row in rows] == ["malignant", "benign", "malignant", "benign", "malignant"]
