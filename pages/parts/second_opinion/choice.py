@@ -45,7 +45,8 @@ def take_files(key: str) -> None:
     `key` is the uploader's that took them. Of one that is no more, and whose files the server has let go, the browser
     may tell once again, if the reader does something else before the page has been drawn: that takes nothing away.
     """
-    files = st.session_state.get(key)
+    # What has been let go already is no UploadedFile any more.
+    files = [file for file in st.session_state.get(key) or () if isinstance(file, UploadedFile)]
     if not files:
         return
     session().uploads += 1
