@@ -70,6 +70,7 @@ def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
         settle(page)
 
     part("Read first")
+    expect(page.get_by_label(control("Deck"), exact=True).first).to_be_visible()
     page.get_by_role("radio", name=control("5"), exact=True).click()
     page.get_by_role("button", name=control("Start reading")).click()
     for number in range(1, 6):
@@ -110,7 +111,7 @@ def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
 
     part("Where it fails")
     expect(page.get_by_text("Nothing has moved.")).to_be_visible(timeout=60_000)
-    for name in ("Eosin (times)", "Blur (sigma, px)", "Rotation (degrees)"):
+    for name in ("Haematoxylin (times)", "Eosin (times)", "Blur (sigma, px)", "Rotation (degrees)"):
         page.get_by_role("slider", name=control(name)).press("ArrowRight")
         settle(page)
     expect(page.get_by_text("Nothing has moved.")).to_have_count(0)
