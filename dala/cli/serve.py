@@ -116,12 +116,13 @@ def usual_weights() -> str:
     return SERVED[HISTOLOGY]
 
 
-def _sizes(options: argparse.Namespace) -> Sizes:
-    """The pixel size of every file: the number that was given for all, or by a table."""
-    from dala.batch import sizes_of_table
-    from dala.intake.pixel_size import given
+def sizes_told(told: str | None, option: str, check: Callable[[float], object]) -> Sizes:
+    """The pixel size of every file: the number that was given for all, which `check` may refuse, or by a table.
 
-    told = options.pixel_size
+    `told` is what stands behind the `option`. Raises WrongCall for what is neither.
+    """
+    from dala.batch import sizes_of_table
+
     if told is None:
         return lambda name: None
     try:
@@ -129,10 +130,16 @@ def _sizes(options: argparse.Namespace) -> Sizes:
     except ValueError:
         path = Path(told)
         if not path.is_file():
-            raise WrongCall(f"--pixel-size is a number of micrometres or a CSV file; {told!r} is neither.") from None
+            raise WrongCall(f"{option} is a number of micrometres or a CSV file; {told!r} is neither.") from None
         return sizes_of_table(path.read_text(encoding="utf-8", errors="replace"))
-    given(um)
+    check(um)
     return lambda name: um
+
+
+def _sizes(options: argparse.Namespace) -> Sizes:
+    from dala.intake.pixel_size import given
+
+    return sizes_told(options.pixel_size, "--pixel-size", given)
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -7,19 +7,19 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dala.cli import Command
-from dala.cli.serve import ENGINE, SITE, usual_weights
+from dala.cli.serve import ENGINE, SITE, sizes_told, usual_weights
 from dala.terminal import WrongCall, at_least, complain, progress
 from dala.words import counted
 
 if TYPE_CHECKING:
-    from dala.intake.pixel_size import GivenSize
+    from dala.batch import Sizes
     from dala.slides.folder import Listed
     from dala.slides.listing import About
     from dala.slides.many import Outcome, Task
@@ -58,22 +58,15 @@ def _shard(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _sizes(told: str | None) -> Callable[[str], GivenSize | None]:
-    """The pixel size of every slide: the number that was given for all, or by a table."""
-    from dala.batch import sizes_of_table
+def _sizes(told: str | None) -> Sizes:
+    def check(um: float) -> None:
+        low, high = RANGE_UM
+        if not low <= um <= high:
+            raise WrongCall(f"--um is from {low:g} to {high:g} micrometres, not {um:g}.")
 
-    if told is None:
-        return lambda name: None
-    try:
-        um = float(told)
-    except ValueError:
-        path = Path(told)
-        if not path.is_file():
-            raise WrongCall(f"--um is a number of micrometres or a CSV file; {told!r} is neither.") from None
-        return sizes_of_table(path.read_text(encoding="utf-8", errors="replace"))
-    if not 0.05 <= um <= 2:
-        raise WrongCall(f"--um is from 0.05 to 2 micrometres, not {um:g}.")
-    return lambda name: um
+    from dala.slides.reader import RANGE_UM
+
+    return sizes_told(told, "--um", check)
 
 
 def _slides(options: argparse.Namespace) -> int:

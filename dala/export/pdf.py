@@ -22,6 +22,7 @@ from dala.explanation.threshold import RULES
 from dala.export.report import Remarks, report
 from dala.export.typeset import (
     FAINT,
+    FOOT,
     LINE,
     MARGIN,
     PAGE_HEIGHT,
@@ -31,6 +32,7 @@ from dala.export.typeset import (
     STRONG,
     WARNING,
     WIDTH,
+    close,
     divider,
     drawable,
     height_of,
@@ -45,7 +47,7 @@ from dala.words import share
 Pixels = NDArray[np.uint8]
 
 # In points: 1/72 inch.
-FOOT, GAP = 46.0, 12.0
+GAP = 12.0
 HALF = (WIDTH - 2 * GAP) / 2
 LINE_OF_CAPTION = 13.0
 NUMBERS = 122.0  # the height of the numbers beside the colour bar
@@ -101,11 +103,7 @@ def pdf(
     write(canvas, below, top - used)
     if outside:
         _mark(canvas)
-    canvas.setFont(REGULAR, 8)
-    canvas.setFillColor(FAINT)
-    canvas.drawString(MARGIN, FOOT - 20, f"{NOTICE} DALAResNet50 and DT Grad-CAM (arXiv 2308.13150).")
-    canvas.showPage()
-    canvas.save()
+    close(canvas, f"{NOTICE} DALAResNet50 and DT Grad-CAM (arXiv 2308.13150).")
     return file.getvalue()
 
 

@@ -18,7 +18,7 @@ from reportlab.platypus import Flowable, HRFlowable, Paragraph, Spacer, Table, T
 
 # In points: 1/72 inch.
 PAGE_WIDTH, PAGE_HEIGHT = A4
-MARGIN = 42.0
+MARGIN, FOOT = 42.0, 46.0
 WIDTH = PAGE_WIDTH - 2 * MARGIN
 LABELS = 62.0  # the column of labels
 
@@ -100,3 +100,12 @@ def _registered() -> frozenset[int]:
         pdfmetrics.registerFont(TTFont(name, folder / f"{name}.ttf"))
     font: Any = pdfmetrics.getFont(REGULAR)
     return frozenset(font.face.charToGlyph)
+
+
+def close(canvas: Canvas, notice: str) -> None:
+    """The notice below everything else, and the end of the last page."""
+    canvas.setFont(REGULAR, 8)
+    canvas.setFillColor(FAINT)
+    canvas.drawString(MARGIN, FOOT - 20, notice)
+    canvas.showPage()
+    canvas.save()

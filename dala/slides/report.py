@@ -14,12 +14,13 @@ from reportlab.platypus import Flowable, Spacer, Table
 
 from dala.export.typeset import (
     FAINT,
+    FOOT,
     MARGIN,
     PAGE_HEIGHT,
     PLAIN,
-    REGULAR,
     WARNING,
     WIDTH,
+    close,
     divider,
     height_of,
     labelled,
@@ -31,7 +32,6 @@ from dala.opinion import NOTICE
 from dala.slides.sources import Pixels
 
 TITLE = "DALA scan of a slide"
-FOOT = 46.0
 MOST_REGIONS = 8  # rows of the table; JSON and GeoJSON have all
 
 rl_config.useA85 = 0
@@ -59,11 +59,7 @@ def report_pdf(content: dict[str, Any], drawn: Pixels) -> bytes:
     scale = min(WIDTH / width, max(40.0, top - floor - 6) / height)
     left = MARGIN + (WIDTH - scale * width) / 2
     canvas.drawImage(ImageReader(Image.fromarray(drawn)), left, top - scale * height, scale * width, scale * height)
-    canvas.setFont(REGULAR, 8)
-    canvas.setFillColor(FAINT)
-    canvas.drawString(MARGIN, FOOT - 20, f"{NOTICE} DALAResNet50 (arXiv 2308.13150).")
-    canvas.showPage()
-    canvas.save()
+    close(canvas, f"{NOTICE} DALAResNet50 (arXiv 2308.13150).")
     return file.getvalue()
 
 
