@@ -37,7 +37,7 @@ try:
     opinion = opinion_at_scale(patch, modality, model)
 except TooLarge as error:  # at this scale it shows too much for one image
     st.error(plain(str(error)))
-    show_scale(patch, model.card, asked=True)
+    show_scale(patch, model.card, asked=True, folded=False)
     st.stop()
 if not answer_may_be_shown(opinion):
     st.stop()

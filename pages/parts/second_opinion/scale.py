@@ -33,16 +33,20 @@ def key_of(patch: Patch) -> str:
     return "" if size is None else f"{size.rows:.6g}x{size.columns:.6g}"
 
 
-def show_scale(patch: Patch, card: Card, *, asked: bool) -> None:
+def show_scale(patch: Patch, card: Card, *, asked: bool, folded: bool = True) -> None:
     """The line and its control, for weights that see at a physical scale; nothing for others.
 
     `patch` is as it was read. Where the scale is unknown and `asked` for, because there is no answer without it, the
-    control is the first thing to do. Folded away, it leaves the maps in sight.
+    control is the first thing to do: `folded` away it leaves the maps in sight; where there are none it stands open.
     """
     um = card.input.um_per_pixel
     if um is None:
         return
     scale = scale_of(sized(patch))
+    if not folded and not scale.known:
+        st.markdown(f"{line(scale, um)} Say how large a pixel is:")
+        choose(patch)
+        return
     row = st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=scale.known)
     row.markdown(line(scale, um), width="content" if scale.known else "stretch")
     kind: Literal["primary", "tertiary"] = "primary" if asked and not scale.known else "tertiary"

@@ -42,7 +42,7 @@ def show_refusal(opinion: Opinion, patch: Patch) -> bool:
         "images like this one.",
     )
     if not anyway:
-        show_scale(patch, opinion.model.card, asked=True)
+        show_scale(patch, opinion.model.card, asked=True, folded=False)
         st.image(encode_png(opinion.image), width=REFUSED_WIDTH, output_format="PNG", alt="The image")
         st.caption(" ".join([*opinion.patch.notes, familiar(opinion)]))
     return anyway
