@@ -167,7 +167,8 @@ def test_the_pooled_answer_is_that_of_the_rule(large: Opinion, small_fields: Mod
         other = at_scale(small_fields, pooling={"rule": rule, "shift": 0.5}, field_um=[96, 64])
         found = predict(large.patch, other)
         logits = np.stack([field.logits for field in found.fields if not field.blank])
-        np.testing.assert_array_equal(found.logits, other.card.pooling.pooled(logits, 1))
+        # The fields are summed in another order there.
+        np.testing.assert_allclose(found.logits, other.card.pooling.pooled(logits, 1), rtol=1e-12)
 
 
 def test_only_glass_is_outside_and_a_blank_part_is_not(large: Opinion, small_fields: Model) -> None:

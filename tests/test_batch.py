@@ -231,7 +231,8 @@ def test_an_error_that_is_nobodys_fault_ends_the_run(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.slow
 def test_each_image_is_judged_by_the_model_for_what_it_is(model: Model) -> None:
-    """A film as PNG and as DICOM, and a patch, from a ZIP; what is refused is said in its place."""
+    """A film as PNG and as DICOM, with a suffix and as on a hospital's CD without one, and a patch, from a ZIP; what is
+    refused is said in its place."""
     film = draw_film().pixels
     entries = {
         "a/film.dcm": film_dicom(film[..., 0]),
@@ -249,10 +250,11 @@ def test_each_image_is_judged_by_the_model_for_what_it_is(model: Model) -> None:
         return loaded[name]
 
     items = inside(zipped(entries))
-    assert [item.name for item in items] == [f"a.zip/{name}" for name in sorted(set(entries) - {"IM0001"})]
+    assert [item.name for item in items] == [f"a.zip/{name}" for name in sorted(entries)]
     results = list(analyse(items, model, choose=lambda patch: model_for(patch, load)))
     told = {result.record["file"].removeprefix("a.zip/"): result.record for result in results}
     assert {name: (record["status"], record["weights"]) for name, record in told.items()} == {
+        "IM0001": ("ok", "mini_ddsm"),
         "a/film.dcm": ("ok", "mini_ddsm"),
         "cut.dcm": ("refused", "breakhis"),
         "film.png": ("ok", "mini_ddsm"),
@@ -268,7 +270,7 @@ def test_each_image_is_judged_by_the_model_for_what_it_is(model: Model) -> None:
         choose=lambda patch: model_for(patch, load),
     )
     with zipfile.ZipFile(io.BytesIO(archive)) as made:
-        assert sum(name.endswith("-dt.png") for name in made.namelist()) == 3
+        assert sum(name.endswith("-dt.png") for name in made.namelist()) == 4
     # Nobody chooses: the one model judges everything, and refuses what it has not learnt.
     (refused,) = [result.record for result in analyse(inside(zipped({"film.png": encode_png(film)})), model)]
     assert (refused["status"], refused["weights"]) == ("outside", "breakhis")

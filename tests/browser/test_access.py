@@ -93,7 +93,7 @@ def test_axe_finds_nothing_on_any_page_in_any_state(
     page.get_by_text("DT Grad-CAM: above the threshold").wait_for(timeout=PAGE_MS)
     assert violations(page, axe) == []
     upload(page, grey)
-    page.get_by_text("The image is grey").wait_for(timeout=PAGE_MS)
+    page.get_by_text("The image is grey: the model").wait_for(timeout=PAGE_MS)
     assert violations(page, axe) == []
     for state in STATES:
         page.goto(app.url + state)
