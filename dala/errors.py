@@ -73,3 +73,15 @@ class ReportError(DalaError, ValueError):
 
 class EvidenceError(DalaError):
     """A result file cannot be shown; the message says which and what writes it anew."""
+
+
+class CaseError(DalaError, ValueError):
+    """A case cannot be kept, changed or read as asked: one sentence for the user."""
+
+
+class NotFound(CaseError):
+    """There is no such case for this person: the same words whether it does not exist or is somebody else's."""
+
+
+class StoreError(DalaError):
+    """The store of cases does not answer, is full, damaged, of another version or wrongly configured."""

@@ -1,0 +1,1 @@
+"""One module for each released schema; a released one is never changed."""

@@ -1,0 +1,98 @@
+"""Where the cases of this server are kept, by its environment; the database is opened when it is first asked for."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dala.errors import StoreError
+
+if TYPE_CHECKING:
+    from dala.cases.store import Store
+
+DATABASE, FOLDER, DAYS, IMAGES = "DALA_DATABASE", "DALA_CASES_FOLDER", "DALA_CASES_DAYS", "DALA_CASES_IMAGES"
+OFF = "off"
+FILE, IMAGES_FOLDER = "cases.sqlite3", "images"
+SWEEP_SECONDS = 3600.0
+
+_lock = threading.Lock()
+_open: dict[Settings, tuple[Store, float]] = {}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and what is kept: the database's address, the folder of the images (and of SQLite's file), whether bytes of
+    images are kept, and for how many days cases live (None: for ever)."""
+
+    url: str
+    folder: Path
+    keeps_images: bool
+    days: int | None
+
+
+def settings(environment: Mapping[str, str] | None = None) -> Settings | None:
+    """What the environment says; None where cases are switched off. StoreError for what makes no sense."""
+    environment = os.environ if environment is None else environment
+    named = environment.get(DATABASE, "").strip()
+    if named.casefold() == OFF:
+        return None
+    folder = Path(environment.get(FOLDER) or _users_data(environment) / "cases").expanduser().absolute()
+    return Settings(
+        named or f"sqlite+pysqlite:///{folder / FILE}",
+        folder / IMAGES_FOLDER,
+        environment.get(IMAGES, "").strip().casefold() != OFF,
+        _days(environment.get(DAYS, "").strip()),
+    )
+
+
+def _users_data(environment: Mapping[str, str]) -> Path:
+    """The folder for data of programs: XDG Base Directory Specification."""
+    named = environment.get("XDG_DATA_HOME")
+    try:
+        return (Path(named) if named else Path.home() / ".local" / "share") / "dala"
+    except RuntimeError as error:
+        raise StoreError(f"There is no home folder to keep cases in; name one by {FOLDER}.") from error
+
+
+def _days(text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 100_000:
+        raise StoreError(f"{DAYS} is a whole number of days of at least 1, not {text[:20]!r}.")
+    return int(text)
+
+
+def store_from_environment(environment: Mapping[str, str] | None = None) -> Store | None:
+    """The store that DALA_DATABASE, DALA_CASES_FOLDER, DALA_CASES_DAYS and DALA_CASES_IMAGES describe; None: off.
+
+    One object for all threads of the process, opened once; what is older than it may be is removed every hour that
+    somebody asks. Raises StoreError where it cannot be opened; a later call tries again.
+    """
+    wanted = settings(environment)
+    if wanted is None:
+        return None
+    with _lock:
+        store, swept = _open.get(wanted, (None, 0.0))
+        if store is None:
+            store = open_store(wanted)
+        due = time.monotonic() - swept > SWEEP_SECONDS or not swept
+        _open[wanted] = store, time.monotonic() if due else swept
+    if due:
+        store.expire()
+    return store
+
+
+def open_store(wanted: Settings) -> Store:
+    """Open the store, making or updating its tables."""
+    from dala.cases.database import Database
+    from dala.cases.images import Images
+    from dala.cases.store import Store
+
+    database = Database(wanted.url)
+    database.prepare()
+    return Store(database, Images(wanted.folder), keeps_images=wanted.keeps_images, days=wanted.days)

@@ -1,0 +1,61 @@
+"""Cases to keep, and an empty store on any database."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dala.cases.database import Database
+from dala.cases.images import Images
+from dala.cases.kept import NewCase, NewImage
+from dala.cases.people import Person, Role
+from dala.cases.store import Store
+
+ANNA = Person("idp|anna", "Anna Abel", Role.READER)
+BEN = Person("idp|ben", "Ben Brandt", Role.READER)
+TEACHER = Person("idp|tess", "Tess Teal", Role.TEACHER)
+CHIEF = Person("idp|chief", "Chief", Role.ADMINISTRATOR)
+WEIGHTS = "5" * 64
+
+
+def opinion(answer: str = "malignant", probability: float = 0.9, laboratory: str | None = "UCSB") -> dict[str, Any]:
+    """A record as `dala.export.records` writes it, as far as the store reads it, and some of what it does not read."""
+    sure = answer in ("benign", "malignant")
+    return {
+        "file": "field.png",
+        "status": "outside" if answer == "outside" else "ok",
+        "reason": "The image is blank." if answer == "outside" else None,
+        "gate": {"reason": None, "distance": 1.25, "rarer": 0.5, "laboratory": laboratory},
+        "verdict": answer if sure else None,
+        "prediction": answer if sure else "malignant",
+        "probabilities": None if answer == "outside" else {"benign": 1 - probability, "malignant": probability},
+        "weights": "breast",
+        "weights_sha256": WEIGHTS,
+        "site": {"name": "Uni-Klinik Köln \N{MICROSCOPE}", "sha256": "6" * 64},
+        "map": {"values": [[0.1, -2.5e-7], [1 / 3, 0.0]]},
+    }
+
+
+def image(name: str = "field.png", data: bytes | None = None, **said: Any) -> NewImage:
+    """An image whose bytes follow from its name, unless they are given."""
+    data = f"bytes of {name}".encode() if data is None else data
+    settings = {"target": "malignant", "rule": "mean_std", "parameter": 1.0, "opacity": 0.5, "fixed": False}
+    return NewImage(name, data, settings, opinion(**said), b"\xff\xd8" + name.encode())
+
+
+def case(*images: NewImage, **fields: Any) -> NewCase:
+    """A case of one image, unless others are given."""
+    return replace(NewCase(images or (image(),)), **fields)
+
+
+def sqlite_store(folder: Path, **options: Any) -> Store:
+    """An empty store, or the one that is in this folder already."""
+    database = Database(f"sqlite:///{folder / 'cases.sqlite3'}")
+    database.prepare()
+    return Store(database, Images(folder / "images"), **options)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
