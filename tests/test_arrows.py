@@ -37,6 +37,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "sites": ("runtime",),
     "inquiry": ("opinion",),
     "training": ("runtime", "sites"),
+    "cases": (*BASE, "stats"),
     "phantoms": BASE,
     "terminal": BASE,
     "studies": ("training", "opinion", "inquiry", "export", "slides", "phantoms", "terminal"),
@@ -46,8 +47,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "teaching": ("opinion", "inquiry", "phantoms"),
     "doctor": ("runtime",),
     "licences": (),
-    "cli": ("batch", "slides", "doctor", "licences", "studies", "teaching", "terminal"),
-    "pages": ("batch", "slides", "studies", "teaching"),
+    "cli": ("batch", "slides", "doctor", "licences", "studies", "teaching", "terminal", "cases"),
+    "pages": ("batch", "slides", "studies", "teaching", "cases"),
 }
 CORE = ("opinion", "intake", "preprocess", "gate", "runtime", "nets", "explanation")
 HIDDEN = ("sites", "slides", "cases", "studies", "teaching", "training", "export", "batch", "cli")

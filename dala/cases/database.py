@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +144,8 @@ class Database:
     def truncate_log(self) -> None:
         """Let SQLite's write-ahead log go, in which a deleted text may still stand; best effort."""
         if self.is_sqlite:
-            try:
+            with suppress(SQLAlchemyError, sqlite3.Error):  # while others read; the next one does it
                 self._pragma("wal_checkpoint(TRUNCATE)")
-            except (SQLAlchemyError, sqlite3.Error):
-                pass  # others read; the next one does it
 
     def _pragma(self, said: str) -> None:
         """What SQLite takes outside transactions only."""

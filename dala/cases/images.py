@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -12,11 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dala.errors import StoreError
-
-try:
-    import fcntl
-except ImportError:  # Windows: a backup then relies on nobody deleting meanwhile
-    fcntl = None  # type: ignore[assignment]
 
 NAME = re.compile(r"[0-9a-f]{64}")
 PARTIAL, LOCK = ".partial", ".lock"
@@ -98,9 +94,6 @@ class Images:
 
     @contextmanager
     def _locked(self, *, exclusive: bool, wait: bool) -> Iterator[bool]:
-        if fcntl is None:
-            yield True
-            return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self.folder / LOCK).open("ab") as file:
             kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH

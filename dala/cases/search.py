@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session, defer, load_only
@@ -15,6 +15,7 @@ from dala.cases.people import Person
 from dala.cases.tables import CaseRow, ImageRow
 from dala.errors import CaseError
 
+Selected = TypeVar("Selected", bound=Select[*tuple[Any, ...]])
 MOST_ROWS = 200  # of one page
 SIDES = {
     "created": CaseRow.created,
@@ -115,7 +116,7 @@ def _conditions(query: Query) -> Iterator[ColumnElement[bool]]:
         yield CaseRow.id.in_([one.replace("\0", "") for one in query.ids])
 
 
-def _ordered(asked: Select[Any], query: Query) -> Select[Any]:
+def _ordered(asked: Selected, query: Query) -> Selected:
     if query.order not in ORDERS:
         raise CaseError(f"Cases are sorted by {', '.join(ORDERS)}, not by {query.order}.")
     side: Any = SIDES[query.order]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, defer
 
 from dala import __version__
-from dala.cases import audit, search
+from dala.cases import audit, exchange, search
 from dala.cases.database import Database
 from dala.cases.images import Images
 from dala.cases.kept import (
@@ -21,6 +23,7 @@ from dala.cases.kept import (
     AgreementRow,
     Choices,
     Found,
+    Imported,
     KeptCase,
     KeptImage,
     NewCase,
@@ -75,6 +78,7 @@ class Store:
         *,
         reader: tuple[str, str],
         created: datetime | None = None,
+        changed: datetime | None = None,
         versions: Sequence[str] | None = None,
     ) -> None:
         """Keep a checked case under an id that does not exist yet, and log it as `what`."""
@@ -93,7 +97,7 @@ class Store:
                 row = CaseRow(
                     words="",
                     id=identity, owner_id=person.id, owner_name=person.name, reader_id=reader[0], reader_name=reader[1],
-                    created=now, changed=now, read_before=case.read_before, images=len(case.images),
+                    created=now, changed=changed or now, read_before=case.read_before, images=len(case.images),
                     **{name: getattr(case, name) for name in CHANGEABLE}, **_summary(case),
                 )  # fmt: skip
                 session.add(row)
@@ -275,6 +279,49 @@ class Store:
                 session.execute(delete(BlobRow).where(BlobRow.sha256 == sha256))
                 self.images.remove(sha256)
                 return True
+
+    # Out and in
+
+    def export(self, person: Person, ids: Sequence[str], to: Path | IO[bytes]) -> None:
+        """Write cases as a ZIP of their JSON, their images, and what the log says of them to `person`; the log says
+        that they were exported. NotFound as of `case` where one is not there, StoreError where bytes are damaged."""
+        with self.database.read(person) as session:
+            cases = [self._kept(session, person, id) for id in ids]
+        with self.database.write(person) as session:
+            audit.append(session, person, "exported", [case.id for case in cases])
+        with self.database.read(person) as session:
+            log, head = list(audit.entries(session, [case.id for case in cases])), audit.head_of(session)
+        with self.database.answering("nothing was exported"):
+            exchange.write(to, cases, log, head, self.images)
+
+    def import_(self, person: Person, archive: Path | IO[bytes]) -> Imported:
+        """Keep the cases of an export as private ones of `person`; who read them, and when, stays as it was.
+
+        A case that `person` can see under its id already is left as it is. All cases are checked before the first is
+        kept; CaseError for an archive that is none, or holds what cannot be kept.
+        """
+        new, known, renamed = list[str](), list[str](), 0
+
+        def take(arrived: exchange.Arrived) -> None:
+            nonlocal renamed
+            identity = arrived.id if IDENTITY.fullmatch(arrived.id) else secrets.token_urlsafe(16)
+            with self.database.read(person) as session:
+                if session.scalar(select(CaseRow.id).where(CaseRow.id == identity)) is not None:
+                    known.append(identity)
+                    return
+            with self.database.read(SERVER) as session:  # somebody else's: the same words as if there were none
+                if session.scalar(select(CaseRow.id).where(CaseRow.id == identity)) is not None:
+                    identity = secrets.token_urlsafe(16)
+            renamed += identity != arrived.id
+            times = {"created": arrived.created, "changed": arrived.changed}
+            case = replace(arrived.case, shared=False)
+            self.insert(
+                person, identity, case, "imported", reader=arrived.reader, versions=arrived.versions, **times
+            )  # fmt: skip
+            new.append(identity)
+
+        exchange.read(archive, take)
+        return Imported(tuple(new), tuple(known), renamed)
 
     # Rows
 

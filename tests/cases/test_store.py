@@ -114,6 +114,7 @@ def call_every_method(store: Store, identity: str, person: Person, to: Path) -> 
         "rows_for_agreement": lambda: store.rows_for_agreement(person),
         "change": lambda: store.change(person, identity, title="Mine now"),
         "delete": lambda: store.delete(person, identity),
+        "export": lambda: store.export(person, [identity], to / "stolen.zip"),
     }
     answers = {}
     for name, call in calls.items():
@@ -125,7 +126,7 @@ def call_every_method(store: Store, identity: str, person: Person, to: Path) -> 
 
 
 # What asks for no case of somebody's: it keeps a new one, or is called by the server itself.
-OWN, SERVERS = {"keep"}, {"insert", "expire", "collect"}
+OWN, SERVERS = {"keep", "import_"}, {"insert", "expire", "collect"}
 
 
 def test_every_public_method_gives_somebody_else_nothing(store: Store, tmp_path: Path) -> None:
@@ -140,6 +141,7 @@ def test_every_public_method_gives_somebody_else_nothing(store: Store, tmp_path:
     assert {name: str(answer) for name, answer in of_absent.items()} == {n: str(a) for n, a in answers.items()}
     assert store.case(ANNA, identity).title == FULL.title
     assert [who for who, _, _ in log(store)] == [ANNA.id, ANNA.id]
+    assert not (tmp_path / "stolen.zip").exists()
 
 
 @pytest.mark.parametrize("table", [CaseRow, ImageRow, AuditRow, DeckRow, TokenRow])

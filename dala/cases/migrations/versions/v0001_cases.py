@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -31,7 +33,7 @@ def text(name: str, nullable: bool = False) -> sa.Column[str]:
     return sa.Column(name, sa.Text(), nullable=nullable)
 
 
-def time(name: str, nullable: bool = False) -> sa.Column[sa.DateTime]:
+def time(name: str, nullable: bool = False) -> sa.Column[datetime]:
     return sa.Column(name, TIME, nullable=nullable)
 
 

@@ -1,0 +1,81 @@
+"""ZIP files of cases that are written and read with bounds: what exports and backups share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from dala.cases.images import NAME, Images
+from dala.cases.kept import LARGEST_IMAGE
+from dala.errors import CaseError, DalaError
+from dala.files import replacing
+
+MANIFEST, IMAGES = "manifest.json", "images"
+LARGEST_JSON = 256 * 2**20  # bytes of one member that is read in one piece
+DAMAGE = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError),
+    *(LookupError, TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError),
+)
+
+
+@contextmanager
+def writing(to: Path | IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    """An archive to write: a file that is whole or absent, or into a file that is open."""
+    if isinstance(to, Path):
+        with replacing(to) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            partial.chmod(0o600)
+            yield archive
+    else:
+        with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
+            yield archive
+
+
+@contextmanager
+def reading(source: Path | IO[bytes], kind: str) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
+    """An archive of this kind and its manifest; CaseError for anything else, and for damage met in the block."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            manifest = read_json(archive, MANIFEST)
+            if not isinstance(manifest, dict) or manifest.get("kind") != kind or manifest.get("format") != 1:
+                raise CaseError(f"This ZIP is not a {kind} of cases that this version of dala reads.")
+            yield archive, manifest
+    except FileNotFoundError as error:
+        raise CaseError(f"There is no file {error.filename}.") from error
+    except IsADirectoryError as error:
+        raise CaseError(f"{error.filename} is a folder; a {kind} of cases is a ZIP file.") from error
+    # Damage shows itself as many errors, and a member or key that is missing or of another type as still others.
+    except DAMAGE as error:
+        if isinstance(error, DalaError):
+            raise
+        raise CaseError(f"This is not a {kind} of cases, or it is damaged.") from error
+
+
+def read_json(archive: zipfile.ZipFile, name: str) -> Any:
+    """A member that is JSON, of bounded size."""
+    if archive.getinfo(name).file_size > LARGEST_JSON:
+        raise CaseError("A member of this archive is larger than any that dala writes.")
+    return json.loads(archive.read(name))
+
+
+def write_image(archive: zipfile.ZipFile, images: Images, sha256: str) -> None:
+    """Copy the bytes of an image into an archive, uncompressed; StoreError where they are missing or damaged."""
+    archive.writestr(zipfile.ZipInfo(f"{IMAGES}/{sha256}"), images.get(sha256), zipfile.ZIP_STORED)
+
+
+def read_image(archive: zipfile.ZipFile, sha256: str) -> bytes:
+    """The bytes of an image; CaseError where there are none of this name or others than it says."""
+    if not isinstance(sha256, str) or NAME.fullmatch(sha256) is None:
+        raise CaseError("The archive names an image by something else than its sha256.")
+    if archive.getinfo(f"{IMAGES}/{sha256}").file_size > LARGEST_IMAGE:
+        raise CaseError("An image of this archive is larger than any that is kept.")
+    data = archive.read(f"{IMAGES}/{sha256}")
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise CaseError("An image of this archive is damaged or altered.")
+    return data
