@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.parts.about import about, notice
+from pages.parts.decks.places import PAGE, URL_PATH, open_without_login
 from pages.parts.login import require_login
 from pages.parts.look import dress
 
@@ -18,7 +19,9 @@ PAGES = [
     st.Page("evidence.py", title="Evidence"),
     st.Page("guide.py", title="Guide"),
 ]
-page = st.navigation(PAGES, position="top")
+# Reached by the address that a teacher gives.
+DECK = st.Page(PAGE, title="Deck", url_path=URL_PATH, visibility="hidden")
+page = st.navigation([*PAGES, DECK], position="top")
 dress()
 # Streamlit folds its own navigation into an unlabelled arrow on a phone; the style sheet shows either one.
 with st.container(key="phone-navigation", horizontal=True, gap="small"):
@@ -27,5 +30,6 @@ with st.container(key="phone-navigation", horizontal=True, gap="small"):
 # Before the page runs, so that it stands there however the page ends.
 with st.container(key="notice"):
     st.markdown(notice())
-require_login()
+if not (page is DECK and open_without_login()):
+    require_login()
 page.run()

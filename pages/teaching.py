@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages.parts.decks.making import show_decks
 from pages.parts.documents import link_to
 from pages.parts.shared import TAUGHT, model_or_stop
 from pages.parts.teaching.failing import show_failing
@@ -11,12 +12,13 @@ from pages.parts.teaching.reading import show_reading
 from pages.parts.teaching.unfolding import show_unfolding
 
 PARTS = {"Read first": show_reading, "How it works": show_unfolding, "Where it fails": show_failing}
+CLASS = "With a class"
 
 model = model_or_stop(TAUGHT)
 st.header("Teaching", anchor=False)
 part = st.segmented_control(
     "Part",
-    list(PARTS),
+    [*PARTS, CLASS],
     default=next(iter(PARTS)),
     required=True,
     key="part",
@@ -25,5 +27,8 @@ part = st.segmented_control(
 )
 link_to("Lesson", "A lesson of 45 minutes with these parts")
 part = part or next(iter(PARTS))
+if part == CLASS:
+    show_decks()
+    st.stop()
 # The lessons take the model of one data set apart; what fails is shown of the one that is served.
 PARTS[part](model_or_stop() if PARTS[part] is show_failing else model)

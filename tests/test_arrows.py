@@ -44,14 +44,15 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "export": ("opinion", "inquiry"),
     "batch": ("export",),
     "slides": ("export", "sites"),
-    "teaching": ("opinion", "inquiry", "phantoms"),
+    "teaching": ("export", "phantoms", "cases"),
+    "api": ("batch", "cases", "sites"),
     "doctor": ("runtime",),
     "licences": (),
     "cli": ("batch", "slides", "doctor", "licences", "studies", "teaching", "terminal", "cases"),
     "pages": ("batch", "slides", "studies", "teaching", "cases"),
 }
 CORE = ("opinion", "intake", "preprocess", "gate", "runtime", "nets", "explanation")
-HIDDEN = ("sites", "slides", "cases", "studies", "teaching", "training", "export", "batch", "cli")
+HIDDEN = ("sites", "slides", "cases", "api", "studies", "teaching", "training", "export", "batch", "cli")
 
 
 def room_of(module: str) -> str:

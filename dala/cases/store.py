@@ -93,7 +93,7 @@ class Store:
                         bytes_of[hashes[-1] or ""] = kept
             now = created or datetime.now(UTC)
             with self.database.write(person) as session:
-                self._claim(session, bytes_of)
+                self.claim(session, bytes_of)
                 row = CaseRow(
                     words="",
                     id=identity, owner_id=person.id, owner_name=person.name, reader_id=reader[0], reader_name=reader[1],
@@ -121,10 +121,10 @@ class Store:
                 session.flush()
                 audit.append(session, person, what, [identity], images=len(case.images), bytes=len(bytes_of))
         except BaseException:
-            self._let_go(hashes)
+            self.let_go(hashes)
             raise
 
-    def _claim(self, session: Session, bytes_of: dict[str, bytes]) -> None:
+    def claim(self, session: Session, bytes_of: dict[str, bytes]) -> None:
         """Lock these images until the transaction ends, so that nobody removes their bytes meanwhile."""
         for sha256 in sorted(bytes_of):  # everybody in the same order: nobody waits for each other
             self._lock(session, sha256)
@@ -217,7 +217,7 @@ class Store:
             self._own(session, person, id)
             hashes = self._remove(session, [id])
             audit.append(session, person, "deleted", [id])
-        self._let_go(hashes)
+        self.let_go(hashes)
         self.database.truncate_log()
 
     def expire(self, now: datetime | None = None) -> int:
@@ -232,7 +232,7 @@ class Store:
                 if expired:
                     hashes = self._remove(session, expired)
                     audit.append(session, SERVER, "expired", expired)
-        self._let_go(hashes)
+        self.let_go(hashes)
         self.collect()
         if expired:
             self.database.truncate_log()
@@ -258,7 +258,7 @@ class Store:
             loose += [name for name in self.images.names() if name not in known]
         return sum(self._let_one_go(sha256) for sha256 in loose)
 
-    def _let_go(self, hashes: Iterable[str | None]) -> None:
+    def let_go(self, hashes: Iterable[str | None]) -> None:
         """Remove these bytes where nothing holds them; where that cannot be done now, `collect` will."""
         try:
             for sha256 in {*hashes} - {None}:

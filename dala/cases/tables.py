@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
+    UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -165,12 +166,14 @@ class TokenRow(Base):
     sha256: Mapped[str] = mapped_column(String(SHA256), unique=True)
     label: Mapped[str]
     created: Mapped[datetime]
+    expires: Mapped[datetime | None]
     used: Mapped[datetime | None]
     revoked: Mapped[datetime | None]
 
 
 class DeckRow(Base):
-    """A teacher's deck of cases; `shared` opens it to whoever has its address."""
+    """A teacher's deck of cases; `shared` opens it to whoever has its address, `anonymous` without log-in, too. `key`
+    is the sha256 of what its teacher is known by where nobody logs in."""
 
     __tablename__ = "decks"
 
@@ -180,11 +183,13 @@ class DeckRow(Base):
     title: Mapped[str]
     seed: Mapped[int]
     shared: Mapped[bool]
+    anonymous: Mapped[bool]
+    key: Mapped[str] = mapped_column(String(SHA256))
     created: Mapped[datetime]
 
 
 class DeckItemRow(Base):
-    """One case of a deck: bytes of its own, or an image of a kept case, with what is revealed after reading."""
+    """One case of a deck: its image, the kept case that it comes from, and what is revealed after reading."""
 
     __tablename__ = "deck_items"
 
@@ -198,22 +203,40 @@ class DeckItemRow(Base):
     subtype: Mapped[str]
     words: Mapped[str]
     opinion: Mapped[dict[str, Any] | None]
+    revealed: Mapped[bool]
+
+
+class DeckReaderRow(Base):
+    """Somebody who reads a deck, by a name or number; `folded` is the name without capitals, `secret` the sha256 of
+    what the browser knows."""
+
+    __tablename__ = "deck_readers"
+    __table_args__ = (UniqueConstraint("deck_id", "folded"), UniqueConstraint("deck_id", "secret"))
+
+    deck_id: Mapped[str] = mapped_column(String(ID), ForeignKey("decks.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    folded: Mapped[str]
+    secret: Mapped[str] = mapped_column(String(SHA256))
+    joined: Mapped[datetime]
 
 
 class DeckReadRow(Base):
-    """What one student answered to one case of a deck, once."""
+    """What one reader answered to one case of a deck, once."""
 
     __tablename__ = "deck_reads"
     __table_args__ = (
         ForeignKeyConstraint(
             ["deck_id", "number"], ["deck_items.deck_id", "deck_items.number"], ondelete="CASCADE"
         ),
+        ForeignKeyConstraint(
+            ["deck_id", "reader"], ["deck_readers.deck_id", "deck_readers.number"], ondelete="CASCADE"
+        ),
     )  # fmt: skip
 
     deck_id: Mapped[str] = mapped_column(String(ID), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
-    reader: Mapped[str] = mapped_column(primary_key=True)
+    reader: Mapped[int] = mapped_column(primary_key=True)
     answer: Mapped[str]
-    confidence: Mapped[float | None]
     marks: Mapped[list[Any]] = mapped_column(JsonText)
     at: Mapped[datetime]

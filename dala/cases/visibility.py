@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, event, false, or_, select
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
 from dala.cases.people import Person
-from dala.cases.tables import AuditRow, CaseRow, DeckItemRow, DeckReadRow, DeckRow, ImageRow, TokenRow
+from dala.cases.tables import AuditRow, CaseRow, DeckItemRow, DeckReaderRow, DeckReadRow, DeckRow, ImageRow, TokenRow
 
 PERSON = "person"
 
@@ -21,12 +21,12 @@ class PersonSession(Session):
 def visible_to(person: Person) -> Iterator[tuple[type[Any], ColumnElement[bool]]]:
     """For every table with rows of somebody, which of them this person may see: own and shared ones.
 
-    An administrator sees all and needs no condition. A deck is shared with whoever has its address. Of the log a person
-    sees what concerns own cases, and own deeds.
+    An administrator sees all and needs no condition. Of a deck its owner sees everything; what readers see of it,
+    `dala.cases.decks` decides. Of the log a person sees what concerns own cases, and own deeds.
     """
     me = person.id
     seen = or_(CaseRow.owner_id == me, CaseRow.shared)
-    deck = or_(DeckRow.owner_id == me, DeckRow.shared)
+    deck = DeckRow.owner_id == me
     cases = select(CaseRow.id).where(seen).scalar_subquery()
     own = select(CaseRow.id).where(CaseRow.owner_id == me).scalar_subquery()
     decks = select(DeckRow.id).where(deck).scalar_subquery()
@@ -34,6 +34,7 @@ def visible_to(person: Person) -> Iterator[tuple[type[Any], ColumnElement[bool]]
     yield ImageRow, ImageRow.case_id.in_(cases)
     yield DeckRow, deck
     yield DeckItemRow, DeckItemRow.deck_id.in_(decks)
+    yield DeckReaderRow, DeckReaderRow.deck_id.in_(decks)
     yield DeckReadRow, DeckReadRow.deck_id.in_(decks)
     yield TokenRow, TokenRow.person_id == me
     yield AuditRow, or_(AuditRow.who == me, AuditRow.case_id.in_(own))
@@ -54,5 +55,5 @@ def _narrow(state: ORMExecuteState) -> None:
 
 
 def _nothing() -> Iterator[tuple[type[Any], ColumnElement[bool]]]:
-    for table in (CaseRow, ImageRow, DeckRow, DeckItemRow, DeckReadRow, TokenRow, AuditRow):
+    for table in (CaseRow, ImageRow, DeckRow, DeckItemRow, DeckReaderRow, DeckReadRow, TokenRow, AuditRow):
         yield table, false()

@@ -7,6 +7,7 @@ else is here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -18,6 +19,9 @@ from dala.intake.pixel_size import PixelSize
 from dala.opinion import Opinion
 from dala.teaching.cases import Case
 from dala.teaching.reading import Read
+
+if TYPE_CHECKING:
+    from dala.cases.deck_records import MadeDeck
 
 KEY = "session"
 
@@ -120,6 +124,8 @@ class Session:
     the number of the field of it that is looked at. slide: the name of the one that is open; slide_um: what was told
     of the pixels of one; field_picked: (column, row) of the field of one that is asked about; flight: the region to fly
     to, its number and its box; scan_ran: whether a scan was under way; scan_shown: whether its map may be seen.
+    made_deck: the deck that was just made; deck_seed: what is offered for the next; deck_readers: by a deck's id, the
+    secret by which this reader is known there.
     """
 
     handed: Handed | None = None
@@ -149,6 +155,9 @@ class Session:
     flight: tuple[str, tuple[int, int, int, int]] | None = None
     scan_ran: bool = False
     scan_shown: bool = False
+    made_deck: MadeDeck | None = None
+    deck_seed: int | None = None
+    deck_readers: dict[str, str] = field(default_factory=dict)
     _first_reads: dict[str, FirstRead] = field(default_factory=dict)
     _answers_seen: set[str] = field(default_factory=set)
 

@@ -126,7 +126,7 @@ def call_every_method(store: Store, identity: str, person: Person, to: Path) -> 
 
 
 # What asks for no case of somebody's: it keeps a new one, or is called by the server itself.
-OWN, SERVERS = {"keep", "import_"}, {"insert", "expire", "collect"}
+OWN, SERVERS = {"keep", "import_"}, {"insert", "expire", "collect", "claim", "let_go"}
 
 
 def test_every_public_method_gives_somebody_else_nothing(store: Store, tmp_path: Path) -> None:
@@ -149,7 +149,12 @@ def test_a_query_that_forgets_the_person_is_narrowed_all_the_same(store: Store, 
     store.keep(ANNA, FULL)
     now = datetime.now(UTC)
     with store.database.write(ANNA) as session:
-        session.add(DeckRow(id="d", owner_id=ANNA.id, owner_name="", title="", seed=0, shared=False, created=now))
+        session.add(
+            DeckRow(
+                id="d", owner_id=ANNA.id, owner_name="", title="", seed=0, shared=True, anonymous=True, key="",
+                created=now,
+            )
+        )  # fmt: skip
         session.add(
             TokenRow(id="t", person_id=ANNA.id, person_name="", role="", sha256="", label="", created=now)
         )  # fmt: skip

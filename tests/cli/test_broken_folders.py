@@ -26,7 +26,9 @@ OUTPUTS = {"out", "evidence", "runs", "csv", "to"}
 CHOSEN = {"weights", "backbone", "site"}  # files of the tool itself, or names
 # What may be a file itself; `data` and the others are folders.
 FILES = ("paths", "file", "predictions", "source", "archive")
-WITHOUT_INPUT = {("figures",), ("doctor",), ("licences",), ("speed",), ("studies",), ("samples",)}
+WITHOUT_INPUT = {("figures",), ("doctor",), ("licences",), ("speed",), ("studies",), ("samples",)} | {
+    ("token", verb) for verb in ("create", "list", "revoke")
+}
 LISTING = ("studies",)  # reads data only where it runs other commands, with --all: tests/studies/test_every.py
 JPEG = io.BytesIO()
 Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)).save(JPEG, "JPEG")

@@ -15,6 +15,7 @@ from dala.intake.image import ACCEPTED, MAXIMUM_PIXELS
 from dala.phantoms.film import FILMS
 from dala.phantoms.tissue import PHANTOMS
 from dala.runtime.predict import Model
+from pages.parts.limits import LARGEST_MB
 from pages.parts.second_opinion.examples import (
     DRAWN,
     FILE,
@@ -29,7 +30,6 @@ from pages.parts.second_opinion.own_read import offer_first_read
 from pages.parts.session import EXAMPLE, Dropped, Handed, session
 from pages.parts.shared import BATCH_PAGE, plain, turn_to
 
-LARGEST_MB = int(os.environ.get("DALA_LARGEST_MB", "64"))  # a camera field of 2048 x 1536 at 16 bit takes 19
 MEGAPIXELS = MAXIMUM_PIXELS // 1_000_000
 EXAMPLES = (*PHANTOMS, *FILMS)
 

@@ -126,6 +126,7 @@ def _tokens() -> None:
         sa.Column("sha256", SHA256, nullable=False),
         text("label"),
         time("created"),
+        time("expires", nullable=True),
         time("used", nullable=True),
         time("revoked", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_tokens"),
@@ -143,6 +144,8 @@ def _decks() -> None:
         text("title"),
         sa.Column("seed", sa.Integer(), nullable=False),
         sa.Column("shared", sa.Boolean(), nullable=False),
+        sa.Column("anonymous", sa.Boolean(), nullable=False),
+        sa.Column("key", SHA256, nullable=False),
         time("created"),
         sa.PrimaryKeyConstraint("id", name="pk_decks"),
     )
@@ -159,6 +162,7 @@ def _decks() -> None:
         text("subtype"),
         text("words"),
         text("opinion", nullable=True),
+        sa.Column("revealed", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("deck_id", "number", name="pk_deck_items"),
         sa.ForeignKeyConstraint(["deck_id"], ["decks.id"], ondelete="CASCADE", name="fk_deck_items_deck_id"),
         sa.ForeignKeyConstraint(["sha256"], ["blobs.sha256"], name="fk_deck_items_sha256"),
@@ -167,12 +171,24 @@ def _decks() -> None:
     op.create_index("ix_deck_items_sha256", "deck_items", ["sha256"])
     op.create_index("ix_deck_items_case_id", "deck_items", ["case_id"])
     op.create_table(
+        "deck_readers",
+        sa.Column("deck_id", ID, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        text("name"),
+        text("folded"),
+        sa.Column("secret", SHA256, nullable=False),
+        time("joined"),
+        sa.PrimaryKeyConstraint("deck_id", "number", name="pk_deck_readers"),
+        sa.UniqueConstraint("deck_id", "folded", name="uq_deck_readers_deck_id_folded"),
+        sa.UniqueConstraint("deck_id", "secret", name="uq_deck_readers_deck_id_secret"),
+        sa.ForeignKeyConstraint(["deck_id"], ["decks.id"], ondelete="CASCADE", name="fk_deck_readers_deck_id"),
+    )
+    op.create_table(
         "deck_reads",
         sa.Column("deck_id", ID, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        text("reader"),
+        sa.Column("reader", sa.Integer(), nullable=False),
         text("answer"),
-        sa.Column("confidence", sa.Double(), nullable=True),
         text("marks"),
         time("at"),
         sa.PrimaryKeyConstraint("deck_id", "number", "reader", name="pk_deck_reads"),
@@ -181,5 +197,11 @@ def _decks() -> None:
             ["deck_items.deck_id", "deck_items.number"],
             ondelete="CASCADE",
             name="fk_deck_reads_deck_id_number",
+        ),
+        sa.ForeignKeyConstraint(
+            ["deck_id", "reader"],
+            ["deck_readers.deck_id", "deck_readers.number"],
+            ondelete="CASCADE",
+            name="fk_deck_reads_deck_id_reader",
         ),
     )

@@ -1,0 +1,159 @@
+"""What was sent: the image's bytes, in memory only, and its parameters, within limits of size, time and room."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from dala.api.problems import Problem
+
+MULTIPART = "multipart/form-data"
+BESIDE = 64 * 1024  # bytes of a form beside its image
+LARGEST_JSON = 64 * 1024
+DRAINED = 4  # times the limit that is read and thrown away, so that the sentence arrives
+SECONDS = 120.0
+AGAIN = {"Retry-After": "2"}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The image, its file name as far as one was told, and the parameters."""
+
+    image: bytes
+    name: str
+    told: dict[str, str]
+
+
+class Room:
+    """So many at once, and for one more a problem that asks to come again; any number of threads may use it."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._free = threading.BoundedSemaphore(most)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        if not self._free.acquire(blocking=False):
+            raise Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"The server works on as many requests at once as it may ({self.most}); please ask again.",
+                AGAIN,
+            )
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+async def sent_image(request: Request, largest_mb: int, known: frozenset[str]) -> Sent:
+    """An image as the body, with its parameters in the address; or as the file `image` of a form, with its fields.
+
+    `known`: the parameters that there are. Raises Problem for everything else, and for more than `largest_mb`.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        async with asyncio.timeout(SECONDS):
+            if kind == MULTIPART:
+                sent = await _of_form(request, largest_mb)
+            else:
+                told = dict(request.query_params)
+                name = told.pop("name", "")
+                sent = Sent(b"".join([part async for part in limited(request, largest_mb * 2**20)]), name, told)
+    except TimeoutError:
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"The image did not arrive within {SECONDS:.0f} seconds.") from None
+    except ClientDisconnect:
+        raise Problem(HTTPStatus.BAD_REQUEST, "The connection ended before the image was complete.") from None
+    unknown = sorted(sent.told.keys() - known)
+    if unknown:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            f"There is no parameter {unknown[0]!r}; there are {', '.join(sorted(known | {'name'}))}.",
+        )
+    if not sent.image:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            "No image was sent: it is the body of the request, or the file 'image' of a form (multipart/form-data).",
+        )
+    return sent
+
+
+async def _of_form(request: Request, largest_mb: int) -> Sent:
+    largest = largest_mb * 2**20
+    parser = MultiPartParser(
+        request.headers, limited(request, largest + BESIDE), max_files=1, max_fields=40, max_part_size=BESIDE
+    )
+    parser.spool_max_size = largest + BESIDE + 1  # nothing is written to a disk
+    try:
+        form = await parser.parse()
+    except (MultiPartException, HTTPException):
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "The form cannot be read: it has one file, 'image', and short fields."
+        ) from None
+    try:
+        file = form.get("image")
+        image = await file.read() if isinstance(file, UploadFile) else b""
+        if len(image) > largest:
+            raise too_large(largest)
+        filename = file.filename if isinstance(file, UploadFile) else None
+        told = dict(request.query_params) | {key: str(value) for key, value in form.multi_items() if key != "image"}
+    finally:
+        await form.close()
+    name = told.pop("name", None)
+    return Sent(image, (filename or "") if name is None else name, told)
+
+
+async def sent_json(request: Request) -> Any:
+    """A JSON body. Raises Problem for anything else."""
+    try:
+        async with asyncio.timeout(SECONDS):
+            body = b"".join([part async for part in limited(request, LARGEST_JSON)])
+    except (TimeoutError, ClientDisconnect):
+        raise Problem(HTTPStatus.BAD_REQUEST, "The request was not complete.") from None
+    import json
+
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body of this request is JSON.") from None
+
+
+async def limited(request: Request, largest: int) -> AsyncGenerator[bytes, None]:
+    """The body part by part. Raises Problem once it is larger, or says that it will be."""
+    said = request.headers.get("content-length", "")
+    count = 0
+    stream = request.stream()
+    if said.isascii() and said.isdigit() and int(said) > largest:
+        await _drain(stream, largest)
+        raise too_large(largest)
+    async for part in stream:
+        count += len(part)
+        if count > largest:
+            await _drain(stream, largest)
+            raise too_large(largest)
+        yield part
+
+
+async def _drain(stream: AsyncGenerator[bytes, None], largest: int) -> None:
+    """Many a client hears no answer before it has sent everything."""
+    count = 0
+    with contextlib.suppress(ClientDisconnect):
+        async for part in stream:
+            count += len(part)
+            if count > DRAINED * largest:
+                return
+
+
+def too_large(largest: int) -> Problem:
+    shown = f"{largest // 2**20} MB" if largest >= 2**20 else f"{largest // 1024} kB"
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"At most {shown} are accepted in one request.")

@@ -1,0 +1,89 @@
+"""An opinion that the API gave, kept as a case; and a kept case as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dala.cases.kept import KeptCase, NewCase, NewImage, Row
+
+if TYPE_CHECKING:
+    from dala.api.answers import Asked
+    from dala.api.body import Sent
+    from dala.cases.people import Person
+    from dala.cases.store import Store
+    from dala.opinion import Opinion
+
+
+def keep(store: Store, person: Person, opinion: Opinion, sent: Sent, asked: Asked, remarks: dict[str, Any]) -> str:
+    """Keep the image with its opinion; the case's id. Raises DalaError as `Store.keep` does."""
+    from dala.api.answers import explained
+    from dala.batch import thumbnail
+    from dala.export.records import explanation_record
+
+    explanation = explained(opinion, asked)
+    record = explanation_record(opinion, explanation)
+    record.pop("ms")
+    settings = {
+        "target": explanation.target,
+        "rule": explanation.regions.rule,
+        "parameter": explanation.regions.parameter,
+        "opacity": asked.opacity,
+        "colour_map": asked.colour_map,
+        "fixed": False,
+        "limit": None,
+    }
+    image = NewImage(opinion.patch.name, sent.image, settings, record, thumbnail(opinion.image))
+    return store.keep(person, NewCase([image], **remarks))
+
+
+def case_record(case: KeptCase) -> dict[str, Any]:
+    """A kept case, ready for JSON; the images' bytes are asked for one by one."""
+    return {
+        "id": case.id,
+        "owner": _somebody(case.owner),
+        "reader": _somebody(case.reader),
+        "created": case.created.isoformat(),
+        "changed": case.changed.isoformat(),
+        "answer": case.answer,
+        "title": case.title,
+        "comment": case.comment,
+        "read_before": case.read_before,
+        "read_after": case.read_after,
+        "agrees": case.agrees,
+        "diagnosis": case.diagnosis,
+        "subtype": case.subtype,
+        "patient": case.patient,
+        "shared": case.shared,
+        "may_change": case.may_change,
+        "images": [
+            {
+                "number": image.number,
+                "name": image.name,
+                "sha256": image.sha256,
+                "settings": image.settings,
+                "opinion": image.opinion,
+                "origin": image.origin,
+                "version": image.version,
+            }
+            for image in case.images
+        ],
+    }
+
+
+def rows(found: Sequence[Row]) -> list[dict[str, Any]]:
+    """Cases in a list, ready for JSON, without their thumbnails."""
+    return [
+        {
+            **{key: value for key, value in asdict(row).items() if key != "thumbnail"},
+            "created": row.created.isoformat(),
+            "changed": row.changed.isoformat(),
+            "reader": _somebody(row.reader),
+        }
+        for row in found
+    ]
+
+
+def _somebody(person: tuple[str, str]) -> dict[str, str]:
+    return {"id": person[0], "name": person[1]}
