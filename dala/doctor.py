@@ -54,6 +54,7 @@ def run_checks(root: Path = ROOT) -> list[Check]:
         _attempt("bfloat16", "FAIL", check_bf16),
         _attempt("OpenSlide", "WARN", check_openslide),
         check_slides_folder(),
+        _attempt("cases", "WARN", check_cases),
         _attempt("engine", "FAIL", lambda: check_engine(root / "weights")),
         _attempt("GPU", "WARN", check_gpu),
         check_memory(),
@@ -290,6 +291,38 @@ def check_slides_folder(named: str | None = None) -> Check:
     if free < COMFORTABLE_ROOM:
         return Check("slides", "WARN", f"{where}; only {_size(free)} free here, and a scan takes up to 20 MB a slide.")
     return Check("slides", "PASS", f"{where}; {_size(free)} free here")
+
+
+def check_cases() -> Check:
+    """Where cases are kept, whether the database answers, its schema, and the room for images; makes nothing.
+
+    WARN where they could not be kept: opinions are given all the same.
+    """
+    from dala.cases.opening import settings
+    from dala.errors import StoreError
+
+    try:
+        found = settings()
+        if found is None:
+            return Check("cases", "PASS", "switched off (DALA_DATABASE=off)")
+        from dala.cases.database import HEAD, Database
+
+        database = Database(found.url)
+        new = database.file is not None and not database.file.exists()
+        schema = None if new else database.schema()
+    except StoreError as error:
+        return Check("cases", "WARN", str(error))
+    nearest = next(path for path in (found.folder, *found.folder.parents) if path.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return Check("cases", "WARN", f"{nearest} cannot be written to; name a folder by DALA_CASES_FOLDER, or off.")
+    free = shutil.disk_usage(nearest).free
+    says = "will be made when the first case is kept" if schema is None else f"answers, schema {schema}"
+    lives = "" if found.days is None else f"; cases live {found.days} days"
+    images = f"images in {found.folder}" if found.keeps_images else "images are not kept"
+    detail = f"{database} {says}{lives}; {images}; {_size(free)} free"
+    if schema not in (None, HEAD):
+        return Check("cases", "WARN", f"{detail}; this version writes schema {HEAD}: the next start brings it there.")
+    return Check("cases", "WARN" if free < COMFORTABLE_ROOM else "PASS", detail)
 
 
 def check_gpu() -> Check:

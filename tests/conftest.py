@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Exact numbers are torch's; the engines have tests of their own, and the served app of the browser tests chooses its.
 os.environ["DALA_ENGINE"] = "torch"
+# Nothing is kept in the home folder of whoever tests; a test of cases opens a store of its own.
+os.environ["DALA_DATABASE"] = "off"
 PARALLEL = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
 if PARALLEL:
     # Each worker has one core: two threads each would wait for each other. Before torch is imported, which reads it.

@@ -46,7 +46,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "slides": ("export", "sites"),
     "teaching": ("export", "phantoms", "cases"),
     "api": ("batch", "cases", "sites"),
-    "doctor": ("runtime",),
+    "doctor": ("runtime", "cases"),
     "licences": (),
     "cli": ("batch", "slides", "doctor", "licences", "studies", "teaching", "terminal", "cases"),
     "pages": ("batch", "slides", "studies", "teaching", "cases"),

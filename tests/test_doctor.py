@@ -269,8 +269,8 @@ def test_a_whole_installation(weights: Path) -> None:
     assert found["pillow"] == "WARN"
     assert found["weights tiny"] == "PASS"
     assert " ".join(found) == (
-        "Python pillow weights tiny cache folder runs folder threads bfloat16 OpenSlide slides engine GPU memory "
-        "Chromium"
+        "Python pillow weights tiny cache folder runs folder threads bfloat16 OpenSlide slides cases engine GPU "
+        "memory Chromium"
     )
 
 
@@ -311,3 +311,39 @@ def test_a_folder_of_slides_that_is_not_there_is_warned_of(tmp_path: Path, monke
     monkeypatch.setattr(doctor, "COMFORTABLE_ROOM", 10**18)
     assert "free here" in doctor.check_slides_folder(str(tmp_path)).detail
     assert doctor.check_slides_folder(str(tmp_path)).status == "WARN"
+
+
+# Cases
+
+
+def test_where_cases_are_kept_is_said_and_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.check_cases() == Check("cases", "PASS", "switched off (DALA_DATABASE=off)")
+    monkeypatch.delenv("DALA_DATABASE")
+    monkeypatch.setenv("DALA_CASES_FOLDER", str(tmp_path / "kept"))
+    monkeypatch.setenv("DALA_CASES_DAYS", "90")
+    found = doctor.check_cases()
+    assert found.status == "PASS" and not (tmp_path / "kept").exists()
+    assert f"{tmp_path / 'kept' / 'cases.sqlite3'} will be made" in found.detail and "90 days" in found.detail
+    monkeypatch.setenv("DALA_CASES_DAYS", "soon")
+    assert doctor.check_cases().status == "WARN"
+
+
+def test_a_database_of_cases_that_cannot_be_used_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dala.cases.database import HEAD
+    from dala.cases.opening import open_store, settings
+
+    monkeypatch.delenv("DALA_DATABASE")
+    monkeypatch.setenv("DALA_CASES_FOLDER", str(tmp_path))
+    wanted = settings()
+    assert wanted is not None
+    store = open_store(wanted)
+    assert f"answers, schema {HEAD}" in doctor.check_cases().detail
+    with store.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    assert doctor.check_cases().status == "WARN"
+    store.database.close()
+    (tmp_path / "cases.sqlite3").write_bytes(b"a letter and no database" * 1000)
+    assert doctor.check_cases().status == "WARN"
+    monkeypatch.setenv("DALA_DATABASE", "postgresql://dala:very-secret@127.0.0.1:1/dala")
+    found = doctor.check_cases()
+    assert found.status == "WARN" and "very-secret" not in found.detail

@@ -44,17 +44,17 @@ def reading(source: Path | IO[bytes], kind: str) -> Iterator[tuple[zipfile.ZipFi
         with zipfile.ZipFile(source) as archive:
             manifest = read_json(archive, MANIFEST)
             if not isinstance(manifest, dict) or manifest.get("kind") != kind or manifest.get("format") != 1:
-                raise CaseError(f"This ZIP is not a {kind} of cases that this version of dala reads.")
+                raise CaseError(f"This ZIP is no {kind} of cases that this version of dala reads.")
             yield archive, manifest
     except FileNotFoundError as error:
         raise CaseError(f"There is no file {error.filename}.") from error
     except IsADirectoryError as error:
-        raise CaseError(f"{error.filename} is a folder; a {kind} of cases is a ZIP file.") from error
+        raise CaseError(f"{error.filename} is a folder, not a ZIP file with an export or backup of cases.") from error
     # Damage shows itself as many errors, and a member or key that is missing or of another type as still others.
     except DAMAGE as error:
         if isinstance(error, DalaError):
             raise
-        raise CaseError(f"This is not a {kind} of cases, or it is damaged.") from error
+        raise CaseError(f"This is no {kind} of cases, or it is damaged.") from error
 
 
 def read_json(archive: zipfile.ZipFile, name: str) -> Any:

@@ -13,6 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from dala.cases.images import private
 from dala.cases.people import Person
 from dala.cases.visibility import PERSON, PersonSession
 from dala.errors import StoreError
@@ -116,7 +117,7 @@ class Database:
         """Make the tables, or bring those of an older release to this one's; StoreError for those of a newer one."""
         if self.file is not None:
             with self.answering():
-                self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                private(self.file.parent)
                 self.file.touch(mode=0o600, exist_ok=True)
                 self._write_ahead()
         if self.schema() == HEAD:

@@ -72,6 +72,12 @@ def record_of(case: KeptCase) -> dict[str, Any]:
     }
 
 
+def look_at(source: Path | IO[bytes]) -> list[str]:
+    """The ids of the cases of an archive; CaseError for a file that is none."""
+    with reading(source, KIND) as (_, manifest):
+        return [str(identity) for identity in manifest["cases"]]
+
+
 def read(source: Path | IO[bytes], take: Callable[[Arrived], None]) -> None:
     """Hand over every case of an archive, one after another, after all of them have been looked at; CaseError for an
     archive that is none, damaged, or holds what cannot be kept."""

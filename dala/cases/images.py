@@ -37,7 +37,7 @@ class Images:
         path = self.path(sha256)
         if path.is_file() and path.stat().st_size == len(data):
             return sha256
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private(path.parent)
         handle, name = tempfile.mkstemp(PARTIAL, ".", path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -94,7 +94,7 @@ class Images:
 
     @contextmanager
     def _locked(self, *, exclusive: bool, wait: bool) -> Iterator[bool]:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private(self.folder)
         with (self.folder / LOCK).open("ab") as file:
             kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
             try:
@@ -103,6 +103,13 @@ class Images:
                 yield False
                 return
             yield True
+
+
+def private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, that nobody but this user may enter."""
+    if not folder.is_dir():
+        private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _sync(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 class Command:
     """Adds commands to a parser: `command("predict", run, help_)`; the exit status is what `run(options)` returns.
 
-    Several data sets share a verb (`train breakhis`, `train bach`): each adds itself with `dataset`.
+    Several data sets, or deeds, share a verb (`train breakhis`, `cases backup`): each adds itself with `dataset`.
     """
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ class Command:
         if dataset is not None:
             if name not in self._datasets:
                 verb = self._verbs.add_parser(name, help=help_)
-                self._datasets[name] = verb.add_subparsers(required=True, metavar="DATASET")
+                self._datasets[name] = verb.add_subparsers(required=True, metavar="WHAT")
             parsers, name = self._datasets[name], dataset
         sub: argparse.ArgumentParser = parsers.add_parser(name, help=help_, description=help_)
         sub.set_defaults(run=run)

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from dala import __version__
-from dala.cli import Command, adapt, download, laboratories, serve, slides, tokens, train
+from dala.cli import Command, adapt, cases, download, laboratories, serve, slides, tokens, train
 from dala.errors import DalaError
 from dala.terminal import WrongCall, complain
 
-TOPICS = (serve, slides, adapt, train, laboratories, download, tokens)
+TOPICS = (serve, slides, cases, adapt, train, laboratories, download, tokens)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -46,12 +47,12 @@ def verified(store: Store) -> audit.Verified:
         return audit.verify(audit.entries(session), audit.head_of(session))
 
 
-def test_a_case_is_after_a_restart_what_was_kept(store: Store, tmp_path: Path) -> None:
+def test_a_case_is_after_a_restart_what_was_kept(store: Store, opened: Callable[[], Store]) -> None:
     images = [*FULL.images[:2], replace(FULL.images[2], data=None)]
     before = datetime.now(UTC)
     identity = store.keep(ANNA, replace(FULL, images=images))
     store.database.close()
-    again = sqlite_store(tmp_path / "cases")
+    again = opened()
     found = again.case(ANNA, identity)
     kept = {name: getattr(found, name) for name in NewCase.__dataclass_fields__ if name != "images"}
     assert kept == {name: getattr(FULL, name) for name in kept}
@@ -65,7 +66,6 @@ def test_a_case_is_after_a_restart_what_was_kept(store: Store, tmp_path: Path) -
     assert found.owner == found.reader == (ANNA.id, ANNA.name) and found.may_change
     assert before <= found.created == found.changed <= datetime.now(UTC)
     assert len(identity) == 22 and found.answer == "malignant"
-    again.database.close()
 
 
 def test_bytes_are_kept_once_and_go_with_the_last_that_holds_them(store: Store) -> None:
@@ -89,8 +89,8 @@ def test_a_deleted_case_leaves_the_fact_and_no_text(store: Store, tmp_path: Path
     secret = "Ductus Nebukadnezar"
     fields: dict[str, Any] = {"title": secret, "comment": secret, "patient": secret, "subtype": secret}
     identity = store.keep(ANNA, case(image(secret), **fields))
-    everything = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert any(secret.encode() in path.read_bytes() for path in everything)
+    if store.database.is_sqlite:  # PostgreSQL's files are its own affair: VACUUM clears them
+        assert any(secret.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     store.delete(ANNA, identity)
     with pytest.raises(NotFound):
         store.case(ANNA, identity)

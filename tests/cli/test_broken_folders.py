@@ -29,6 +29,8 @@ FILES = ("paths", "file", "predictions", "source", "archive")
 WITHOUT_INPUT = {("figures",), ("doctor",), ("licences",), ("speed",), ("studies",), ("samples",)} | {
     ("token", verb) for verb in ("create", "list", "revoke")
 }
+WITHOUT_INPUT |= {("cases", verb) for verb in ("list", "backup", "export", "expire")}
+WITHOUT_INPUT |= {("audit", verb) for verb in ("verify", "list")}
 LISTING = ("studies",)  # reads data only where it runs other commands, with --all: tests/studies/test_every.py
 JPEG = io.BytesIO()
 Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)).save(JPEG, "JPEG")

@@ -52,9 +52,14 @@ def case(*images: NewImage, **fields: Any) -> NewCase:
 
 def sqlite_store(folder: Path, **options: Any) -> Store:
     """An empty store, or the one that is in this folder already."""
-    database = Database(f"sqlite:///{folder / 'cases.sqlite3'}")
+    return open_at(f"sqlite:///{folder / 'cases.sqlite3'}", folder / "images", **options)
+
+
+def open_at(url: str, images: Path, **options: Any) -> Store:
+    """The store of this database, with its tables."""
+    database = Database(url)
     database.prepare()
-    return Store(database, Images(folder / "images"), **options)
+    return Store(database, Images(images), **options)
 
 
 def sha256(data: bytes) -> str:

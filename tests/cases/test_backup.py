@@ -1,0 +1,211 @@
+"""A backup is one moment of a store, whatever others write, and comes back on any database."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from dala.cases import audit, backup
+from dala.cases.backup import back_up, restore
+from dala.cases.people import SERVER
+from dala.cases.store import Store
+from dala.cases.tables import Base, DeckItemRow, DeckReadRow, DeckRow, TokenRow
+from dala.errors import CaseError, StoreError
+from tests.helpers.archives import changed
+from tests.helpers.cases import ANNA, BEN, TEACHER, case, image, open_at, sha256, sqlite_store
+from tests.helpers.postgres import Cluster
+
+
+def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table but those that a restore itself adds to."""
+    with store.database.snapshot() as connection:
+        return {
+            table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key))]
+            for table in Base.metadata.sorted_tables
+            if not table.name.startswith("audit")
+        }
+
+
+def fill(store: Store) -> list[str]:
+    """Cases, a deck that was read, and a token."""
+    ids = [
+        store.keep(
+            ANNA, case(image("same"), image(f"{n}"), title=f"Case {n} \N{MICROSCOPE}", patient=f"P{n}", shared=True)
+        )
+        for n in range(3)
+    ]
+    ids.append(store.keep(BEN, case(replace(image(), data=None), read_before={"call": "benign", "confidence": 0.25})))
+    store.case(BEN, ids[0])
+    now = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
+    with store.database.write(TEACHER) as session:
+        session.add(
+            DeckRow(id="d" * 22, owner_id=TEACHER.id, owner_name="", title="T", seed=7, shared=True, created=now)
+        )
+        session.flush()
+        session.add(
+            DeckItemRow(
+                deck_id="d" * 22, number=1, sha256=sha256(b"bytes of same"), case_id=ids[0], image=1, name="a",
+                diagnosis="benign", subtype="", words="", opinion=None,
+            )
+        )  # fmt: skip
+        session.flush()
+        session.add(
+            DeckReadRow(
+                deck_id="d" * 22, number=1, reader="7", answer="benign", confidence=None, marks=[[0.1, 0.5]], at=now
+            )
+        )
+        session.add(
+            TokenRow(
+                id="t", person_id=ANNA.id, person_name="A", role="reader", sha256="e" * 64, label="QuPath", created=now
+            )
+        )
+    return ids
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Another empty store."""
+    if request.param == "sqlite":
+        found = sqlite_store(tmp_path / "elsewhere")
+    else:
+        running: Cluster = request.getfixturevalue("postgres")
+        found = open_at(running.database(), tmp_path / "elsewhere" / "images")
+    yield found
+    found.database.close()
+
+
+def test_what_is_restored_is_what_was_there(store: Store, elsewhere: Store, tmp_path: Path) -> None:
+    ids = fill(store)
+    made = back_up(store, tmp_path / "backup.zip")
+    assert (made.cases, made.images, made.missing) == (4, 4, ())
+    assert restore(elsewhere, tmp_path / "backup.zip") == made
+    assert everything(elsewhere) == everything(store)
+    with elsewhere.database.read(SERVER) as session:
+        log = list(audit.entries(session))
+        assert audit.verify(log, audit.head_of(session), audit.read_head(made.head)).problems == ()
+    assert log[-1].what == "restored" and len(log) == 6
+    assert elsewhere.image(ANNA, ids[1], 2) == b"bytes of 1"
+    assert elsewhere.case(BEN, ids[0]) == store.case(BEN, ids[0])
+    elsewhere.keep(ANNA, case())  # the log goes on
+    with elsewhere.database.read(SERVER) as session:
+        assert audit.verify(audit.entries(session), audit.head_of(session)).problems == ()
+
+
+def test_a_store_that_holds_something_is_not_overwritten(store: Store, tmp_path: Path) -> None:
+    fill(store)
+    back_up(store, tmp_path / "backup.zip")
+    before = everything(store)
+    with pytest.raises(CaseError):
+        restore(store, tmp_path / "backup.zip")
+    assert everything(store) == before
+
+
+def test_missing_bytes_are_counted_and_the_rest_is_kept(store: Store, tmp_path: Path) -> None:
+    ids = fill(store)
+    store.images.remove(sha256(b"bytes of 1"))
+    store.images.path(sha256(b"bytes of 2")).write_bytes(b"altered")
+    made = back_up(store, tmp_path / "backup.zip")
+    assert set(made.missing) == {sha256(b"bytes of 1"), sha256(b"bytes of 2")} and made.images == 2
+    elsewhere = sqlite_store(tmp_path / "elsewhere")
+    restore(elsewhere, tmp_path / "backup.zip")
+    assert elsewhere.image(ANNA, ids[0], 2) == b"bytes of 0"
+    with pytest.raises(StoreError, match="missing"):
+        elsewhere.image(ANNA, ids[1], 2)
+
+
+@pytest.mark.parametrize("kind", ["half", "row", "log", "log_and_hash", "schema", "image"])
+def test_a_backup_that_is_damaged_or_altered_is_refused_whole(store: Store, tmp_path: Path, kind: str) -> None:
+    fill(store)
+    path = tmp_path / "backup.zip"
+    back_up(store, path)
+    content = path.read_bytes()
+    if kind == "half":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "image":
+        at = content.index(b"bytes of same")
+        path.write_bytes(content[:at] + b"other" + content[at + 5 :])
+    elif kind == "schema":
+        path.write_bytes(changed(path, "manifest.json", lambda record: record.update(schema="0002")))
+    elif kind == "row":
+        path.write_bytes(lines_changed(path, "cases", lambda lines: lines[:-1]))
+    else:
+        path.write_bytes(lines_changed(path, "audit", lambda lines: [*lines[:2], forged(lines[2], kind), *lines[3:]]))
+    elsewhere = sqlite_store(tmp_path / "elsewhere")
+    with pytest.raises(CaseError):
+        restore(elsewhere, path)
+    assert not any(everything(elsewhere).values())
+
+
+def forged(line: str, kind: str) -> str:
+    entry = {**json.loads(line), "who": "somebody else"}
+    return json.dumps({**entry, "sha256": audit.digest(entry)} if kind == "log_and_hash" else entry)
+
+
+def lines_changed(path: Path, table: str, change: object) -> bytes:
+    from tests.helpers.archives import zipped
+
+    with zipfile.ZipFile(path) as archive:
+        entries = {one: archive.read(one) for one in archive.namelist()}
+    lines = entries[f"tables/{table}.jsonl"].decode().splitlines()
+    return zipped({**entries, f"tables/{table}.jsonl": "\n".join(change(lines)).encode() + b"\n"})  # type: ignore[operator]
+
+
+@pytest.mark.slow
+def test_a_backup_while_eight_threads_keep_and_delete_is_one_moment(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every case of it has every image, and its log is whole; afterwards the store has lost nothing either."""
+    over = threading.Event()
+    kept: list[list[str]] = [[] for _ in range(8)]
+    failures: list[Exception] = []
+
+    def work(worker: int) -> None:
+        number = 0
+        try:
+            while not over.is_set():
+                number += 1
+                images = [image("same"), image(f"{worker} {number}"), image(f"{worker} {number // 3}")]
+                kept[worker].append(store.keep(ANNA, case(*images, title=f"{worker} {number}")))
+                if number % 2 == 0:
+                    store.delete(ANNA, kept[worker].pop(number % len(kept[worker])))
+        except Exception as error:
+            failures.append(error)
+
+    slow = backup.write_image  # so that much is deleted while images are copied
+    monkeypatch.setattr(backup, "write_image", lambda *given: (time.sleep(0.001), slow(*given)))
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(8)]
+    for thread in threads:
+        thread.start()
+    made = []
+    for number in range(2):
+        time.sleep(0.3)
+        made.append(back_up(store, tmp_path / f"{number}.zip"))
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert failures == [] and made[0].cases < made[1].cases
+    for number, one in enumerate(made):
+        assert one.missing == ()
+        again = sqlite_store(tmp_path / f"again {number}")
+        assert restore(again, tmp_path / f"{number}.zip") == one
+        ids = again.ids(ANNA)
+        assert len(ids) == one.cases
+        for identity in ids:
+            found = again.case(ANNA, identity)
+            assert [again.image(ANNA, identity, n) for n in (1, 2, 3)] == [
+                f"bytes of {image_.name}".encode() for image_ in found.images
+            ]
+        again.database.close()
+    store.collect()
+    assert sorted(store.ids(ANNA)) == sorted(identity for ids in kept for identity in ids)
+    held = {image_.sha256 for ids in kept for identity in ids for image_ in store.case(ANNA, identity).images}
+    assert set(store.images.names()) == held
