@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 from dala.api.routes import api_routes
 from dala.cases.opening import store_from_environment
@@ -12,6 +13,7 @@ from dala.errors import SiteError
 from pages.parts.limits import LARGEST_MB
 from pages.parts.login import auth_settings
 from pages.parts.slides.shelf import tile_route
+from pages.parts.visits import BrowserCookie
 
 if TYPE_CHECKING:
     from dala.runtime.predict import Model
@@ -37,4 +39,5 @@ app = st.App(
         tile_route(base),
         *api_routes(base, model_with_site, store_from_environment, lambda: auth_settings() is not None, LARGEST_MB),
     ],
+    middleware=[Middleware(BrowserCookie, path=f"/{base.strip('/')}")],
 )

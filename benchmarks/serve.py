@@ -1,83 +1,152 @@
-"""What a user waits for: cold start to a served page, click to verdict with a warm model, resident memory.
+"""What a user waits for, and where the time goes: cold start, a dropped file to its drawn verdict and maps, memory.
 
-    python benchmarks/serve.py --images DIR
+    python benchmarks/serve.py --images DIR [--json FILE]
 
-Chromium opens the page of a freshly started server and uploads five patches of DIR (true ones: of a drawing the page
-gives no verdict); the clock runs from the upload to the verdict and to the panels on the screen, the browser working on
-the same cores. The first one includes loading the model. Memory is the server's VmRSS afterwards (Linux).
+Chromium opens the page of a freshly started server and is given patches of DIR one after the other (true ones: of a
+drawing the page gives no verdict); the clock runs from the drop to the frame in which the verdict, and the viewer with
+this image's maps, are on the screen, the browser working on the same cores. The first one is not counted: it is not
+warm. The stages are moments that the browser sees: the upload's first and last byte, the socket's message that asks for
+a run and its first and last answers, and the two frames. Memory is the server's VmRSS afterwards (Linux).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
-PORT = 8596
-IMAGES = 5
-# The caption beside the verdict is another for every image; the panels follow it.
-VERDICT = """old => { const c = [...document.querySelectorAll('[data-testid=stCaptionContainer]')]
-    .map(e => e.innerText).find(t => t.includes('Distance from the training'));
-    return c && c !== old ? c : false }"""
-# The viewer's numbers are those of the maps that it has drawn in the same frame.
-PANELS = """old => { const v = document.querySelector('[data-testid=stBidiComponentIsolated]')
-    ?.shadowRoot?.querySelector('.viewer dl')?.innerText;
-    return v && v !== old && /[0-9]/.test(v) ? v : false }"""
+IMAGES = 12
+SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+LISTEN = """
+window.seen = [];
+const say = (what, size = 0) => window.seen.push([what, performance.now(), size]);
+const Socket = window.WebSocket;
+window.WebSocket = class extends Socket {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener('message', ({ data }) => say('answer', data.byteLength ?? data.size ?? 0));
+  }
+  send(data) { say('ask', data.byteLength ?? 0); super.send(data); }
+};
+document.addEventListener('change', (event) => event.target.type === 'file' && say('drop'), true);
+new PerformanceObserver((list) => list.getEntries().forEach((one) => {
+  if (!one.name.includes('upload_file')) return;
+  window.seen.push(['upload begins', one.startTime, 0], ['upload ends', one.responseEnd, 0]);
+})).observe({ type: 'resource' });
+"""
+# The heading of this run, beside the line that names the file; an element of the run before is marked as stale.
+VERDICT = """name => {
+  const line = document.querySelector('.st-key-image-line')?.innerText ?? '';
+  const heading = document.querySelector('.st-key-verdict h2, [data-testid=stAlertContainer]');
+  const stale = heading?.closest('[data-stale]')?.dataset.stale === 'true';
+  return line.includes(name) && heading && !stale && performance.now() }"""
+# The viewer names the image whose maps it has drawn, in the same frame.
+MAPS = """before => {
+  const viewer = [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')]
+    .map(one => one.shadowRoot?.querySelector('.viewer')).find(Boolean);
+  const drawn = viewer?.dataset.drawn;
+  return drawn && drawn !== before && [drawn, performance.now()] }"""
+STAGES = ("file taken", "uploaded", "run asked for", "first answer", "last answer", "verdict drawn", "maps drawn")
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True)
-    files = sorted(parser.parse_args().images.rglob("*.png"))[:IMAGES]
+    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    options = parser.parse_args()
+    files = sorted(path for path in options.images.rglob("*") if path.suffix.lower() in SUFFIXES)[:IMAGES]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-background-networking"]
         )
         page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.add_init_script(LISTEN)
         started = time.perf_counter()
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(PORT)]
+        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
         served = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            while True:
-                try:
-                    page.goto(f"http://localhost:{PORT}")
-                    break
-                except Exception:
-                    if time.perf_counter() - started > 60:
-                        raise
-                    time.sleep(0.1)
-            page.get_by_test_id("stFileUploader").wait_for(timeout=60_000)
+            open_page(page, f"http://localhost:{port}", started + 60)
             cold = time.perf_counter() - started
-            verdicts, panels, said, shown = [], [], None, None
+            times, drawn = [], ""
             for file in files:
-                clock = time.perf_counter()
-                page.locator("input[type=file]").set_input_files(file)
-                said = page.wait_for_function(VERDICT, arg=said, timeout=60_000).json_value()
-                verdicts.append(time.perf_counter() - clock)
-                shown = page.wait_for_function(PANELS, arg=shown, timeout=60_000).json_value()
-                panels.append(time.perf_counter() - clock)
+                one, drawn = timed(page, file, drawn)
+                times.append(one)
             status = Path(f"/proc/{served.pid}/status").read_text()
             memory = int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
         finally:
             served.terminate()
             served.wait()
             browser.close()
-    print("| what | measured |")
+    warm = {stage: statistics.median(one[stage] for one in times[1:]) for stage in STAGES}
+    print(f"Warm model, median of {len(times) - 1} files, milliseconds after the drop:\n")
+    print("| moment | ms | of that, since the one before |")
+    print("|---|---:|---:|")
+    before = 0.0
+    for stage, at in warm.items():
+        print(f"| {stage} | {at:.0f} | {at - before:.0f} |")
+        before = at
+    print("\n| what | measured |")
     print("|---|---:|")
     print(f"| cold start to a served page, model loaded | {cold:.1f} s |")
-    runs = f"warm model (median of {len(files) - 1})"
-    print(f"| upload to verdict on screen, {runs} | {statistics.median(verdicts[1:]):.2f} s |")
-    print(f"| upload to maps on screen, {runs} | {statistics.median(panels[1:]):.2f} s |")
+    print(f"| drop to verdict on the screen | {warm['verdict drawn'] / 1000:.2f} s |")
+    print(f"| drop to maps on the screen | {warm['maps drawn'] / 1000:.2f} s |")
     print(f"| resident memory of the server | {memory:.0f} MB |")
+    if options.json:
+        figures = {"cold_s": cold, "memory_mb": memory, "median_ms": warm, "each_ms": times}
+        options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+
+
+def open_page(page: Page, url: str, deadline: float) -> None:
+    """The page with its uploader. Raises whatever the browser says where there is none by the deadline."""
+    while True:
+        try:
+            page.goto(url)
+            break
+        except Exception:
+            if time.perf_counter() > deadline:
+                raise
+            time.sleep(0.1)
+    page.get_by_test_id("stFileUploader").wait_for(timeout=60_000)
+    rest(page)
+
+
+def rest(page: Page) -> None:
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+    page.wait_for_timeout(700)
+
+
+def timed(page: Page, file: Path, before: str) -> tuple[dict[str, float], str]:
+    """Milliseconds from the drop to each stage, and what the viewer calls this image's maps; `before`: the last one's."""
+    page.evaluate("window.seen = []")
+    page.locator("input[type=file]").first.set_input_files(file)
+    verdict = page.wait_for_function(VERDICT, arg=file.name, timeout=60_000).json_value()
+    drawn, maps = page.wait_for_function(MAPS, arg=before, timeout=60_000).json_value()
+    rest(page)
+    seen: list[tuple[str, float, int]] = page.evaluate("window.seen")
+
+    def moments(what: str, since: float = 0.0) -> list[float]:
+        return [at for name, at, _ in seen if name == what and at >= since]
+
+    drop = moments("drop")[0]
+    uploaded = moments("upload ends", drop)[-1]
+    asked = moments("ask", uploaded)[0]
+    answers = moments("answer", asked)
+    at = (moments("upload begins", drop)[0], uploaded, asked, answers[0], answers[-1], verdict, maps)
+    return {stage: moment - drop for stage, moment in zip(STAGES, at, strict=True)}, drawn
 
 
 if __name__ == "__main__":

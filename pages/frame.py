@@ -8,6 +8,7 @@ from pages.parts.about import about, notice
 from pages.parts.decks.places import PAGE, URL_PATH, open_without_login
 from pages.parts.login import require_login
 from pages.parts.look import dress
+from pages.parts.visits import keep_visit
 
 # No emoji or Material icon as page icon: the browser would fetch its image from a font server.
 st.set_page_config(page_title="DALA second opinion", layout="wide", menu_items={"About": about()})
@@ -32,4 +33,5 @@ with st.container(key="notice"):
     st.markdown(notice())
 if not (page is DECK and open_without_login()):
     require_login()
+keep_visit(page.url_path)
 page.run()

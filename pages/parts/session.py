@@ -115,8 +115,8 @@ class Round:
 class Session:
     """Everything that one person's visit has come to.
 
-    told: what was wrong with the files that were dropped last. uploads: how many times files were dropped on the
-    first page. effect, report: what the effect curve and the PDF were last asked for. overlays: the ZIP of the
+    told: what was wrong with the files that were dropped last. taken: the files that were dropped on the first
+    page, by Streamlit's number. effect, report: what the effect curve and the PDF were last asked for. overlays: the ZIP of the
     batch. batch_filter, batch_order, batch_place: how its table is looked at; left_out: what was no image.
     usual_size: the choice for the batch's images that tell no pixel size; size_table: a CSV of the sizes of others.
     lesson_image: what the lessons are about. site: the file of the site that is in use; run_site: that of the
@@ -126,11 +126,12 @@ class Session:
     to, its number and its box; scan_ran: whether a scan was under way; scan_shown: whether its map may be seen.
     made_deck: the deck that was just made; deck_seed: what is offered for the next; deck_readers: by a deck's id, the
     secret by which this reader is known there.
+    token: what the address calls this visit, once there is something to come back to.
     """
 
     handed: Handed | None = None
     told: str | None = None
-    uploads: int = 0
+    taken: set[str] = field(default_factory=set)
     dropped: Dropped | None = None
     viewing: Viewing = field(default_factory=Viewing)
     effect: tuple[str, str, bool] | None = None
@@ -158,6 +159,7 @@ class Session:
     made_deck: MadeDeck | None = None
     deck_seed: int | None = None
     deck_readers: dict[str, str] = field(default_factory=dict)
+    token: str | None = None
     _first_reads: dict[str, FirstRead] = field(default_factory=dict)
     _answers_seen: set[str] = field(default_factory=set)
 

@@ -147,7 +147,7 @@ def test_regions_and_their_rows_light_up_together_and_reset_puts_everything_back
     first.hover()
     expect(first).to_have_class("chosen")
     page.wait_for_function(
-        "before => document.querySelector('[data-testid=stBidiComponentIsolated]').shadowRoot"
+        "before => document.querySelector('.st-key-maps [data-testid=stBidiComponentIsolated]').shadowRoot"
         ".querySelector('[data-kind=dt] canvas').toDataURL() !== before",
         arg=before,
     )

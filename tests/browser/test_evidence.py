@@ -16,7 +16,9 @@ from tests.helpers.browser import Served, Visit, settle
 def open_evidence(visited: Visit) -> Page:
     """From the first page, as a reader goes."""
     page = visited.page
-    page.get_by_role("link", name="Evidence", exact=True).click()
+    # Of the two navigations, that of a phone and Streamlit's own, the style sheet shows one.
+    page.locator(".st-key-notice").wait_for()
+    page.get_by_role("link", name="Evidence", exact=True).filter(visible=True).click()
     expect(page.get_by_role("heading", name="Evidence", exact=True)).to_be_attached(timeout=60_000)
     settle(page)
     return page

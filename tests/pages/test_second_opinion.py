@@ -440,8 +440,7 @@ def test_what_was_chosen_last_is_shown(page: AppTest) -> None:
     assert not page.warning
     assert page.selectbox(key="example").value == "none"
     assert "Your image: **patch.png**" in text(page)
-    assert not page.file_uploader[0].value  # empty again: the next file does not join this one
-    upload(page, "second.png", image(11))
+    upload(page, "second.png", image(11))  # takes the place of the first, it does not join it
     assert "Your image: **second.png**" in text(page) and "patch.png" not in text(page)
     page.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
     assert page.warning

@@ -197,5 +197,6 @@ class Viewer {
     parts.table.draw(map);
     parts.panes.draw(changed.size === 1 && changed.has("threshold"));
     changed.clear();
+    this.root.dataset.drawn = map.header.id;
   }
 }

@@ -34,22 +34,23 @@ MEGAPIXELS = MAXIMUM_PIXELS // 1_000_000
 EXAMPLES = (*PHANTOMS, *FILMS)
 
 
-def uploader_key() -> str:
-    return f"upload-{session().uploads}"
+UPLOAD = "upload"
 
 
 # Whichever was chosen last is shown: a file that is dropped puts the example back, an example removes the file.
-def take_files(key: str) -> None:
-    """Keep what was dropped and empty the uploader: the next file takes the place of this one, it does not join it.
+def take_files() -> None:
+    """Keep what was dropped now: it takes the place of what was there, it does not join it.
 
-    `key` is the uploader's that took them. Of one that is no more, and whose files the server has let go, the browser
-    may tell once again, if the reader does something else before the page has been drawn: that takes nothing away.
+    The uploader stays the same, so that a file that is dropped while the page runs for the one before is not lost with
+    it. It lists all that it was ever given; the ones that were taken are known, and most are let go by then.
     """
+    kept = session()
+    held = st.session_state.get(UPLOAD) or ()
     # What has been let go already is no UploadedFile any more.
-    files = [file for file in st.session_state.get(key) or () if isinstance(file, UploadedFile)]
+    files = [file for file in held if isinstance(file, UploadedFile) and file.file_id not in kept.taken]
     if not files:
         return
-    session().uploads += 1
+    kept.taken.update(file.file_id for file in files)
     release(files)
     st.session_state[EXAMPLE] = NONE
     remove()
@@ -155,15 +156,13 @@ def choose_image(model: Model) -> Chosen | None:
 
 def offer_upload(place: DeltaGenerator, small: bool) -> None:
     """Where files are dropped, with what is taken, in words."""
-    key = uploader_key()
     place.file_uploader(
         "Drop an H&E breast patch or a mammogram here",
         # No list of types: a DICOM file often has no suffix, or a number for one. Its content tells what a file is.
         # No limit of its own: whoever drops more than LARGEST_MB is told so in a sentence, by take_files.
         accept_multiple_files=True,
-        key=key,
+        key=UPLOAD,
         on_change=take_files,
-        args=(key,),
         label_visibility="collapsed" if small else "visible",
     )
     if not small:

@@ -1,0 +1,190 @@
+"""A visit outlasts a reload: what a tab had open is found again by its address, in the same browser, for a while.
+
+It is kept in the server's memory only, never on a disk. The address carries a token drawn at random, which `viewer/visit`
+writes there without an entry of its own in the browser's history; it opens nothing in a browser that does not send the
+cookie of the one that it was given to, nor for anybody who is logged in as somebody else.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from http.cookies import SimpleCookie
+
+import streamlit as st
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.errors import StreamlitAPIException
+from streamlit.runtime import Runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from pages.parts.component import component
+from pages.parts.session import EXAMPLE, KEY, READ_FIRST, Session, Viewing, session
+
+MINUTES = int(os.environ.get("DALA_VISIT_MINUTES", "30"))  # after a visit was last seen; 0: a reload begins anew
+AT_MOST = 64  # visits, the ones seen last
+BITS = 192
+COOKIE, USER_COOKIE, TOKEN = "dala_browser", "_streamlit_user", "visit"
+CLOSING_SECONDS, PAUSE_SECONDS = 1.0, 0.02  # how long the session of a page that is reloaded takes to end, at most
+YEAR = 365 * 24 * 3600
+# Switches; a button's value must never be set, and is a bool like theirs.
+TOGGLES = ("anyway-", "all-fields-", "steady", "with-name", "batch-with-names", READ_FIRST)
+PLAIN_VALUES = (str, int, float, list, tuple)
+NOT_KEPT = ("upload", "batch-upload", "batch-sizes", "batch-table", "field-", "whole-", "choose-")
+
+
+@dataclass
+class Visit:
+    """What a tab has open: its session's object, the values of its widgets, and whose it is."""
+
+    kept: Session
+    browser: str
+    user: Mapping[str, str]
+    streamlit: str
+    widgets: dict[str, object] = field(default_factory=dict)
+    seen: float = field(default_factory=time.monotonic)
+
+
+def is_active(streamlit: str) -> bool:
+    """Whether a browser is connected to this session of Streamlit's."""
+    return Runtime.exists() and Runtime.instance().is_active_session(streamlit)
+
+
+class Visits:
+    """The visits of all browsers, by token; any number of threads may use it."""
+
+    def __init__(self, alive: Callable[[str], bool] = is_active, minutes: float = MINUTES) -> None:
+        self._visits: dict[str, Visit] = {}
+        self._lock = threading.Lock()
+        self._alive = alive
+        self._seconds = 60 * minutes
+
+    def keep(self, token: str, visit: Visit) -> None:
+        """The visit of a token, seen now; those that nobody has seen for long are forgotten."""
+        visit.seen = time.monotonic()
+        with self._lock:
+            self._visits.pop(token, None)
+            self._visits[token] = visit  # the newest is the last
+            old = [key for key, one in self._visits.items() if self._gone(one)]
+            for key in [*old, *list(self._visits)[:-AT_MOST]]:
+                self._visits.pop(key, None)
+
+    def claim(self, token: str, browser: str, user: Mapping[str, str]) -> Visit | None:
+        """The visit that a reloaded page goes on with; None for a token that is unknown, old or another browser's.
+
+        Where the tab that it belongs to is still open, as after "duplicate tab", the image alone is taken over: two
+        tabs never share what they change.
+        """
+        with self._lock:
+            visit = self._visits.get(token)
+        if visit is None or visit.browser != browser or visit.user != user or self._gone(visit):
+            return None
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while (open_still := self._alive(visit.streamlit)) and time.monotonic() < deadline:
+            time.sleep(PAUSE_SECONDS)
+        if open_still:
+            kept = visit.kept
+            return replace(visit, kept=Session(handed=kept.handed, pixel_sizes=dict(kept.pixel_sizes)), widgets={})
+        with self._lock:
+            self._visits.pop(token, None)
+        visit.kept.viewing.start = None  # the viewer starts from the settings that were left, not from its first ones
+        return visit
+
+    def _gone(self, visit: Visit) -> bool:
+        return time.monotonic() - visit.seen > self._seconds and not self._alive(visit.streamlit)
+
+
+@st.cache_resource
+def visits() -> Visits:
+    """Those of this server."""
+    return Visits()
+
+
+def keep_visit(page: str) -> None:
+    """Go on with the visit that the address names, where it was just loaded; and keep the present one.
+
+    `page`: the one that is shown, for the address of each is to name the visit.
+    """
+    browser, context = st.context.cookies.get(COOKIE), get_script_run_ctx()
+    if not browser or context is None or MINUTES <= 0:
+        return
+    user = {name: value for name, value in st.context.cookies.items() if name.startswith(USER_COOKIE)}
+    if KEY not in st.session_state and (told := st.query_params.get(TOKEN)):
+        found = visits().claim(told, browser, user)
+        if found is not None:
+            st.session_state[KEY] = found.kept
+            for key, value in found.widgets.items():
+                st.session_state[key] = value
+    kept = session()
+    if not (worth_keeping(kept) or st.session_state.get(EXAMPLE, "none") != "none"):
+        return
+    kept.token = kept.token or secrets.token_urlsafe(BITS // 8)
+    visits().keep(kept.token, Visit(kept, browser, user, context.session_id, values_of_widgets()))
+    with st.container(key="visit"):
+        try:
+            component("visit")(key="visit-token", data=[kept.token, page])
+        except (AttributeError, OSError, StreamlitAPIException):
+            return  # the files of the viewer are not there; the page says so where it needs them
+
+
+def worth_keeping(kept: Session) -> bool:
+    """Whether somebody would miss it."""
+    fresh = Session()
+    return any(
+        getattr(kept, name) != getattr(fresh, name)
+        for name in ("handed", "dropped", "run", "round", "lesson_image", "slide", "site", "usual_size", "deck_readers")
+    ) or kept.viewing != Viewing()
+
+
+def values_of_widgets() -> dict[str, object]:
+    """What is chosen on the page; not what a button, a table or an uploader holds."""
+    found: dict[str, object] = {}
+    for key, value in st.session_state.items():
+        key = str(key)
+        if key.startswith((KEY, *NOT_KEPT)):
+            continue
+        wanted = key.startswith(TOGGLES) if isinstance(value, bool) else isinstance(value, PLAIN_VALUES)
+        if wanted:
+            found[key] = value
+    return found
+
+
+class BrowserCookie:
+    """ASGI middleware: a browser that asks for a page and carries no cookie of ours is given one, which scripts cannot
+    read and which says nothing but that it is the same browser."""
+
+    def __init__(self, app: ASGIApp, path: str = "/") -> None:
+        self._app = app
+        self._path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        known = f"{COOKIE}=" in headers.get("cookie", "")
+        secure = scope.get("scheme") == "https" or headers.get("x-forwarded-proto") == "https"
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and not known and is_page(message):
+                message["headers"] = [*message["headers"], (b"set-cookie", self._cookie(secure))]
+            await send(message)
+
+        await self._app(scope, receive, answer)
+
+    def _cookie(self, secure: bool) -> bytes:
+        cookie: SimpleCookie = SimpleCookie()
+        cookie[COOKIE] = secrets.token_urlsafe(BITS // 8)
+        cookie[COOKIE].update({"path": self._path, "httponly": True, "samesite": "Lax", "max-age": YEAR})
+        if secure:
+            cookie[COOKIE]["secure"] = True
+        return cookie[COOKIE].OutputString().encode()
+
+
+def is_page(message: Message) -> bool:
+    """Whether an answer is a page and not one of its files."""
+    kinds = [value for key, value in message["headers"] if key.lower() == b"content-type"]
+    return any(kind.startswith(b"text/html") for kind in kinds)
