@@ -133,10 +133,23 @@ def keep_visit(page: str) -> None:
 def worth_keeping(kept: Session) -> bool:
     """Whether somebody would miss it."""
     fresh = Session()
-    return any(
-        getattr(kept, name) != getattr(fresh, name)
-        for name in ("handed", "dropped", "run", "round", "lesson_image", "slide", "site", "usual_size", "deck_readers")
-    ) or kept.viewing != Viewing()
+    return (
+        any(
+            getattr(kept, name) != getattr(fresh, name)
+            for name in (
+                "handed",
+                "dropped",
+                "run",
+                "round",
+                "lesson_image",
+                "slide",
+                "site",
+                "usual_size",
+                "deck_readers",
+            )
+        )
+        or kept.viewing != Viewing()
+    )
 
 
 def values_of_widgets() -> dict[str, object]:

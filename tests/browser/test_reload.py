@@ -1,4 +1,4 @@
-"""A reload goes on where the page was: image, threshold, batch; in this browser only, and without a step in its history."""
+"""A reload goes on where the page was: image, threshold, batch; in this browser only, and as no step of its history."""
 
 from __future__ import annotations
 
