@@ -130,7 +130,7 @@ def rest(page: Page) -> None:
 
 
 def timed(page: Page, file: Path, before: str) -> tuple[dict[str, float], str]:
-    """Milliseconds from the drop to each stage, and what the viewer calls this image's maps; `before`: the last one's."""
+    """Milliseconds from the drop to each stage, and what the viewer calls these maps; `before`: the last ones."""
     page.evaluate("window.seen = []")
     page.locator("input[type=file]").first.set_input_files(file)
     verdict = page.wait_for_function(VERDICT, arg=file.name, timeout=60_000).json_value()

@@ -116,8 +116,8 @@ class Session:
     """Everything that one person's visit has come to.
 
     told: what was wrong with the files that were dropped last. taken: the files that were dropped on the first
-    page, by Streamlit's number. effect, report: what the effect curve and the PDF were last asked for. overlays: the ZIP of the
-    batch. batch_filter, batch_order, batch_place: how its table is looked at; left_out: what was no image.
+    page, by Streamlit's number. effect, report: what the effect curve and the PDF were last asked for. overlays: the
+    ZIP of the batch. batch_filter, batch_order, batch_place: how its table is looked at; left_out: what was no image.
     usual_size: the choice for the batch's images that tell no pixel size; size_table: a CSV of the sizes of others.
     lesson_image: what the lessons are about. site: the file of the site that is in use; run_site: that of the
     batch, as it was started. pixel_sizes: what was chosen for an image, by its sha256. looked_at: the opinion and

@@ -1,8 +1,8 @@
 """A visit outlasts a reload: what a tab had open is found again by its address, in the same browser, for a while.
 
-It is kept in the server's memory only, never on a disk. The address carries a token drawn at random, which `viewer/visit`
-writes there without an entry of its own in the browser's history; it opens nothing in a browser that does not send the
-cookie of the one that it was given to, nor for anybody who is logged in as somebody else.
+It is kept in the server's memory only, never on a disk. The address carries a token drawn at random, which
+`viewer/visit` writes there without an entry of its own in the browser's history; it opens nothing in a browser that
+does not send the cookie of the one that it was given to, nor for anybody who is logged in as somebody else.
 """
 
 from __future__ import annotations
