@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from http.cookies import SimpleCookie
 
 import streamlit as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -189,12 +188,8 @@ class BrowserCookie:
         await self._app(scope, receive, answer)
 
     def _cookie(self, secure: bool) -> bytes:
-        cookie: SimpleCookie = SimpleCookie()
-        cookie[COOKIE] = secrets.token_urlsafe(BITS // 8)
-        cookie[COOKIE].update({"path": self._path, "httponly": True, "samesite": "Lax", "max-age": YEAR})
-        if secure:
-            cookie[COOKIE]["secure"] = True
-        return cookie[COOKIE].OutputString().encode()
+        parts = [f"{COOKIE}={secrets.token_urlsafe(BITS // 8)}", f"Path={self._path}", f"Max-Age={YEAR}"]
+        return "; ".join([*parts, "HttpOnly", "SameSite=Lax", *(["Secure"] if secure else [])]).encode()
 
 
 def is_page(message: Message) -> bool:
