@@ -83,5 +83,9 @@ class NotFound(CaseError):
     """There is no such case for this person: the same words whether it does not exist or is somebody else's."""
 
 
+class Forbidden(CaseError):
+    """This person may see a case or deck, and may not do this with it."""
+
+
 class StoreError(DalaError):
     """The store of cases does not answer, is full, damaged, of another version or wrongly configured."""

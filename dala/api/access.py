@@ -32,7 +32,7 @@ def setting() -> str:
     if found not in (TOKEN, OPEN, OFF):
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            f"The setting {SETTING} of this server is none of {TOKEN}, {OPEN} and {OFF}; an administrator can mend it.",
+            f"The setting {SETTING} of this server is not one of {TOKEN}, {OPEN}, {OFF}: ask an administrator.",
         )
     return found
 

@@ -86,7 +86,7 @@ def _parameters() -> dict[str, Json]:
         "name": {"type": "string", "description": "The file's name; one of BreakHis tells a pixel size."},
         "pixel_size_um": {"type": "string", "pattern": r"^[^,]+(,[^,]+)?$", "examples": ["0.5", "0.25,0.26"],
                           "description": "Micrometres between pixels, 0.05 to 5: one number, or those of rows and "
-                          "columns. Without it, what the file tells; where nobody tells it, the image is judged at "
+                          "columns. Without it, what the file tells; where nobody tells it, the image is analysed at "
                           "three scales and answered only if all agree."},
         "target": {"type": "string", "description": "The class that the map is towards; usually the prediction."},
         "rule": {"enum": list(RULES), "default": "mean_std", "description": "The rule of the dynamic threshold."},

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from typing import Any
 
 Json = dict[str, Any]
 
+CODE = re.compile("`([^`]+)`")
 STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; background: Canvas; color: CanvasText; }
+a { color: inherit; }
 body { max-width: 60rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
 h2 { margin: 2.5rem 0 0; font-size: 1.15rem; }
 code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
@@ -23,7 +26,7 @@ summary { cursor: pointer; }
 
 def page(told: Json) -> str:
     """The document as one page of HTML that asks for nothing from anywhere."""
-    info, shown = told["info"], html.escape
+    info = told["info"]
     parts = [
         f"<h1>{shown(info['title'])}: HTTP API</h1>",
         f"<p><strong>{shown(info['summary'])}</strong> {shown(info['description'])}</p>",
@@ -35,7 +38,7 @@ def page(told: Json) -> str:
             if method != "parameters":
                 parts += _operation(path, method, operation, methods.get("parameters", []))
     for name, schema in told["components"]["schemas"].items():
-        text = shown(json.dumps(schema, indent=1, ensure_ascii=False))
+        text = html.escape(json.dumps(schema, indent=1, ensure_ascii=False))
         parts.append(f"<details><summary>Schema <code>{shown(name)}</code></summary><pre>{text}</pre></details>")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -45,8 +48,12 @@ def page(told: Json) -> str:
     )
 
 
+def shown(text: str) -> str:
+    """Words as HTML; what stands between backticks is code."""
+    return CODE.sub(r"<code>\1</code>", html.escape(text))
+
+
 def _operation(path: str, method: str, operation: Json, of_path: list[Json]) -> list[str]:
-    shown = html.escape
     parts = [f"<h2><code>{method.upper()} {shown(path)}</code></h2><p>{shown(operation['summary'])}.</p>"]
     if body := operation.get("requestBody"):
         kinds = ", ".join(f"<code>{shown(kind)}</code>" for kind in body["content"])
@@ -65,15 +72,13 @@ def _kind(schema: Json) -> str:
     """What a parameter may be, in a few words."""
     said = "One of " + ", ".join(map(str, schema["enum"])) if "enum" in schema else str(schema["type"]).capitalize()
     if "default" in schema:
-        said += (
-            f"; usually {json.dumps(schema['default']) if schema['default'] in (True, False) else schema['default']}"
-        )
+        usual = schema["default"]
+        said += f"; usually {str(usual).lower() if isinstance(usual, bool) else usual}"
     return f"{said}."
 
 
 def _table(caption: str, rows: list[tuple[str, str]]) -> str:
     cells = "".join(
-        f'<tr><th scope="row"><code>{html.escape(name)}</code></th><td>{html.escape(text)}</td></tr>'
-        for name, text in rows
+        f'<tr><th scope="row"><code>{shown(name)}</code></th><td>{shown(text)}</td></tr>' for name, text in rows
     )
     return f"<details open><summary>{caption}</summary><table>{cells}</table></details>"

@@ -37,7 +37,7 @@ from dala.cases.people import LOCAL, SERVER, Person, Role
 from dala.cases.store import IDENTITY, Store
 from dala.cases.tables import DeckItemRow, DeckReaderRow, DeckReadRow, DeckRow
 from dala.cases.visibility import may_change
-from dala.errors import CaseError, NotFound
+from dala.errors import CaseError, Forbidden, NotFound
 
 ABSENT = "There is no deck at this address, or it is not open."
 NOT_THE_TEACHERS = "Only the teacher of this deck may do this."
@@ -57,10 +57,10 @@ class Decks:
     def make(
         self, person: Person, title: str, seed: int, items: Sequence[NewItem], *, anonymous: bool = False
     ) -> MadeDeck:
-        """A deck with these cases in this order, open for reading. CaseError for who is no teacher, and for what cannot
-        be kept."""
+        """A deck with these cases in this order, open for reading. Forbidden for who is no teacher, CaseError for what
+        cannot be kept."""
         if person.role not in (Role.TEACHER, Role.ADMINISTRATOR):
-            raise CaseError(NO_TEACHER)
+            raise Forbidden(NO_TEACHER)
         check_deck(title, items)
         if not self.store.keeps_images:
             raise CaseError("This server keeps no images (DALA_CASES_IMAGES=off), so that it can keep no deck.")

@@ -83,7 +83,10 @@ def store_from_environment(environment: Mapping[str, str] | None = None) -> Stor
         due = time.monotonic() - swept > SWEEP_SECONDS or not swept
         _open[wanted] = store, time.monotonic() if due else swept
     if due:
+        from dala.cases.decks import Decks
+
         store.expire()
+        Decks(store).expire()
     return store
 
 

@@ -39,7 +39,7 @@ from dala.cases.kept import (
 from dala.cases.people import SERVER, Person
 from dala.cases.tables import BlobRow, CaseRow, DeckItemRow, ImageRow
 from dala.cases.visibility import may_change
-from dala.errors import CaseError, NotFound, StoreError
+from dala.errors import Forbidden, NotFound, StoreError
 
 IDENTITY = re.compile(r"[A-Za-z0-9_-]{22}")
 ABSENT = "There is no such case, or it is not shared with you."
@@ -330,7 +330,7 @@ class Store:
         if row is None:
             raise NotFound(ABSENT)
         if not may_change(person, row.owner_id):
-            raise CaseError(NOT_YOURS)
+            raise Forbidden(NOT_YOURS)
         return row
 
     def _kept(self, session: Session, person: Person, id: str) -> KeptCase:

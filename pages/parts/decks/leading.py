@@ -50,7 +50,7 @@ def show_addresses(decks: Decks, deck: Deck, key: str) -> None:
         with own:
             st.markdown("**Your own address: keep it, and keep it to yourself**")
             st.code(address_of(**{ID: deck.id, KEY: key}), language=None, wrap_lines=True)
-            st.caption("Whoever has it sees all answers and may reveal them. It is told nowhere else.")
+            st.caption("Whoever has it sees all answers and may reveal them. It is shown nowhere else.")
 
 
 @st.fragment(run_every=EVERY)

@@ -71,7 +71,7 @@ def show_decks() -> None:
         st.caption("The address for the class.")
         if teacher.id == LOCAL.id:
             st.code(address_of(**{ID: made.id, KEY: made.key}), language=None, wrap_lines=True)
-            st.caption("Your own address: it shows all answers and reveals the cases. Keep it; it is told only once.")
+            st.caption("Your own address: it shows all answers and reveals the cases. Keep it: it is shown only once.")
         link_to_deck(made.id, "Open the deck as its teacher", made.key if teacher.id == LOCAL.id else "")
         st.button("Make another deck", on_click=forget)
         return

@@ -35,7 +35,8 @@ def show_marks(place: DeltaGenerator, png: bytes, item: Item) -> None:
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
     marks = marks_of(item)
     if not marks:
-        place.image(inline(pixels), caption=f"Case {item.number}: nobody has marked anything", width="stretch")
+        said = f"Case {item.number}: nobody has marked anything"
+        place.image(inline(pixels), caption=said, width="stretch", alt=said)
         return
     field = density(marks, *pixels.shape[:2])
     most = float(field.max())
