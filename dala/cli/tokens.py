@@ -81,5 +81,5 @@ def _revoke(options: argparse.Namespace) -> int:
     tokens = _tokens()
     tokens.revoke(SERVER, options.id)
     holding = sum(token.holds for token in tokens.listed(SERVER))
-    print(f"Revoked; {counted(holding, 'token')} still open the API.")
+    print(f"Revoked; still open: {counted(holding, 'token')}.")
     return 0
