@@ -5,9 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from dala.errors import IntakeError, TooLarge
+from pages.parts.cases.keep import Source, offer_keeping
 from pages.parts.second_opinion.choice import choose_example, choose_image
 from pages.parts.second_opinion.explanation import show_explanation
-from pages.parts.second_opinion.fields import show_fields
+from pages.parts.second_opinion.fields import number_looked_at, show_fields
 from pages.parts.second_opinion.first import show_gallery
 from pages.parts.second_opinion.modality import image_and_model, opinion_at_scale
 from pages.parts.second_opinion.own_read import answer_may_be_shown, show_first_read
@@ -25,7 +26,7 @@ try:
     if chosen is None:
         show_gallery(choose_example)
         st.stop()
-    drawn = chosen.drawn
+    drawn, data, name = chosen.drawn, chosen.data, chosen.name
     patch, modality, model = image_and_model(chosen)
 except IntakeError as error:
     st.error(plain(str(error)))
@@ -50,4 +51,5 @@ if drawn is not None or opinion.gate.inside or show_refusal(opinion, patch):
     with st.container(key="fields"):
         looked_at = show_fields(opinion)
     show_explanation(looked_at, in_one_line(looked_at))
+    offer_keeping(opinion, looked_at, Source(name, lambda: data, field=number_looked_at(opinion)))
     show_origin(opinion)

@@ -9,6 +9,7 @@ import streamlit as st
 from dala.errors import SlideError
 from dala.gate.checks import HISTOLOGY
 from dala.slides.reader import Slide
+from pages.parts.cases.keep import of_field, offer_keeping
 from pages.parts.second_opinion.explanation import show_explanation
 from pages.parts.second_opinion.modality import opinion_at_scale
 from pages.parts.second_opinion.own_read import answer_may_be_shown, offer_first_read, show_first_read
@@ -56,6 +57,7 @@ def ask_about(slide: Slide) -> None:
         with st.container(key="verdict"):
             show_verdict(opinion, patch, None)
         show_explanation(opinion, in_one_line(opinion))
+        offer_keeping(opinion, opinion, of_field(opinion, slide.name, slide.grid.box(*picked)))
         show_origin(opinion)
 
 

@@ -222,13 +222,15 @@ def answer_of_all(answers: Sequence[Answer]) -> Answer:
 
 def probability_of(opinion: Json) -> float | None:
     """The probability of malignant, 0 to 1; None where the record has none."""
-    value = (opinion.get("probabilities") or {}).get("malignant")
+    shares = opinion.get("probabilities")
+    value = shares.get("malignant") if isinstance(shares, dict) else None
     return float(value) if isinstance(value, (int, float)) else None
 
 
 def laboratory_of(opinion: Json) -> str | None:
     """The laboratory that the image was taken for."""
-    value = (opinion.get("gate") or {}).get("laboratory")
+    gate = opinion.get("gate")
+    value = gate.get("laboratory") if isinstance(gate, dict) else None
     return value if isinstance(value, str) and value else None
 
 

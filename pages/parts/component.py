@@ -26,14 +26,15 @@ class Sources(NamedTuple):
 
 
 @cache
-def component(name: str) -> ComponentRenderer:
-    """The component of the folder of that name, registered once. Raises OSError where a file is missing."""
-    return st.components.v2.component(f"dala_{name}", **sources(name)._asdict())
+def component(name: str, script: str | None = None) -> ComponentRenderer:
+    """The component of the folder of that name, registered once; `script`: with another script of that folder than the
+    one of its own name. Raises OSError where a file is missing."""
+    return st.components.v2.component(f"dala_{script or name}", **sources(name, script)._asdict())
 
 
-def sources(name: str) -> Sources:
+def sources(name: str, script: str | None = None) -> Sources:
     html, css = ((FOLDER / name / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("html", "css"))
-    return Sources(html, css, "\n".join(modules((FOLDER / name / f"{name}.js"), set())))
+    return Sources(html, css, "\n".join(modules((FOLDER / name / f"{script or name}.js"), set())))
 
 
 def modules(path: Path, known: set[Path]) -> list[str]:

@@ -13,6 +13,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dala.batch import Run
+from dala.cases.kept import Query
 from dala.explanation.render import COLOUR_MAPS
 from dala.export.report import FirstRead
 from dala.intake.pixel_size import PixelSize
@@ -127,6 +128,8 @@ class Session:
     made_deck: the deck that was just made; deck_seed: what is offered for the next; deck_readers: by a deck's id, the
     secret by which this reader is known there.
     token: what the address calls this visit, once there is something to come back to.
+    kept: the case that an image was kept as. case_opened: the case that is open, and which of its images; cases_place:
+    what is listed of the cases, and from which one on; cases_opened: how many were opened from the list.
     """
 
     handed: Handed | None = None
@@ -160,6 +163,10 @@ class Session:
     deck_seed: int | None = None
     deck_readers: dict[str, str] = field(default_factory=dict)
     token: str | None = None
+    kept: dict[str, str] = field(default_factory=dict)
+    case_opened: str | None = None
+    cases_place: tuple[Query, int] | None = None
+    cases_opened: int = 0
     _first_reads: dict[str, FirstRead] = field(default_factory=dict)
     _answers_seen: set[str] = field(default_factory=set)
 

@@ -28,6 +28,7 @@ SCALE_UNKNOWN = f"{NOT_SURE}: the scale is unknown"
 TAUGHT = "breakhis"  # the weights of the lessons: of one data set, seen in squares, as the paper has it
 BAR_WIDTH = 110  # of a colour bar beside its images
 SECOND_OPINION_PAGE, BATCH_PAGE = "second_opinion.py", "batch.py"
+CASES_PAGE, COMPARE_PAGE, AGREEMENT_PAGE = "cases.py", "compare.py", "agreement.py"
 
 
 def shared_model(name: str = SERVED[HISTOLOGY]) -> Model:
@@ -56,10 +57,10 @@ def model_or_stop(name: str = SERVED[HISTOLOGY]) -> Model:
         st.stop()
 
 
-def turn_to(page: str) -> NoReturn:
-    """Open another page. Told of no parameters, Streamlit drops those of the address that a widget is bound to, too;
-    told nothing, it refuses to."""
-    st.switch_page(page, query_params={})
+def turn_to(page: str, query: dict[str, str] | None = None) -> NoReturn:
+    """Open another page, with this query in its address. Told of no parameters, Streamlit drops those of the address
+    that a widget is bound to, too; told nothing, it refuses to."""
+    st.switch_page(page, query_params=query or {})
 
 
 def known_group(name: str, model: Model) -> str | None:

@@ -50,14 +50,15 @@ def model_with(file: str | None, name: str) -> Model:
     model = shared_model(name)
     if file is None or name != USUAL:
         return model
-    found = _site_in(folder_of_sites() / file)
+    found = site_in(folder_of_sites() / file)
     answer = found if isinstance(found, str) else laid_over(found.sha256, model, found)
     if isinstance(answer, str):
         raise SiteError(answer)
     return answer
 
 
-def _site_in(path: Path) -> Site | str:
+def site_in(path: Path) -> Site | str:
+    """The site of a file as it is now, or the sentence why it is none."""
     try:
         state = path.stat()
     except OSError:
@@ -82,7 +83,7 @@ def model_in_use(name: str = USUAL) -> Model:
 
 def choose_site() -> None:
     """The choice of a site, where this server has site files; it holds on both pages until it is changed."""
-    files = {path.name: _site_in(path) for path in listed()}
+    files = {path.name: site_in(path) for path in listed()}
     if not files:
         session().site = None
         return

@@ -30,7 +30,8 @@ COOKIE, USER_COOKIE, TOKEN = "dala_browser", "_streamlit_user", "visit"
 CLOSING_SECONDS, PAUSE_SECONDS = 1.0, 0.02  # how long the session of a page that is reloaded takes to end, at most
 YEAR = 365 * 24 * 3600
 # Switches; a button's value must never be set, and is a bool like theirs.
-TOGGLES = ("anyway-", "all-fields-", "steady", "with-name", "batch-with-names", READ_FIRST)
+KEEPING = ("keep-image-", "keep-name-", "keep-shared-")
+TOGGLES = ("anyway-", "all-fields-", "steady", "with-name", "batch-with-names", "now-", READ_FIRST, *KEEPING)
 PLAIN_VALUES = (str, int, float, list, tuple)
 NOT_KEPT = ("upload", "batch-upload", "batch-sizes", "batch-table", "field-", "whole-", "choose-")
 

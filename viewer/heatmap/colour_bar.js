@@ -4,6 +4,8 @@ import { find, inkOf } from "../dom.js";
 
 /** @import { Field } from "./rules.js" */
 
+export const FIXED = "fixed scale";
+
 /**
  * Index 0..255 into a table of colours for every value: 0..limit linear, as dala/explanation/render.py does.
  * @param {Field} field
@@ -63,13 +65,13 @@ export class ColourBar {
    * @param {number} limit the raw value of the last colour
    * @param {Uint32Array} colours
    * @param {string} target
-   * @param {boolean} fixed
+   * @param {string} whose what the last colour is
    */
-  draw(field, limit, colours, target, fixed) {
+  draw(field, limit, colours, target, whose) {
     this.mark.hidden = this.ramp.hidden = !field.hasEvidence;
     this.ticks.replaceChildren();
     const words = field.hasEvidence
-      ? `last colour: ${fixed ? "fixed scale" : "maximum of this image"}`
+      ? `last colour: ${whose}`
       : "no positive evidence: nothing is coloured";
     this.title.textContent = `Grad-CAM, raw, towards ${target}; ${words}`;
     if (!field.hasEvidence) return;

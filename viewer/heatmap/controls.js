@@ -5,7 +5,7 @@ import { general, rounded } from "./numbers.js";
 
 /**
  * @import { Change, HeatMap, Settings } from "./state.js"
- * @import { Listen } from "./heatmap.js"
+ * @import { Listen } from "./mounted.js"
  *
  * `done`: the control has been let go, so that the server is told.
  * @typedef {(change: Partial<Settings>, part: Change, done?: boolean) => void} Set_

@@ -1,15 +1,24 @@
 // Patch, Grad-CAM and DT Grad-CAM under one view: zoom, pan, lens, what lies under the pointer, and the drawing of them.
 
 import { DARK, find, inkOf, stroke } from "../dom.js";
+import { listenTo } from "./gestures.js";
 import { general, rounded, roundLength } from "./numbers.js";
 
 /**
  * @import { HeatMap } from "./state.js"
- * @import { Listen } from "./heatmap.js"
+ * @import { Listen } from "./mounted.js"
  *
  * @typedef {"patch" | "gradcam" | "dt"} Kind
  * @typedef {{figure: HTMLElement, pane: HTMLElement, canvas: HTMLCanvasElement, caption: HTMLElement,
  *   cross: HTMLElement}} Pane
+ *
+ * What another viewer can follow: the zoom, how far the centre is from the image's middle in units that both know, and
+ * whether the lens is on.
+ * @typedef {{zoom: number, right: number, down: number, lens: boolean}} Look
+ *
+ * For one of two: the element that holds both and their buttons; whether these buttons are this one's; what is called
+ * when its look has changed.
+ * @typedef {{whole?: HTMLElement, leads?: boolean, moved?: (look: Look) => void}} Pair
  */
 
 const LENS_SHARE = 0.3; // radius, of the shorter side of a pane
@@ -33,6 +42,8 @@ export class Panes {
   #lens = { on: false, kind: /** @type {Kind | null} */ (null), x: 0, y: 0 };
   #view = { zoom: 1, x: 0, y: 0 }; // centre in pixels of the displayed image
   #size = { width: 1, height: 1 }; // of a pane, in CSS pixels
+  #units = { shrink: 1, x: 1, y: 1 }; // of the fitted image; and a pixel of the displayed image, in units of a Look
+  #following = false;
   /** @type {string | null} */ #shown = null;
 
   /**
@@ -41,19 +52,23 @@ export class Panes {
    * @param {HeatMap} map
    * @param {() => void} redraw asks for a frame
    * @param {(number: number) => void} pick a region is pointed at, -1 none
+   * @param {Pair} [pair]
    */
-  constructor(root, listen, map, redraw, pick) {
+  constructor(root, listen, map, redraw, pick, { whole = root, leads = true, moved = () => {} } = {}) {
     this.root = root;
+    this.whole = whole;
+    this.leads = leads;
+    this.moved = moved;
     this.pick = pick;
     const place = root.getRootNode();
     const host = place instanceof ShadowRoot ? place.host : root;
     this.scroller = host.closest("[data-testid=stMain]");
     this.page = this.scroller?.querySelector("[data-testid=stMainBlockContainer]") ?? null;
-    this.stage = find(root, ".stage", HTMLElement);
+    this.stage = find(whole, ".stage", HTMLElement);
     this.all = find(root, ".panes", HTMLElement);
     this.tip = find(root, ".tip", HTMLElement);
-    this.percent = find(root, ".zoom", HTMLElement);
-    this.lensButton = find(root, ".lens", HTMLElement);
+    this.percent = find(whole, ".zoom", HTMLElement);
+    this.lensButton = find(whole, ".lens", HTMLElement);
     this.#font = getComputedStyle(root).fontFamily;
     this.#map = map;
     this.#redraw = redraw;
@@ -81,9 +96,10 @@ export class Panes {
       if (passes) scrolled = event.timeStamp;
       this.passing = passes ? event : null;
     }, { capture: true, passive: true });
-    listen(find(root, ".in", HTMLElement), "click", () => this.zoom(1.5));
-    listen(find(root, ".out", HTMLElement), "click", () => this.zoom(1 / 1.5));
-    listen(find(root, ".fit", HTMLElement), "click", () => this.fit());
+    if (!leads) return;
+    listen(find(whole, ".in", HTMLElement), "click", () => this.zoom(1.5));
+    listen(find(whole, ".out", HTMLElement), "click", () => this.zoom(1 / 1.5));
+    listen(find(whole, ".fit", HTMLElement), "click", () => this.fit());
     listen(this.lensButton, "click", () => this.toggleLens());
   }
 
@@ -111,13 +127,13 @@ export class Panes {
   }
 
   layout() {
-    const space = this.stage.clientWidth;
+    const space = this.all.clientWidth;
     if (!space) return; // hidden
     const narrow = space < NARROW;
     this.root.classList.toggle("narrow", narrow);
     const bare = !this.#map.header.targets.length;
     const shown = bare ? "patch" : this.#shown ?? (narrow ? "dt" : "all");
-    if (!bare) find(this.root, `[name=shown][value=${shown}]`, HTMLInputElement).checked = true;
+    if (!bare) find(this.whole, `[name=shown][value=${shown}]`, HTMLInputElement).checked = true;
     for (const kind of KINDS) this.#panes[kind].figure.hidden = shown !== "all" && shown !== kind;
     const columns = shown === "all" && !narrow ? 3 : 1;
     const across = (space - GAP * (columns - 1)) / columns;
@@ -146,8 +162,12 @@ export class Panes {
   // ---- the view
 
   /** CSS pixels for each pixel of the displayed image, when all of it is seen. */
-  get #fitted() {
+  get fits() {
     return Math.min(this.#size.width / this.#map.width, this.#size.height / this.#map.height);
+  }
+
+  get #fitted() {
+    return this.fits * this.#units.shrink;
   }
 
   get #scale() {
@@ -170,8 +190,36 @@ export class Panes {
     view.x = bound(view.x, width, size.width / this.#scale);
     view.y = bound(view.y, height, size.height / this.#scale);
     for (const { pane } of Object.values(this.#panes)) pane.style.touchAction = view.zoom > 1 ? "none" : "pan-y";
-    this.percent.textContent = `${Math.round((100 * this.#scale) / this.#finer)} %`;
+    if (this.leads) this.percent.textContent = `${Math.round((100 * this.#scale) / this.#finer)} %`;
     this.#redraw();
+    if (!this.#following) this.moved(this.#look);
+  }
+
+  /** @returns {Look} */
+  get #look() {
+    const { zoom, x, y } = this.#view;
+    const [right, down] = [(x - this.#map.width / 2) * this.#units.x, (y - this.#map.height / 2) * this.#units.y];
+    return { zoom, right, down, lens: this.#lens.on };
+  }
+
+  /** Looks as another viewer does. @param {Look} look */
+  follow({ zoom, right, down, lens }) {
+    const { width, height } = this.#map;
+    Object.assign(this.#view, { zoom, x: width / 2 + right / this.#units.x, y: height / 2 + down / this.#units.y });
+    this.#lens.on = lens;
+    if (this.leads) this.lensButton.setAttribute("aria-pressed", String(lens));
+    this.#following = true;
+    this.#move();
+    this.#following = false;
+  }
+
+  /** How small the fitted image is, 0..1, and what a pixel of it is in units of a Look.
+   * @param {{shrink: number, x: number, y: number}} units */
+  measure(units) {
+    this.#units = units;
+    this.#following = true;
+    this.#move();
+    this.#following = false;
   }
 
   fit() {
@@ -217,74 +265,14 @@ export class Panes {
 
   /** @param {Kind} kind @param {Listen} listen */
   #listen(kind, listen) {
-    const { pane } = this.#panes[kind];
-    /** @type {Map<number, {x: number, y: number}>} */
-    const held = new Map();
-    /** @param {MouseEvent} event */
-    const place = (event) => {
-      const box = pane.getBoundingClientRect();
-      return { x: event.clientX - box.left, y: event.clientY - box.top };
-    };
-    listen(pane, "wheel", (event) => {
-      if (event === this.passing) return;
-      event.preventDefault();
-      const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
-      const { x, y } = place(event);
-      this.zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.01 : 0.0015)), x, y);
-      this.#point(kind, x, y);
-    }, { passive: false });
-    listen(pane, "pointerdown", (event) => {
-      if (event.button) return;
-      pane.setPointerCapture(event.pointerId);
-      held.set(event.pointerId, place(event));
-      pane.classList.add("held");
-    });
-    listen(pane, "pointermove", (event) => {
-      const now = place(event);
-      const last = held.get(event.pointerId);
-      if (last) {
-        const other = [...held].find(([id]) => id !== event.pointerId)?.[1];
-        this.pan((last.x - now.x) / (other ? 2 : 1), (last.y - now.y) / (other ? 2 : 1));
-        if (other) {
-          /** @param {{x: number, y: number}} one */
-          const apart = (one) => Math.hypot(one.x - other.x, one.y - other.y) || 1;
-          this.zoom(apart(now) / apart(last), (now.x + other.x) / 2, (now.y + other.y) / 2);
-        }
-        held.set(event.pointerId, now);
-      }
-      this.#point(kind, now.x, now.y);
-    });
-    for (const end of /** @type {const} */ (["pointerup", "pointercancel"])) {
-      listen(pane, end, (event) => {
-        held.delete(event.pointerId);
-        pane.classList.toggle("held", held.size > 0);
-      });
-    }
-    listen(pane, "pointerleave", () => this.#point(null));
-    listen(pane, "focus", () => {
-      if (pane.matches(":focus-visible")) this.#point(kind, this.#size.width / 2, this.#size.height / 2);
-    });
-    listen(pane, "blur", () => this.#point(null));
-    listen(pane, "keydown", (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
-      const { width, height } = this.#size;
-      /** @type {Record<string, () => void>} */
-      const acts = {
-        ArrowLeft: () => this.pan(-width / 8, 0),
-        ArrowRight: () => this.pan(width / 8, 0),
-        ArrowUp: () => this.pan(0, -height / 8),
-        ArrowDown: () => this.pan(0, height / 8),
-        "+": () => this.zoom(1.25),
-        "=": () => this.zoom(1.25),
-        "-": () => this.zoom(1 / 1.25),
-        0: () => this.fit(),
-        l: () => this.toggleLens(),
-      };
-      if (!(event.key in acts)) return;
-      event.preventDefault();
-      event.stopPropagation(); // Streamlit has shortcuts of its own.
-      acts[event.key]();
-      this.#point(kind, width / 2, height / 2);
+    listenTo(this.#panes[kind].pane, listen, {
+      size: () => this.#size,
+      passing: () => this.passing,
+      zoom: (factor, x, y) => this.zoom(factor, x, y),
+      pan: (right, down) => this.pan(right, down),
+      fit: () => this.fit(),
+      lens: () => this.toggleLens(),
+      point: (x, y) => this.#point(x === null ? null : kind, x ?? 0, y ?? 0),
     });
   }
 
@@ -292,6 +280,7 @@ export class Panes {
     this.#lens.on = !this.#lens.on;
     this.lensButton.setAttribute("aria-pressed", String(this.#lens.on));
     this.#redraw();
+    this.moved(this.#look);
   }
 
   /** The pointer, or the middle of a pane that has the keyboard: crosses in the other panes, lens, what lies there. */

@@ -5,7 +5,7 @@ import { rounded } from "./numbers.js";
 
 /**
  * @import { HeatMap } from "./state.js"
- * @import { Listen } from "./heatmap.js"
+ * @import { Listen } from "./mounted.js"
  */
 
 export class RegionTable {

@@ -50,10 +50,23 @@ export function unpack(data) {
   return { header, part };
 }
 
+/**
+ * The image as it is displayed, and its own pixels where those are more.
+ * @param {Header} header
+ * @param {Parts} part
+ * @returns {Promise<[ImageBitmap, ImageBitmap | null]>}
+ */
+export async function bitmaps({ image, detail }, part) {
+  /** @param {ImagePlace} one */
+  const bitmap = (one) => createImageBitmap(new Blob([part(one)], { type: one.type }));
+  return Promise.all([bitmap(image), detail && bitmap(detail)]);
+}
+
 export class HeatMap {
   /** @type {Map<string, Field>} */ #fields = new Map();
   /** @type {Parts} */ #part;
   /** @type {Uint32Array} */ #pixels;
+  /** The last colour where it is not fixed, if it is not this image's own maximum. @type {number | null} */ common = null;
 
   /**
    * @param {Header} header
@@ -101,8 +114,10 @@ export class HeatMap {
     return found;
   }
 
-  /** The maximum of the maps towards all classes: one scale holds for each. */
+  /** The raw value of the last colour where it is not fixed: the maximum of the maps towards all classes, for one scale
+   * holds for each; of both images where two are compared. */
   get strongest() {
+    if (this.common !== null) return this.common;
     const fields = this.header.targets.map(({ name }) => this.#towards(name));
     return Math.max(...fields.filter((one) => one.hasEvidence).map((one) => one.maximum));
   }

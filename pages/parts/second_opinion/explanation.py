@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dala.export.report import Remarks
 from dala.opinion import Opinion, explain
 from pages.parts.second_opinion import viewer
 from pages.parts.second_opinion.inquiry import show_effect, show_steadiness, steadied_if_wanted
@@ -17,8 +18,11 @@ AREA, EVIDENCE = "Area (% of the image)", "Evidence (% of the positive)"
 
 
 @st.fragment
-def show_explanation(opinion: Opinion, verdict: str) -> None:
-    """The viewer, or plain images and widgets, then the regions. A fragment: no slider ever runs the network."""
+def show_explanation(opinion: Opinion, verdict: str, remarks: Remarks | None = None) -> None:
+    """The viewer, or plain images and widgets, then the regions. A fragment: no slider ever runs the network.
+
+    `remarks`: what the report says of the reader, where it is not asked for.
+    """
     place, below = st.container(key="maps"), st.container(key="below-maps")
     switches = below.container(horizontal=True, gap="large")
     with switches:
@@ -82,4 +86,4 @@ def show_explanation(opinion: Opinion, verdict: str) -> None:
     )
     below.caption(f"Table and downloads: {in_words(settings, regions)}")
     with below:
-        show_report(opinion, explanation, show_effect(opinion, explanation))
+        show_report(opinion, explanation, show_effect(opinion, explanation), remarks)

@@ -27,8 +27,7 @@ def show_fields(opinion: Opinion) -> Opinion:
     if len(fields) < 2:
         return opinion
     image, positive = identity(opinion), str(opinion.model.card.fields["positive"])
-    looked_at = session().looked_at
-    number = looked_at[1] if looked_at is not None and looked_at[0] == image else None
+    number = number_looked_at(opinion)
     every = len(fields) <= SHOWN_FIRST or st.session_state.get(f"all-fields-{image}", False)
     row = st.container(horizontal=True, gap="small", vertical_alignment="center")
     row.markdown(
@@ -67,6 +66,12 @@ def show_fields(opinion: Opinion) -> Opinion:
             )
             st.button("Back to the whole image", key=f"whole-{image}", on_click=look_at, args=(image, None))
     return opinion_of_field(image, field.number, opinion, field)
+
+
+def number_looked_at(opinion: Opinion) -> int | None:
+    """The number of the field that is looked at, None for the whole image."""
+    looked_at = session().looked_at
+    return looked_at[1] if looked_at is not None and looked_at[0] == identity(opinion) else None
 
 
 def look_at(image: str, number: int | None) -> None:

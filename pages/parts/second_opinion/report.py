@@ -22,7 +22,7 @@ AGREE = {"agree": True, "disagree": False}
 def words_of_person(opinion: Opinion) -> Remarks:
     """What is added to a report, kept for each image: nothing of it is needed, and no patient data is asked for."""
     image = opinion.patch.sha256[:12]
-    with st.expander("Add your own read and a comment to the report"):
+    with st.expander("Add your own read and a comment"):
         read, agreement, name = st.columns([4, 3, 4], vertical_alignment="bottom")
         own_read = read.segmented_control("My own read", OWN_READS, key=own_read_key(opinion))
         agree = agreement.segmented_control("The model's answer: I", list(AGREE), key=f"agree-{image}")
@@ -42,10 +42,12 @@ def words_of_person(opinion: Opinion) -> Remarks:
     return Remarks(comment, own_read, agreed, with_name, session().first_read(opinion.patch.sha256))
 
 
-def show_report(opinion: Opinion, explanation: Explanation, effect: EffectCurve | None = None) -> None:
+def show_report(
+    opinion: Opinion, explanation: Explanation, effect: EffectCurve | None = None, remarks: Remarks | None = None
+) -> None:
     """The words, and a button for every file; all of them are made of what is on the screen: the explanation, and the
-    `effect` curve where one is shown."""
-    words = words_of_person(opinion)
+    `effect` curve where one is shown. `remarks`: the words where they have been said already."""
+    words = words_of_person(opinion) if remarks is None else remarks
     day = date.today()
     name = stem(opinion, explanation, words)
     panels = explanation.panels

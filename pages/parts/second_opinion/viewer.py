@@ -9,14 +9,17 @@ import math
 import secrets
 import struct
 from dataclasses import asdict, replace
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
+from dala.explanation.gradcam import SignedMap
 from dala.explanation.render import COLOUR_MAPS, encode_png
 from dala.explanation.threshold import RULES, threshold
+from dala.intake.patch import Patch
 from dala.opinion import Opinion
 from pages.parts.component import component
 from pages.parts.session import PLAIN, VIEWER, Settings, Start, session
@@ -29,6 +32,19 @@ MINIMUM_AREA = float(inspect.signature(threshold).parameters["minimum_area"].def
 
 class ViewerError(RuntimeError):
     """This installation cannot show the viewer."""
+
+
+class Mapped(Protocol):
+    """What the viewer draws: a patch, the same at display size, and a signed map towards each class."""
+
+    @property
+    def patch(self) -> Patch: ...
+
+    @property
+    def image(self) -> np.ndarray: ...
+
+    @property
+    def maps(self) -> dict[str, SignedMap]: ...
 
 
 def identity(opinion: Opinion) -> str:
@@ -61,7 +77,7 @@ def remember(opinion: Opinion, settings: Settings) -> None:
     viewing.image, viewing.settings = identity(opinion), settings
 
 
-def parse(record: object, opinion: Opinion) -> Settings | None:
+def parse(record: object, opinion: Mapped) -> Settings | None:
     """The settings that a browser sent, or None where anything in them is not what a browser can have been offered."""
     if not isinstance(record, dict):
         return None
@@ -150,29 +166,46 @@ def packed(opinion: Opinion, start: Start, verdict: str = "", *, bare: bool = Fa
     parts, body = heavy(identity(opinion) if bare else shown_map(opinion), bare, opinion)
     hidden = {"target": ""} if bare else {}
     header = {
-        "start": start.number,
-        "id": identity(opinion),
-        "verdict": verdict,
-        "usual": asdict(usual(opinion)) | hidden,
-        "settings": asdict(start.settings) | hidden,
-        "patch": {
-            "width": opinion.patch.width,
-            "height": opinion.patch.height,
-            # Of the columns, for the bar lies along a row.
-            "pixel_um": None if opinion.patch.pixel_size is None else opinion.patch.pixel_size.columns,
-        },
+        **offered(start.number, usual(opinion), start.settings),
+        **of_image(identity(opinion), verdict, opinion.patch),
+        **parts,
+    }
+    for settings in ("usual", "settings"):
+        header[settings] |= hidden
+    return joined(header, body)
+
+
+def offered(start: str, usual: Settings, settings: Settings) -> dict[str, Any]:
+    """The part of the header that is the same for every image."""
+    return {
+        "start": start,
+        "usual": asdict(usual),
+        "settings": asdict(settings),
         "rules": [asdict(rule) for rule in RULES.values()],
         "colour_maps": {name: base64.b64encode(table.tobytes()).decode() for name, table in COLOUR_MAPS.items()},
         "limits": COLOUR_LIMITS,
         "minimum_area": MINIMUM_AREA,
-        **parts,
     }
+
+
+def of_image(identity: str, verdict: str, patch: Patch) -> dict[str, Any]:
+    """The part of the header that is an image's own, beside where its parts lie."""
+    # Of the columns, for the bar lies along a row.
+    um = None if patch.pixel_size is None else patch.pixel_size.columns
+    return {
+        "id": identity,
+        "verdict": verdict,
+        "patch": {"width": patch.width, "height": patch.height, "pixel_um": um},
+    }
+
+
+def joined(header: dict[str, Any], body: bytes) -> bytes:
     text = json.dumps(header, allow_nan=False).encode()
     return struct.pack("<I", len(text)) + text + body
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def heavy(image: str, bare: bool, _opinion: Opinion) -> tuple[dict[str, object], bytes]:
+def heavy(image: str, bare: bool, _opinion: Mapped) -> tuple[dict[str, object], bytes]:
     """Images and fields of an opinion, one after the other, and where each lies; `bare`: the images alone.
 
     The field is sent as Python enlarged it: the last bits of OpenCV's resize depend on the processor, so that no other

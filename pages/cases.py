@@ -1,0 +1,23 @@
+"""Cases: what was kept, found again by search and filters; one of them at an address of its own."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dala.errors import CaseError, StoreError
+from pages.parts.cases.listing import show_list
+from pages.parts.cases.one import back_to_list, show_case
+from pages.parts.people import person, store_or_stop
+from pages.parts.shared import plain
+
+store, who = store_or_stop(), person()
+identity = st.query_params.get("id")
+try:
+    if identity is None:
+        show_list(store, who)
+    else:
+        show_case(store, who, store.case(who, identity))
+except (CaseError, StoreError) as error:
+    st.error(plain(str(error)))
+    if identity is not None:
+        st.button("← All cases", type="tertiary", on_click=back_to_list)

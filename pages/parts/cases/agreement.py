@@ -1,0 +1,166 @@
+"""The page of agreement: model and readers against the final diagnosis or each other, over time and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from dala.cases.agreement import Agreement, Key, Rater, agreement, disagreements, parts
+from dala.cases.kept import ANSWERS, CALLS, AgreementRow, Query
+from dala.cases.people import Person
+from dala.cases.store import Store
+from dala.export.worth import laboratory_in_words
+from dala.studies.blocks import Chart, Point
+from dala.words import counted, figure
+from pages.parts.cases import words
+from pages.parts.cases.listing import PAGE_ROWS, table
+from pages.parts.documents import link_to_page
+from pages.parts.evidence.blocks import draw
+from pages.parts.evidence.blocks import table as figures
+from pages.parts.shared import CASES_PAGE, plain
+
+AGAINST: dict[str, tuple[Rater, str]] = {
+    "Final diagnosis": ("diagnosis", "the final diagnosis"),
+    "Own read before the answer": ("before", "the reader's own read before the answer"),
+    "Own read after the answer": ("after", "the reader's own read after the answer"),
+}
+RATERS: dict[Rater, str] = {
+    "model": "Model",
+    "before": "Readers before the answer",
+    "after": "Readers after the answer",
+}
+LEAST_MONTHS = 2
+NOTHING = "Nothing to compare yet: no kept case has both the model's answer and {}. Add it on the pages of your cases."
+
+
+def show_agreement(store: Store, who: Person) -> None:
+    """The choice of what is held against what; figures, over time, by reader and laboratory; the disagreements."""
+    row = st.container(key="cases-top", horizontal=True, vertical_alignment="center", gap="medium")
+    row.header("Agreement", anchor=False, width="content")
+    with row:
+        link_to_page(CASES_PAGE, "All cases")
+    chosen = st.segmented_control(
+        "Held against", list(AGAINST), default=next(iter(AGAINST)), required=True, key="agreement-against", wrap=True
+    )
+    against, named = AGAINST[chosen or next(iter(AGAINST))]
+    rows = store.rows_for_agreement(who, Query())
+    found = agreement(rows, "model", against)
+    if not found.cases:
+        st.info(NOTHING.format(named))
+        return
+    st.markdown(
+        f"**{counted(found.cases, 'case')} of {counted(found.patients, 'patient')}**: both sides were decided in "
+        f"**{found.decided:,}**, and these are counted. Not sure and outside the model's competence are no "
+        "answers, right or wrong; the counts have them. Intervals are 95 %, over patients."
+    )
+    show_figures(rows, against, found)
+    show_over_time(rows, against)
+    show_by(rows, against, "reader", "By reader")
+    show_by(rows, against, "laboratory", "By laboratory that the image was taken for")
+    show_disagreements(store, who, disagreements(rows, "model", against), named)
+    st.caption(
+        "These are cases that people chose to keep, not a random sample: how often the model is wrong on patients that "
+        "it has not seen is on the page Evidence."
+    )
+
+
+def show_figures(rows: Sequence[AgreementRow], against: Rater, found: Agreement) -> None:
+    """A row for the model and, against a diagnosis, for the readers; then the counts."""
+    raters: list[Rater] = ["model", "before", "after"] if against == "diagnosis" else ["model"]
+    told = [(RATERS[rater], agreement(rows, rater, against)) for rater in raters]
+    figures([in_figures("Who", who, one) for who, one in told if one.cases], "Agreement, with intervals")
+    with st.expander("Counts"):
+        truths = [one for one in CALLS if any(truth == one for truth, _ in found.table)]
+        figures(
+            [
+                {
+                    "Held to be": words.short(truth),
+                    **{words.short(said): f"{found.table.get((truth, said), 0):,}" for said in ANSWERS},
+                }
+                for truth in truths
+            ],
+            "Answers of the model by what is held against them",
+        )
+        st.caption("Columns: what the model answered.")
+
+
+def in_figures(head: str, name: str, one: Agreement) -> dict[str, str]:
+    """A row of a table."""
+    return {
+        head: name,
+        "Decided": f"{one.decided:,} of {one.cases:,}",
+        "Kappa": figure(one.kappa),
+        "Sensitivity": figure(one.sensitivity, percent=True),
+        "Specificity": figure(one.specificity, percent=True),
+        "The same": figure(one.same, percent=True),
+    }
+
+
+def show_over_time(rows: Sequence[AgreementRow], against: Rater) -> None:
+    """The model's figures by month of keeping."""
+    months = {str(month): agreement(some, "model", against) for month, some in parts(rows, "month").items()}
+    months = {month: one for month, one in months.items() if one.decided}
+    if len(months) < LEAST_MONTHS:
+        return
+    st.subheader("Over time", anchor=False)
+    series = {
+        name: [
+            Point(month, value["value"], value["low"], value["high"])
+            for month, one in months.items()
+            if (value := getattr(one, name))["value"] is not None
+        ]
+        for name in ("sensitivity", "specificity", "kappa")
+    }
+    told = ", ".join(f"{month}: kappa {figure(one.kappa)}" for month, one in months.items())
+    draw(
+        [
+            Chart(
+                "agreement-months",
+                f"The model's figures by month. {told}",
+                "month of keeping",
+                series=series,
+                height=320,
+            )
+        ]
+    )
+    with st.expander("The same in numbers"):
+        figures([in_figures("Month", month, one) for month, one in months.items()], "The model's figures by month")
+
+
+def show_by(rows: Sequence[AgreementRow], against: Rater, key: Key, heading: str) -> None:
+    """The model's figures by reader or laboratory, where there are several."""
+    names = {row.reader[0]: row.reader[1] for row in rows}
+    told = [(name, agreement(some, "model", against)) for name, some in parts(rows, key).items()]
+    told = [(name, one) for name, one in told if one.cases]
+    if len(told) < 2:
+        return
+    st.subheader(heading, anchor=False)
+    figures(
+        [
+            in_figures(
+                "Reader" if key == "reader" else "Laboratory",
+                plain(names[str(name)]) if key == "reader" else plain(laboratory_in_words(name)).capitalize(),
+                one,
+            )
+            for name, one in told
+        ],
+        heading,
+    )
+
+
+def show_disagreements(store: Store, who: Person, rows: Sequence[AgreementRow], named: str) -> None:
+    """The cases in which they differ, a page of them; a click on a title opens the case."""
+    st.subheader("Where they disagree", anchor=False)
+    if not rows:
+        st.markdown(f"In no case did the model's answer and {named} differ.")
+        return
+    last = (len(rows) - 1) // PAGE_ROWS
+    number = 0
+    if last:
+        number = int(st.number_input("Page", 1, last + 1, key="agreement-page", width=140)) - 1
+    some = [row.id for row in rows[number * PAGE_ROWS : (number + 1) * PAGE_ROWS]]
+    st.markdown(
+        f"**{counted(len(rows), 'case')}** in which the model's answer and {named} differ; click a title to open one."
+    )
+    table(store.search(who, Query(ids=some), 0, PAGE_ROWS), f"agreement-{number}")

@@ -1,0 +1,56 @@
+"""Cases as a ZIP: taken away, and brought back here or to another server."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from dala.cases.kept import Query
+from dala.cases.people import Person
+from dala.cases.store import Store
+from dala.errors import CaseError, StoreError
+from dala.words import counted
+from pages.parts.shared import plain
+
+LARGEST_ARCHIVE_MB = 256
+
+
+def offer_export(
+    store: Store, who: Person, what: Sequence[str] | Query, name: str, label: str = "Export (ZIP)"
+) -> None:
+    """A button that makes the ZIP of these cases, or of all that a query finds, when it is pressed."""
+
+    def made() -> bytes:
+        ids = store.ids(who, what) if isinstance(what, Query) else list(what)
+        out = io.BytesIO()
+        store.export(who, ids, out)
+        return out.getvalue()
+
+    st.download_button(
+        label,
+        made,
+        f"{name}.zip",
+        "application/zip",
+        on_click="ignore",
+        help="JSON, images and the log of these cases; the export is written into the log.",
+    )
+
+
+def offer_import(row: DeltaGenerator, store: Store, who: Person) -> None:
+    """Bring cases of such a ZIP back."""
+    with row.popover("Import", type="tertiary"):
+        file = st.file_uploader(
+            "A ZIP that this tool has exported", max_upload_size=LARGEST_ARCHIVE_MB, key="cases-import"
+        )
+        if file is None or not st.button("Import", type="primary"):
+            return
+        try:
+            found = store.import_(who, file)
+        except (CaseError, StoreError) as error:
+            st.error(plain(str(error)))
+            return
+        there = f"; {counted(len(found.known), 'case')} had been there already" if found.known else ""
+        st.success(f"{counted(len(found.new), 'case')} imported{there}.")

@@ -1,0 +1,250 @@
+"""One case as it was kept: what was said then, the maps, what its reader said of it; and what may be changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from dala.cases.kept import CALLS, LONGEST_TITLE, KeptCase, KeptImage
+from dala.cases.people import Person
+from dala.cases.store import Store
+from dala.errors import CaseError, DalaError, IntakeError, StoreError
+from dala.export.report import LONGEST_COMMENT, FirstRead, Remarks
+from dala.opinion import Opinion
+from pages.parts.batch.table import data_url
+from pages.parts.cases import words
+from pages.parts.cases.files import offer_export
+from pages.parts.cases.keep import NO_NAMES, choose_diagnosis
+from pages.parts.cases.pair import Side, show_sides
+from pages.parts.cases.reopen import Served, Then, opinion_now, patch_then, served_for, settings_then, then
+from pages.parts.documents import link_to_page
+from pages.parts.people import logs_in
+from pages.parts.second_opinion.explanation import show_explanation
+from pages.parts.second_opinion.fields import show_fields
+from pages.parts.second_opinion.verdict import in_one_line
+from pages.parts.second_opinion.viewer import identity, usual
+from pages.parts.session import session
+from pages.parts.shared import COMPARE_PAGE, plain
+
+THUMBNAIL_WIDTH = 144
+UNREADABLE = "What was kept of this image cannot be read by this version."
+
+
+def show_case(store: Store, who: Person, case: KeptCase) -> None:
+    """All of a case; the image that is looked at comes from the choice among its images, or is the only one."""
+    row = st.container(key="case-top", horizontal=True, vertical_alignment="center", gap="small")
+    row.button("← All cases", type="secondary", on_click=back_to_list)
+    row.markdown(f"#### {plain(words.title_of(case.title, case.created))}", width="content")
+    st.caption(words.about(case, logs_in()))
+    image = choose_image(case)
+    try:
+        show_image_of_case(store, who, case, image)
+    except (IntakeError, StoreError) as error:
+        st.error(plain(str(error)))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # of another program's archive
+        if isinstance(error, DalaError):
+            raise
+        st.error(UNREADABLE)
+    if case.comment:
+        st.markdown("**Comment**")
+        st.markdown(plain(case.comment).replace("\n", "  \n"))
+    row = st.container(key="case-actions", horizontal=True, vertical_alignment="center", gap="small")
+    with row:
+        link_to_page(COMPARE_PAGE, "Compare with another case", {"a": f"{case.id}.{image.number}"})
+        offer_export(store, who, [case.id], f"case-{case.id[:8]}")
+    if case.may_change:
+        offer_change(store, who, case)
+        offer_deletion(row, store, who, case)
+
+
+def choose_image(case: KeptCase) -> KeptImage:
+    """Which of the images of a case is looked at."""
+    if len(case.images) == 1:
+        return case.images[0]
+    numbers = [image.number for image in case.images]
+    chosen = st.segmented_control(
+        f"Images of this case: {len(numbers)}",
+        numbers,
+        default=numbers[0],
+        format_func=lambda number: f"{number}: {words.short(case.images[number - 1].answer)}",
+        required=True,
+        key=f"image-of-{case.id}",
+    )
+    return case.images[(chosen or 1) - 1]
+
+
+def show_image_of_case(store: Store, who: Person, case: KeptCase, image: KeptImage) -> None:
+    """What was said then; below it the maps: anew by the same weights, else as they were."""
+    with st.container(key="verdict"):
+        show_verdict_then(case, image)
+    patch = patch_then(who, case, image)
+    if patch is None:
+        left, right = st.columns([1, 4])
+        if preview := data_url(image.thumbnail):
+            left.image(preview, width=THUMBNAIL_WIDTH, alt="A small preview of the image")
+        right.markdown("The image itself was not kept, so its maps cannot be looked at; this is what was said of it.")
+        show_numbers(image)
+        return
+    known = then(patch, image)
+    served = served_for(image)
+    if served.changed is None:
+        show_anew(case, image, opinion_now(patch, served))
+    elif known is not None:
+        show_by_others(case, image, known, served)
+    else:
+        st.info(f"{plain(served.changed)}. The maps of then were not kept.")
+    show_numbers(image)
+
+
+def show_verdict_then(case: KeptCase, image: KeptImage) -> None:
+    """The answer in the words of the first page, with what was known against it, and the reader's own."""
+    record = image.opinion
+    answer, known = st.columns(2, gap="medium")
+    answer.header(words.headline(record), anchor=False)
+    for said in (words.below_headline(record), words.scale_in_words(record)):
+        if said:
+            answer.markdown(said)
+    known.markdown(plain(str(record.get("worth") or "")))
+    known.markdown(reader_in_words(case))
+
+
+def reader_in_words(case: KeptCase) -> str:
+    """The reads, agreement and diagnosis in a line of Markdown."""
+    read = (
+        (case.read_before, "before the answer"),
+        (case.read_after, "after it" if case.read_before else "after the answer"),
+    )
+    told = [f"**{words.read_in_words(one)}** {when}" for one, when in read if one is not None]
+    parts = [f"Own read: {', '.join(told) or 'none'}"]
+    if case.agrees is not None:
+        parts.append(f"the reader **{words.AGREEMENT[case.agrees].lower()}**")
+    final = "not known" if case.diagnosis is None else words.short(case.diagnosis)
+    if case.subtype:
+        final += f" ({plain(case.subtype)})"
+    return f"{'; '.join(parts)}. Final diagnosis: **{final}**."
+
+
+def show_anew(case: KeptCase, image: KeptImage, opinion: Opinion) -> None:
+    """The maps by the weights of then, which serve still, with the settings of then."""
+    kept, fresh = session(), f"{case.id}.{image.number}"
+    opened = kept.case_opened != fresh
+    kept.case_opened = fresh
+    field = image.settings.get("field")
+    if opened:
+        kept.looked_at = (identity(opinion), field) if isinstance(field, int) else None
+    with st.container(key="fields"):
+        looked_at = show_fields(opinion)
+    if opened or kept.viewing.image != identity(looked_at):
+        kept.viewing.image = identity(looked_at)
+        kept.viewing.settings = settings_then(image, looked_at) or usual(looked_at)
+        kept.viewing.start = None
+    kept.note_answer_seen(opinion.patch.sha256)
+    show_explanation(looked_at, in_one_line(looked_at), remarks_of(case))
+
+
+def show_by_others(case: KeptCase, image: KeptImage, known: Then, served: Served) -> None:
+    """The maps of then beside those of the weights that serve now, once these are asked."""
+    key = f"now-{case.id}-{image.number}"
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    row.info(f"{plain(served.changed or '')}. Above and here stands what was said then.", width="stretch")
+    asked = row.toggle("What would be said now?", key=key)
+    before = Side(f"{case.id}-{image.number}-then", "Then", words.in_one_line(image.opinion), known)
+    if not asked:
+        show_sides([before], settings_then(image, known), f"then-{case.id}-{image.number}")
+        return
+    now = opinion_now(known.patch, served)
+    after = Side(f"{identity(now)}-now", "Now", in_one_line(now), now)
+    show_sides([before, after], settings_then(image, known), f"now-then-{case.id}-{image.number}")
+
+
+def show_numbers(image: KeptImage) -> None:
+    """By what it was said, and what the record holds, folded."""
+    origin = image.origin or {}
+    lines = [words.weights_in_words(image)]
+    if image.name:
+        lines.append(f"File {plain(image.name)}.")
+    if origin:
+        box = ", ".join(str(value) for value in origin.get("box", []))
+        lines.append(f"A field of the slide {plain(str(origin.get('slide') or 'whose name was not kept'))}, box {box}.")
+    if image.settings:
+        given = ", ".join(f"{key} {value}" for key, value in image.settings.items() if value is not None)
+        lines.append(f"How the maps were looked at then: {plain(given)}.")
+    st.caption("  \n".join(lines))
+
+
+def remarks_of(case: KeptCase) -> Remarks:
+    """What the report says of the reader."""
+    before, after = case.read_before, case.read_after
+    first = None if before is None else FirstRead(before["call"], before.get("confidence"))
+    return Remarks(case.comment[:LONGEST_COMMENT], None if after is None else after["call"], case.agrees, False, first)
+
+
+def offer_change(store: Store, who: Person, case: KeptCase) -> None:
+    """The form by which what a reader has said is changed; what was read before the answer never is."""
+    with st.expander("Change title, reads and comment"), st.form(f"change-{case.id}", border=False):
+        first, second, third = st.columns([4, 3, 3], vertical_alignment="bottom")
+        title = first.text_input("Title", case.title, LONGEST_TITLE)
+        patient = second.text_input("Patient or case", case.patient or "", LONGEST_TITLE, help=NO_NAMES)
+        diagnosis = choose_diagnosis(third, f"diagnosis-of-{case.id}", case.diagnosis)
+        first, second, third = st.columns([4, 3, 3], vertical_alignment="bottom")
+        after = first.segmented_control(
+            "Own read after the answer",
+            CALLS,
+            default=None if case.read_after is None else case.read_after["call"],
+            format_func=words.short,
+        )
+        choices = {"agree": True, "disagree": False}
+        agrees = second.segmented_control(
+            "The model's answer: I",
+            list(choices),
+            default=None if case.agrees is None else ("agree" if case.agrees else "disagree"),
+        )
+        subtype = third.text_input(
+            "Words of the diagnosis", case.subtype, LONGEST_TITLE, placeholder="Such as its subtype"
+        )
+        comment = st.text_area("Comment", case.comment, max_chars=max(LONGEST_COMMENT, len(case.comment)))
+        shared = case.shared
+        if logs_in():
+            shared = st.toggle("Share with everybody who logs in", case.shared)
+        if not st.form_submit_button("Save", type="primary"):
+            return
+        changes: dict[str, Any] = {
+            "title": title.strip(),
+            "patient": patient.strip() or None,
+            "diagnosis": diagnosis,
+            "subtype": subtype.strip(),
+            "agrees": None if agrees is None else choices[agrees],
+            "comment": comment.strip(),
+            "shared": shared,
+        }
+        if after != (case.read_after or {}).get("call"):
+            changes["read_after"] = None if after is None else {"call": after}
+        try:
+            store.change(who, case.id, **changes)
+        except (CaseError, StoreError) as error:
+            st.error(plain(str(error)))
+            return
+    st.rerun()
+
+
+def offer_deletion(row: DeltaGenerator, store: Store, who: Person, case: KeptCase) -> None:
+    """Deletion, said twice."""
+    with row.popover("Delete"):
+        st.markdown("Image, opinion and every word of this case are removed for good; the log keeps that it was there.")
+        if not st.button("Delete this case", type="primary", key=f"delete-{case.id}"):
+            return
+        try:
+            store.delete(who, case.id)
+        except (CaseError, StoreError) as error:
+            st.error(plain(str(error)))
+            return
+    for image in [image for image, id_ in session().kept.items() if id_ == case.id]:
+        session().kept.pop(image)
+    back_to_list()
+    st.rerun()
+
+
+def back_to_list() -> None:
+    st.query_params.pop("id", None)

@@ -1,0 +1,396 @@
+"""Cases on the pages: kept by one click, found, opened as they were, changed, compared, deleted; by nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from dala.cases.kept import KeptCase, NewCase, NewImage
+from dala.cases.opening import store_from_environment
+from dala.cases.people import LOCAL, Person, Role
+from dala.cases.store import ABSENT, Store
+from dala.export.kept import kept_record, thumbnail
+from dala.opinion import Opinion, explain, second_opinion
+from dala.runtime.predict import load_model
+from pages.parts import people
+from pages.parts.cases import one, words
+from pages.parts.second_opinion.examples import phantom_png
+from tests.helpers.cases import case, image
+
+PAGES = Path(__file__).resolve().parents[2] / "pages"
+HOSTILE = "**bold** <img src=x onerror=alert(1)> =1+1 [a](http://x.org) $x$ " + 60 * "\N{CJK UNIFIED IDEOGRAPH-6F22}"
+SOMEBODY = Person("somebody", "Some Body", Role.READER)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The store of the server, empty."""
+    monkeypatch.delenv("DALA_DATABASE", raising=False)
+    monkeypatch.delenv("DALA_SAMPLES", raising=False)
+    monkeypatch.setenv("DALA_CASES_FOLDER", str(tmp_path / "cases"))
+    found = store_from_environment()
+    assert found is not None
+    yield found
+    found.database.close()
+    st.cache_resource.clear()
+
+
+def page(name: str, **query: str) -> AppTest:
+    at = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=120)
+    for key, value in {"plain": "true", **query}.items():
+        at.query_params[key] = value
+    return ran(at)
+
+
+def ran(at: AppTest) -> AppTest:
+    at.run()
+    assert not at.exception
+    return at
+
+
+def pressed(at: AppTest, label: str) -> AppTest:
+    next(one for one in at.button if one.label == label).click()
+    return ran(at)
+
+
+def field(at: AppTest, label: str, kind: str = "text_input") -> Any:
+    return next(one for one in getattr(at, kind) if one.label == label)
+
+
+def said(at: AppTest) -> str:
+    return "\n".join(str(one.value) for one in [*at.header, *at.markdown, *at.caption, *at.info, *at.error])
+
+
+def example(at: AppTest, name: str = "solid_sheets") -> AppTest:
+    at.selectbox(key="example").set_value(f"drawn:{name}")
+    return ran(at)
+
+
+def only(store: Store) -> KeptCase:
+    (row,) = store.search(LOCAL).rows
+    return store.case(LOCAL, row.id)
+
+
+@pytest.fixture(scope="module")
+def opinion() -> Opinion:
+    return second_opinion(phantom_png("solid_sheets"), load_model(), name="solid_sheets.png")
+
+
+def kept(store: Store, opinion: Opinion, data: bytes | None = None, who: Person = LOCAL, **changes: Any) -> str:
+    """A case of the drawn image, its record altered where that is asked for."""
+    settings = {
+        "target": "malignant", "rule": "mean_std", "parameter": 0.5, "opacity": 0.5, "colour_map": "viridis",
+        "fixed": False, "limit": None,
+    }  # fmt: skip
+    record = kept_record(opinion, explain(opinion, "malignant")) | changes.pop("record", {})
+    one = NewImage("", data, settings, record, thumbnail(opinion.image))
+    return store.keep(who, NewCase([one], **changes))
+
+
+# Keeping
+
+
+@pytest.mark.slow
+def test_one_click_keeps_what_is_on_the_page_and_nothing_is_kept_without(store: Store) -> None:
+    at = example(page("second_opinion", **{"read-first": "true"}))
+    field(at, "Your own read", "segmented_control").set_value("benign")
+    ran(at)
+    pressed(at, "Record it and show the model's answer")
+    assert store.search(LOCAL).total == 0
+    next(one for one in at.slider if one.label.startswith("Dynamic threshold")).set_value(0.5)
+    ran(at)
+    field(at, "My own read", "segmented_control").set_value("malignant")
+    ran(at)
+    field(at, "The model's answer: I", "segmented_control").set_value("agree")
+    ran(at)
+    at.text_area[0].set_value(HOSTILE)
+    field(at, "Title").set_value("  A title ")
+    field(at, "Patient or case").set_value("P-7")
+    field(at, "Final diagnosis, if known", "selectbox").set_value("malignant")
+    ran(at)
+    assert store.search(LOCAL).total == 0
+    pressed(at, "Keep this case")
+    found = only(store)
+    assert (found.title, found.patient, found.comment, found.diagnosis) == ("A title", "P-7", HOSTILE, "malignant")
+    assert found.read_before == {"call": "benign", "confidence": 0.75}
+    assert (found.read_after, found.agrees, found.shared) == ({"call": "malignant"}, True, False)
+    (one,) = found.images
+    assert (one.name, one.origin) == ("", None)
+    assert store.image(LOCAL, found.id, 1) == phantom_png("solid_sheets")
+    assert (one.settings["rule"], one.settings["parameter"], one.settings["target"]) == ("mean_std", 0.5, "malignant")
+    # Kept is what the page says, which no longer offers to keep it.
+    assert words.headline(one.opinion) == at.header[0].value
+    assert words.below_headline(one.opinion) in said(at)
+    assert "Keep this case" not in [button.label for button in at.button]
+    assert "**Kept** in this server's cases." in said(at)
+    pressed(at, "Keep it once more")
+    pressed(at, "Keep this case")
+    assert store.search(LOCAL).total == 2
+
+
+@pytest.mark.slow
+def test_without_its_image_only_the_opinion_is_kept_and_the_name_by_choice(store: Store) -> None:
+    at = example(page("second_opinion"))
+    field(at, "Keep the image itself", "toggle").set_value(False)
+    field(at, "Keep the file's name", "toggle").set_value(True)
+    pressed(ran(at), "Keep this case")
+    found = only(store)
+    assert found.images[0].sha256 is None and found.images[0].name == "solid_sheets.png"
+    assert found.images[0].opinion["file"] is None
+    assert (found.read_before, found.read_after, found.agrees, found.patient) == (None, None, None, None)
+    opened = page("cases", id=found.id)
+    assert "The image itself was not kept" in said(opened)
+    assert opened.header[0].value == at.header[0].value
+    assert not opened.slider
+
+
+@pytest.mark.slow
+def test_where_cases_are_off_nothing_of_them_is_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DALA_DATABASE", "off")
+    at = example(page("second_opinion"))
+    assert not any("Keep" in one.label for one in [*at.button, *at.toggle])
+    for name in ("cases", "compare", "agreement"):
+        opened = page(name)
+        assert [one.value for one in opened.info] == [people.SWITCHED_OFF]
+        assert not opened.header
+
+
+@pytest.mark.slow
+def test_a_database_that_does_not_answer_is_a_sentence(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = example(page("second_opinion"))
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("DALA_CASES_FOLDER", str(tmp_path / "file"))
+    pressed(at, "Keep this case")
+    assert len(at.error) == 1 and at.header  # and the opinion still stands there
+    for name in ("cases", "compare", "agreement"):
+        assert len(page(name).error) == 1
+
+
+# One case
+
+
+@pytest.mark.slow
+def test_reopened_after_a_restart_a_case_says_and_shows_the_same(store: Store, opinion: Opinion) -> None:
+    identity = kept(store, opinion, phantom_png("solid_sheets"), title="Again", read_before={"call": "not sure"})
+    st.cache_resource.clear()  # as a new server has nothing computed
+    at = page("cases", id=identity)
+    record = only(store).images[0].opinion
+    assert at.header[0].value == words.headline(record)
+    assert words.below_headline(record) in said(at)
+    assert record["worth"].split(".")[0] in said(at)
+    assert "Own read: **◆ Not sure** before the answer" in said(at)
+    # With the settings of then, at the scale of then.
+    slider = next(one for one in at.slider if one.label.startswith("Dynamic threshold"))
+    assert slider.value == 0.5
+    assert "pixel size unknown" in said(at)
+    threshold = explain(opinion, "malignant", "mean_std", 0.5).regions
+    shown = {one.label: one.value for one in at.metric}
+    assert shown["Kept area"] == f"{100 * threshold.kept_area:.1f} %"
+    assert shown["Threshold"] == f"{threshold.threshold:.3g}"
+    # What is moved stays where it was moved to.
+    slider.set_value(1.5)
+    ran(at)
+    assert next(one for one in at.slider if one.label.startswith("Dynamic threshold")).value == 1.5
+
+
+@pytest.mark.slow
+def test_with_other_weights_stands_what_was_said_then_and_on_request_what_is_said_now(
+    store: Store, opinion: Opinion
+) -> None:
+    then = {
+        "weights_sha256": "0" * 64, "verdict": "benign", "verdict_reason": None, "prediction": "benign",
+        "probabilities": {"benign": 0.97, "malignant": 0.03}, "calibrated": True,
+    }  # fmt: skip
+    identity = kept(store, opinion, phantom_png("solid_sheets"), record=then)
+    at = page("cases", id=identity)
+    assert at.header[0].value == "● Benign"
+    assert "Calibrated probability **97 %**." in said(at)
+    assert r"Then the weights breast \(000000000000\) served" in said(at)
+    (viewer,) = at.get("bidi_component")
+    assert viewer.proto.component_name == "dala_compare"
+    field(at, "What would be said now?", "toggle").set_value(True)
+    ran(at)
+    assert at.header[0].value == "● Benign", "what was said then stays"
+    (viewer,) = at.get("bidi_component")
+    assert viewer.proto.component_name == "dala_compare"
+
+
+def test_somebody_elses_case_is_answered_as_one_that_does_not_exist(
+    store: Store, opinion: Opinion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = kept(store, opinion, title="Secret", who=SOMEBODY)
+    other = Person("other", "Other", Role.READER)
+    monkeypatch.setattr(people, "person", lambda: other)
+    answers = [page("cases", id=name) for name in (identity, "A" * 22, "../etc/passwd", "")]
+    for at in answers:
+        assert [one.value for one in at.error] == [ABSENT]
+        assert not at.header and not at.markdown and not at.get("download_button") and not at.get("expander")
+    assert "Secret" not in "".join(map(said, answers))
+    assert [one.value for one in page("compare", a=identity, b=identity).error] == [ABSENT]
+    listed = page("cases")
+    assert not listed.dataframe and "Nothing is kept yet" in said(listed)
+    monkeypatch.setattr(people, "person", lambda: SOMEBODY)
+    assert "Secret" in said(page("cases", id=identity))
+
+
+def test_a_shared_case_is_seen_by_others_and_changed_by_nobody_else(
+    store: Store, opinion: Opinion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = kept(store, opinion, title="Shared", who=SOMEBODY, shared=True)
+    monkeypatch.setattr(people, "person", lambda: Person("other", "Other", Role.READER))
+    monkeypatch.setattr(one, "logs_in", lambda: True)
+    at = page("cases", id=identity)
+    assert "Shared" in said(at) and "read by Some Body, shared with everybody" in said(at)
+    assert not any(one.label in ("Save", "Delete this case") for one in at.button)
+
+
+def test_words_of_a_case_are_changed_and_the_first_read_never(store: Store, opinion: Opinion) -> None:
+    identity = kept(store, opinion, title="Old", read_before={"call": "benign", "confidence": 0.9})
+    at = page("cases", id=identity)
+    field(at, "Title").set_value(HOSTILE)
+    field(at, "Words of the diagnosis").set_value("lobular")
+    field(at, "Own read after the answer", "segmented_control").set_value("malignant")
+    field(at, "The model's answer: I", "segmented_control").set_value("disagree")
+    field(at, "Final diagnosis, if known", "selectbox").set_value("malignant")
+    at.text_area[0].set_value("line one\nline two")
+    pressed(at, "Save")
+    found = only(store)
+    assert (found.title, found.subtype, found.comment) == (HOSTILE.strip(), "lobular", "line one\nline two")
+    assert (found.read_before, found.read_after) == ({"call": "benign", "confidence": 0.9}, {"call": "malignant"})
+    assert (found.agrees, found.diagnosis) == (False, "malignant")
+    assert "the reader **disagrees**" in said(at) and "(lobular)" in said(at)
+    # No sign of it is Markdown or HTML on the page.
+    heading = next(one.value for one in at.markdown if one.value.startswith("#### "))
+    assert r"\*\*bold\*\* \<img" in heading and r"\[a\]\(" in heading and r"\$x\$" in heading
+
+
+def test_a_case_is_deleted_after_a_second_click(store: Store, opinion: Opinion) -> None:
+    identity = kept(store, opinion, phantom_png("solid_sheets"))
+    pressed(page("cases", id=identity), "Delete this case")
+    assert store.search(LOCAL).total == 0 and list(store.images.names()) == []
+    assert [one.value for one in page("cases", id=identity).error] == [ABSENT]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"pixel_size": "wide"},
+        {"pixel_size": {}},
+        {"probabilities": 3},
+        {"probabilities": {"malignant": "very"}},
+        {"worth": {"a": 1}, "site": ["x"], "classes": 7, "maps": "none"},
+        {"status": "outside", "reason": None, "probabilities": None, "prediction": None},
+    ],
+    ids=str,
+)
+def test_a_record_of_another_program_never_ends_the_page(
+    store: Store, opinion: Opinion, record: dict[str, Any]
+) -> None:
+    identity = kept(store, opinion, title="Foreign", record={**record, "weights_sha256": "0" * 64})
+    at = page("cases", id=identity)
+    assert "Foreign" in said(at)
+    pressed(at, "Delete this case")
+    assert store.search(LOCAL).total == 0
+
+
+# The list
+
+
+def test_the_list_shows_filters_sorts_and_turns_pages_by_the_database(store: Store) -> None:
+    for number in range(30):
+        answer = ("malignant", "benign", "not sure")[number % 3]
+        new = case(image(f"{number}.png", answer=answer, probability=number / 30), title=f"Case {number:02}")
+        store.keep(LOCAL, replace(new, agrees=number % 2 == 0, comment=HOSTILE if number == 7 else ""))
+    at = page("cases")
+    table = at.dataframe[0].value
+    assert len(table) == 25 and "1 to 25 of **30**" in said(at)
+    assert list(table)[:3] == ["Preview", "Answer", "Title"], "what a phone shows"
+    pressed(at, "Next")
+    assert "26 to 30 of **30**" in said(at) and len(at.dataframe[0].value) == 5
+    at.selectbox(key="cases-answer").set_value("benign")
+    ran(at)
+    assert set(at.dataframe[0].value["Answer"]) == {"● Benign"} and "1 to 10 of **10**" in said(at)
+    at.selectbox(key="cases-order").set_value("Most malignant first")
+    ran(at)
+    shares = list(at.dataframe[0].value["P(malignant), %"])
+    assert shares == sorted(shares, reverse=True) and max(shares) == pytest.approx(100 * 28 / 30)
+    at.selectbox(key="cases-answer").set_value("Any")
+    at.selectbox(key="cases-agreement").set_value("Disagrees")
+    ran(at)
+    assert "of **15**" in said(at)
+    at.selectbox(key="cases-agreement").set_value("Any")
+    at.text_input(key="cases-text").set_value("onerror bold")
+    ran(at)
+    assert list(at.dataframe[0].value["Title"]) == ["Case 07"]
+    at.text_input(key="cases-text").set_value("no such words")
+    ran(at)
+    assert not at.dataframe and "No case fits" in said(at)
+
+
+def test_an_empty_list_says_how_a_case_is_kept(store: Store) -> None:
+    assert "Nothing is kept yet. **Keep this case**" in said(page("cases"))
+
+
+# Comparing
+
+
+@pytest.mark.slow
+def test_two_cases_are_compared_at_an_address(store: Store, opinion: Opinion) -> None:
+    data = phantom_png("solid_sheets")
+    first, other = (kept(store, opinion, data, title=title) for title in ("One", "Other"))
+    at = page("compare", a=first, b=f"{other}.1")
+    (viewer,) = at.get("bidi_component")
+    assert viewer.proto.component_name == "dala_compare"
+    assert [one.value for one in page("compare", a=first, b=f"{other}.2").error] == ["This case has no such image."]
+    without = kept(store, opinion, None, title="Without")
+    at = page("compare", a=first, b=without)
+    assert not at.get("bidi_component") and "The image itself was not kept" in said(at)
+    assert "Choose a case on either side" in said(page("compare", a=first))
+
+
+def test_with_fewer_than_two_cases_there_is_nothing_to_compare(store: Store, opinion: Opinion) -> None:
+    kept(store, opinion)
+    assert "Two cases are needed" in said(page("compare"))
+
+
+# Agreement
+
+
+def test_the_figures_are_of_both_decided_and_a_disagreement_is_listed(store: Store) -> None:
+    # 8 malignant of which 6 are called so, 4 benign of which 3 are called so; 2 not sure, 1 outside.
+    for number, (truth, answer) in enumerate(
+        [("malignant", "malignant")] * 6 + [("malignant", "benign")] * 2 + [("benign", "benign")] * 3
+        + [("benign", "malignant")] + [("malignant", "not sure")] * 2 + [("benign", "outside")]
+    ):  # fmt: skip
+        new = case(image(f"{number}.png", answer=answer), title=f"{truth} called {answer}", diagnosis=truth)
+        store.keep(LOCAL, replace(new, patient=f"P{number}", read_before={"call": truth}))
+    at = page("agreement")
+    assert "**15 cases of 15 patients**: both sides were decided in **12**" in said(at)
+    model, before = (row for _, row in at.table[0].value.iterrows())
+    # Kappa by hand: 9 of 12 the same, chance 8/12 * 7/12 + 4/12 * 5/12 = 76/144.
+    assert model["Kappa"].startswith("0.471 (") and pytest.approx(0.471, abs=5e-4) == (9 / 12 - 76 / 144) / (
+        1 - 76 / 144
+    )
+    assert model["Sensitivity"].replace("\N{NO-BREAK SPACE}", " ").startswith("75.0 % (")
+    assert model["Specificity"].replace("\N{NO-BREAK SPACE}", " ").startswith("75.0 % (")
+    assert (before["Who"], before["Kappa"]) == (
+        "Readers before the answer",
+        "1.000 (1.000 to 1.000)".replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"),
+    )
+    assert sorted(at.dataframe[0].value["Title"]) == [
+        "benign called malignant", "malignant called benign", "malignant called benign",
+    ]  # fmt: skip
+    assert "**3 cases** in which" in said(at)
+
+
+def test_without_anything_to_compare_the_page_says_so(store: Store) -> None:
+    store.keep(LOCAL, case())
+    assert "Nothing to compare yet" in said(page("agreement"))
