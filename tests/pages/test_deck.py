@@ -14,8 +14,9 @@ from streamlit.testing.v1 import AppTest
 
 from dala.cases.deck_records import MadeDeck, NewItem
 from dala.cases.decks import Decks
+from dala.cases.kept import NewCase, NewImage
 from dala.cases.opening import store_from_environment
-from dala.cases.people import Person, Role
+from dala.cases.people import LOCAL, Person, Role
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
 from pages.parts.session import Session
@@ -219,3 +220,25 @@ def test_a_reader_makes_no_decks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pages.parts.decks.making.person", lambda: reader)
     at = making()
     assert "Only a teacher" in at.info[0].value and not at.button
+
+
+@pytest.mark.slow
+def test_a_deck_is_made_of_kept_cases(decks: Decks) -> None:
+    store = decks.store
+    for title, data, diagnosis in (("Kept", PNG, "malignant"), ("Without bytes", None, "benign"), ("Open", PNG, None)):
+        opinion = {"status": "ok", "verdict": None, "weights_sha256": "0" * 64}
+        image = NewImage(f"{title}.png", data, {}, opinion, b"jpeg")
+        store.keep(LOCAL, NewCase([image], title=title, diagnosis=diagnosis))
+    at = making()
+    at.segmented_control(key="deck-source").set_value("Kept cases").run()
+    assert not at.exception
+    # Those with a final diagnosis are taken first.
+    (chosen,) = at.multiselect
+    assert len(chosen.value) == 2 and any("no final diagnosis" in option for option in chosen.options)
+    button(at, "Make the deck").click().run()
+    assert not at.exception
+    kept: Session = at.session_state["session"]
+    assert kept.made_deck is not None
+    (item,) = decks.led(None, kept.made_deck.id, kept.made_deck.key).items
+    assert item.truth is not None and (item.truth.name, item.truth.diagnosis) == ("Kept", "malignant")
+    assert decks.image(None, kept.made_deck.id, 1, key=kept.made_deck.key)[:4] == b"\x89PNG"
