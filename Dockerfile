@@ -7,6 +7,7 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     DALA_CACHE=/tmp/dala \
+    DALA_CASES_FOLDER=/cases \
     MALLOC_ARENA_MAX=2 \
     STREAMLIT_SERVER_ADDRESS=0.0.0.0 \
     STREAMLIT_SERVER_PORT=8501
@@ -25,7 +26,7 @@ COPY evidence evidence
 COPY docs docs
 
 # Every part is looked at once before the image is finished, the fingerprints of the weights too.
-RUN useradd --system --uid 10001 --no-create-home dala && python -m dala doctor
+RUN useradd --system --uid 10001 --no-create-home dala && install -d -o dala -m 700 /cases && python -m dala doctor
 USER 10001
 
 EXPOSE 8501

@@ -188,7 +188,11 @@ def _engine(url: URL) -> Engine:
         url,
         pool_pre_ping=True,  # a server that was restarted is asked again, not complained about
         pool_timeout=BUSY_SECONDS,
-        connect_args={"connect_timeout": CONNECT_SECONDS, "options": options},
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "tcp_user_timeout": BUSY_SECONDS * 1000,  # a network that swallows everything is an error, too
+            "options": options,
+        },
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DATABASE, FOLDER, DAYS, IMAGES = "DALA_DATABASE", "DALA_CASES_FOLDER", "DALA_CASES_DAYS", "DALA_CASES_IMAGES"
 OFF = "off"
 FILE, IMAGES_FOLDER = "cases.sqlite3", "images"
-SWEEP_SECONDS = 3600.0
+SWEEP_SECONDS, NEVER = 3600.0, float("-inf")
 
 _lock = threading.Lock()
 _open: dict[Settings, tuple[Store, float]] = {}
@@ -76,11 +76,14 @@ def store_from_environment(environment: Mapping[str, str] | None = None) -> Stor
     wanted = settings(environment)
     if wanted is None:
         return None
+    if wanted not in _open:
+        opened = open_store(wanted)  # without the lock: a database that does not answer takes seconds to say so
+        with _lock:
+            if _open.setdefault(wanted, (opened, NEVER))[0] is not opened:
+                opened.database.close()  # another thread was first
     with _lock:
-        store, swept = _open.get(wanted, (None, 0.0))
-        if store is None:
-            store = open_store(wanted)
-        due = time.monotonic() - swept > SWEEP_SECONDS or not swept
+        store, swept = _open[wanted]
+        due = time.monotonic() - swept > SWEEP_SECONDS
         _open[wanted] = store, time.monotonic() if due else swept
     if due:
         from dala.cases.decks import Decks

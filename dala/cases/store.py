@@ -65,7 +65,7 @@ class Store:
     def keep(self, person: Person, case: NewCase) -> str:
         """Keep a case, all of it or nothing; its id, which cannot be guessed. CaseError for what cannot be kept."""
         check_case(case)
-        identity = secrets.token_urlsafe(16)
+        identity = new_id()
         self.insert(person, identity, case, "kept", reader=(person.id, person.name))
         return identity
 
@@ -304,14 +304,14 @@ class Store:
 
         def take(arrived: exchange.Arrived) -> None:
             nonlocal renamed
-            identity = arrived.id if IDENTITY.fullmatch(arrived.id) else secrets.token_urlsafe(16)
+            identity = arrived.id if IDENTITY.fullmatch(arrived.id) else new_id()
             with self.database.read(person) as session:
                 if session.scalar(select(CaseRow.id).where(CaseRow.id == identity)) is not None:
                     known.append(identity)
                     return
             with self.database.read(SERVER) as session:  # somebody else's: the same words as if there were none
                 if session.scalar(select(CaseRow.id).where(CaseRow.id == identity)) is not None:
-                    identity = secrets.token_urlsafe(16)
+                    identity = new_id()
             renamed += identity != arrived.id
             times = {"created": arrived.created, "changed": arrived.changed}
             case = replace(arrived.case, shared=False)
@@ -351,6 +351,13 @@ class Store:
             may_change=may_change(person, row.owner_id),
             **{name: getattr(row, name) for name in CHANGEABLE},
         )
+
+
+def new_id() -> str:
+    """An id of 22 characters that cannot be guessed; it begins with no hyphen, so that a command line takes it."""
+    while not (found := secrets.token_urlsafe(16))[0].isalnum():
+        pass
+    return found
 
 
 def _id(id: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from dala.cases.store import Store
 from tests.helpers.cases import open_at
-from tests.helpers.postgres import Cluster, cluster, programs
+from tests.helpers.postgres import Cluster, cluster, newest
 
 Open = Callable[[], Store]
 
@@ -17,10 +17,7 @@ Open = Callable[[], Store]
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Cluster]:
     """A cluster of PostgreSQL for the whole session."""
-    found = programs()
-    if found is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql).")
-    with cluster(found) as running:
+    with cluster(newest()) as running:
         yield running
 
 

@@ -23,7 +23,7 @@ from dala.cases.store import Store
 from dala.cases.tables import CaseRow, ImageRow
 from dala.errors import CaseError, NotFound, StoreError
 from tests.helpers.cases import ANNA, BEN, case, image, open_at, sha256, sqlite_store
-from tests.helpers.postgres import Cluster, cluster, programs
+from tests.helpers.postgres import Cluster, cluster, newest
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -210,10 +210,7 @@ def test_a_full_disk_is_a_sentence_and_what_was_kept_stays(small_disk: Path) -> 
 
 @pytest.fixture
 def own_cluster() -> Iterator[Cluster]:
-    found = programs()
-    if found is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql).")
-    with cluster(found) as running:
+    with cluster(newest()) as running:
         yield running
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -374,3 +375,49 @@ def test_bytes_that_a_killed_process_left_are_collected(store: Store) -> None:
     store.images.put(b"nothing holds these")
     assert store.collect() == 1
     assert store.image(ANNA, identity, 1) == b"bytes of field.png" and store.collect() == 0
+
+
+# Many
+
+
+@pytest.mark.slow
+def test_thousands_of_cases_are_listed_without_lag(store: Store) -> None:
+    """5,000 of two readers: a page of 50, its count, a search and the choices, the fastest of three."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    with store.database.write(ANNA) as session:
+        for number in range(5000):
+            who, answer = (ANNA, BEN)[number % 2], ("benign", "malignant", "not sure")[number % 3]
+            session.add(
+                CaseRow(
+                    id=f"{number:022}", owner_id=who.id, owner_name=who.name, reader_id=who.id, reader_name=who.name,
+                    created=now + timedelta(hours=number), changed=now, title=f"Case {number}", comment="x" * 500,
+                    subtype="", shared=number % 10 == 1, images=1, answer=answer, probability=number / 5000,
+                    laboratory="UCSB", call="benign", words=f"case {number} needle{number % 7} " + "x" * 500,
+                )
+            )  # fmt: skip
+        session.flush()
+        for number in range(5000):
+            session.add(
+                ImageRow(
+                    case_id=f"{number:022}", number=1, name="", sha256=None, settings={}, opinion=opinion(),
+                    origin=None, thumbnail=b"x" * 3000, weights_sha256=WEIGHTS, version="",
+                )
+            )  # fmt: skip
+    asked = {
+        "first page": lambda: store.search(ANNA),
+        "last page": lambda: store.search(ANNA, Query(order="probability"), 2950, 50),
+        "filtered": lambda: store.search(ANNA, Query("needle3", answer="malignant", differs=True, order="reader")),
+        "choices": lambda: store.choices(ANNA),
+        "for figures": lambda: store.rows_for_agreement(ANNA),
+    }
+    took = {}
+    for name, ask in asked.items():
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            ask()
+            times.append(time.perf_counter() - began)
+        took[name] = min(times)
+    print({name: f"{seconds * 1000:.0f} ms" for name, seconds in took.items()})
+    assert store.search(ANNA).total == 3000
+    assert max(took.pop("for figures"), 0) < 1.5 and max(took.values()) < 0.3, took

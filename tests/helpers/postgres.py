@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from sqlalchemy import create_engine, text
 
 USER = "postgres"
@@ -56,6 +57,15 @@ class Cluster:
 
     def _pg_ctl(self, *words: str) -> None:
         as_postgres(self.bin / "pg_ctl", "-D", self.folder / "data", "-w", *words)
+
+
+def newest() -> Path:
+    """The folder of its programs; the test is skipped where there are none, but fails where CI is set."""
+    found = programs()
+    if found is None:
+        message = "PostgreSQL is not installed (Debian: apt-get install postgresql)."
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
+    return found
 
 
 def as_postgres(*words: str | Path) -> None:

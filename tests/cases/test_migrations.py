@@ -1,0 +1,131 @@
+"""The schema is that of the tables, and a filled database of every older one becomes it, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from dala.cases import audit
+from dala.cases.database import HEAD, MIGRATIONS, Database, upgrade
+from dala.cases.people import SERVER
+from dala.cases.store import Store
+from dala.cases.tables import Base
+from dala.errors import StoreError
+from tests.helpers.cases import ANNA, BEN, CHIEF, case, image, sqlite_store
+from tests.helpers.released import FIRST, FOLDER, SECOND, WHEN, cases
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = "next", "{head}"
+def upgrade():
+    op.add_column("cases", sa.Column("colour", sa.Text(), nullable=False, server_default="violet"))
+    op.create_index("ix_cases_colour", "cases", ["colour"])
+    op.execute("UPDATE cases SET colour = title WHERE title <> ''")
+    {then}
+"""
+
+
+def difference(database: Database) -> list[object]:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, Base.metadata))
+
+
+def test_the_migrations_make_the_tables_that_the_code_speaks_of(store: Store) -> None:
+    assert store.database.schema() == HEAD
+    assert difference(store.database) == []
+
+
+def test_the_newest_schema_is_the_one_that_is_asked_for() -> None:
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    assert scripts.get_heads() == [HEAD]
+    assert {path.stem for path in FOLDER.glob("*.sql")} == {script.revision for script in scripts.walk_revisions()}
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.sql")), ids=lambda path: path.stem)
+def test_a_filled_database_of_every_released_schema_is_read(path: Path, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "cases.sqlite3") as connection:
+        connection.executescript(path.read_text(encoding="utf-8"))
+    connection.close()
+    store = sqlite_store(tmp_path)
+    assert store.database.schema() == HEAD and difference(store.database) == []
+    for identity, (person, new) in cases().items():
+        found = store.case(CHIEF, identity)
+        assert found.owner == (person.id, person.name) and found.created == WHEN
+        for name in (
+            "title",
+            "comment",
+            "read_before",
+            "read_after",
+            "agrees",
+            "diagnosis",
+            "subtype",
+            "patient",
+            "shared",
+        ):
+            assert getattr(found, name) == getattr(new, name)
+        assert [(one.name, one.opinion, one.settings, one.thumbnail) for one in found.images] == [
+            (one.name, one.opinion, one.settings, one.thumbnail) for one in new.images
+        ]
+    assert [row.id for row in store.search(ANNA).rows] == [FIRST] and store.search(BEN).total == 2
+    with store.database.read(SERVER) as session:
+        log = list(audit.entries(session))
+        assert [(one.who, one.what, one.case_id) for one in log[:3]] == [
+            (ANNA.id, "kept", FIRST), (BEN.id, "kept", SECOND), (BEN.id, "seen", FIRST)
+        ]  # fmt: skip
+        assert audit.verify(log, audit.head_of(session)).problems == ()
+    store.keep(ANNA, case())
+    store.delete(ANNA, FIRST)
+    store.database.close()
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Path:
+    """The migrations in a folder of their own, to which one can be added."""
+    place = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, place, ignore=shutil.ignore_patterns("__pycache__"))
+    return place
+
+
+def add(scripts: Path, then: str = "") -> None:
+    (scripts / "versions" / "next.py").write_text(NEXT.format(head=HEAD, then=then), encoding="utf-8")
+
+
+def test_a_filled_database_goes_on_to_a_later_schema(store: Store, scripts: Path) -> None:
+    identity = store.keep(ANNA, case(image("a"), image("b"), title="red"))
+    store.keep(BEN, case())
+    add(scripts)
+    with store.database._writing.begin() as connection:
+        upgrade(connection, HEAD, "next", scripts)
+    with store.database.engine.connect() as connection:
+        assert set(connection.scalars(text("SELECT colour FROM cases"))) == {"red", "violet"}
+    assert store.database.schema() == "next"
+    assert store.case(ANNA, identity).title == "red" and store.image(ANNA, identity, 2) == b"bytes of b"
+    with store.database.read(SERVER) as session:
+        assert audit.verify(audit.entries(session), audit.head_of(session)).problems == ()
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(store: Store, scripts: Path) -> None:
+    identity = store.keep(ANNA, case(title="red"))
+    add(scripts, "raise ZeroDivisionError")
+    with pytest.raises(ZeroDivisionError), store.database._writing.begin() as connection:
+        upgrade(connection, HEAD, "next", scripts)
+    assert store.database.schema() == HEAD and difference(store.database) == []
+    assert "colour" not in {column["name"] for column in inspect(store.database.engine).get_columns("cases")}
+    assert store.case(ANNA, identity).title == "red"
+
+
+def test_a_database_of_a_newer_version_is_left_alone(store: Store) -> None:
+    with store.database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreError, match="newer"):
+        store.database.prepare()
+    assert store.database.schema() == "9999"
