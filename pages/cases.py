@@ -9,12 +9,14 @@ from pages.parts.cases.listing import show_list
 from pages.parts.cases.one import back_to_list, show_case
 from pages.parts.people import person, store_or_stop
 from pages.parts.shared import plain
+from pages.parts.tokens import show_tokens
 
 store, who = store_or_stop(), person()
 identity = st.query_params.get("id")
 try:
     if identity is None:
         show_list(store, who)
+        show_tokens(store, who)
     else:
         show_case(store, who, store.case(who, identity))
 except (CaseError, StoreError) as error:

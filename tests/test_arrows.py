@@ -45,7 +45,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "batch": ("export",),
     "slides": ("export", "sites"),
     "teaching": ("export", "phantoms", "cases"),
-    "api": ("batch", "cases", "sites"),
+    "api": ("export", "cases", "sites"),
     "doctor": ("runtime", "cases"),
     "licences": (),
     "cli": ("batch", "slides", "doctor", "licences", "studies", "teaching", "terminal", "cases"),

@@ -21,18 +21,18 @@ from dala.api.problems import Problem
 MULTIPART = "multipart/form-data"
 BESIDE = 64 * 1024  # bytes of a form beside its image
 LARGEST_JSON = 64 * 1024
-DRAINED = 4  # times the limit that is read and thrown away, so that the sentence arrives
-SECONDS = 120.0
+SECONDS, DRAINING_SECONDS = 120.0, 20.0
 AGAIN = {"Retry-After": "2"}
 
 
 @dataclass(frozen=True)
 class Sent:
-    """The image, its file name as far as one was told, and the parameters."""
+    """The image, its file name as far as one was told, the parameters, and whether the name is one of them."""
 
     image: bytes
     name: str
     told: dict[str, str]
+    named: bool
 
 
 class Room:
@@ -68,8 +68,9 @@ async def sent_image(request: Request, largest_mb: int, known: frozenset[str]) -
                 sent = await _of_form(request, largest_mb)
             else:
                 told = dict(request.query_params)
-                name = told.pop("name", "")
-                sent = Sent(b"".join([part async for part in limited(request, largest_mb * 2**20)]), name, told)
+                name = told.pop("name", None)
+                image = b"".join([part async for part in limited(request, largest_mb * 2**20)])
+                sent = Sent(image, name or "", told, name is not None)
     except TimeoutError:
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"The image did not arrive within {SECONDS:.0f} seconds.") from None
     except ClientDisconnect:
@@ -110,7 +111,7 @@ async def _of_form(request: Request, largest_mb: int) -> Sent:
     finally:
         await form.close()
     name = told.pop("name", None)
-    return Sent(image, (filename or "") if name is None else name, told)
+    return Sent(image, (filename or "") if name is None else name, told, name is not None)
 
 
 async def sent_json(request: Request) -> Any:
@@ -132,26 +133,25 @@ async def limited(request: Request, largest: int) -> AsyncGenerator[bytes, None]
     """The body part by part. Raises Problem once it is larger, or says that it will be."""
     said = request.headers.get("content-length", "")
     count = 0
-    stream = request.stream()
     if said.isascii() and said.isdigit() and int(said) > largest:
-        await _drain(stream, largest)
         raise too_large(largest)
-    async for part in stream:
+    async for part in request.stream():
         count += len(part)
         if count > largest:
-            await _drain(stream, largest)
             raise too_large(largest)
         yield part
 
 
-async def _drain(stream: AsyncGenerator[bytes, None], largest: int) -> None:
-    """Many a client hears no answer before it has sent everything."""
+async def drain(request: Request, most: int) -> None:
+    """Read what is still to come and throw it away, for many a client hears no answer before it has sent everything;
+    no more than `most` bytes of it, and not for long."""
     count = 0
-    with contextlib.suppress(ClientDisconnect):
-        async for part in stream:
-            count += len(part)
-            if count > DRAINED * largest:
-                return
+    with contextlib.suppress(ClientDisconnect, TimeoutError, RuntimeError):  # RuntimeError: it was read to its end
+        async with asyncio.timeout(DRAINING_SECONDS):
+            async for part in request.stream():
+                count += len(part)
+                if count > most:
+                    return
 
 
 def too_large(largest: int) -> Problem:

@@ -83,7 +83,8 @@ def _parameters() -> dict[str, Json]:
     """What may be asked about an image: schema and description by name."""
     yes = {"type": "boolean", "default": False}
     return {
-        "name": {"type": "string", "description": "The file's name; one of BreakHis tells a pixel size."},
+        "name": {"type": "string", "description": "The file's name; one of BreakHis tells a pixel size. A case keeps "
+                 "it only where it is given here, for a name may identify a patient."},
         "pixel_size_um": {"type": "string", "pattern": r"^[^,]+(,[^,]+)?$", "examples": ["0.5", "0.25,0.26"],
                           "description": "Micrometres between pixels, 0.05 to 5: one number, or those of rows and "
                           "columns. Without it, what the file tells; where nobody tells it, the image is analysed at "

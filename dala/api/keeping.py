@@ -17,14 +17,12 @@ if TYPE_CHECKING:
 
 
 def keep(store: Store, person: Person, opinion: Opinion, sent: Sent, asked: Asked, remarks: dict[str, Any]) -> str:
-    """Keep the image with its opinion; the case's id. Raises DalaError as `Store.keep` does."""
+    """Keep the image with its opinion, and its name where that was given on purpose, for a file's own may identify a
+    patient; the case's id. Raises DalaError as `Store.keep` does."""
     from dala.api.answers import explained
-    from dala.batch import thumbnail
-    from dala.export.records import explanation_record
+    from dala.export.kept import kept_record, thumbnail
 
     explanation = explained(opinion, asked)
-    record = explanation_record(opinion, explanation)
-    record.pop("ms")
     settings = {
         "target": explanation.target,
         "rule": explanation.regions.rule,
@@ -34,7 +32,13 @@ def keep(store: Store, person: Person, opinion: Opinion, sent: Sent, asked: Aske
         "fixed": False,
         "limit": None,
     }
-    image = NewImage(opinion.patch.name, sent.image, settings, record, thumbnail(opinion.image))
+    image = NewImage(
+        opinion.patch.name if sent.named else "",
+        sent.image,
+        settings,
+        kept_record(opinion, explanation),
+        thumbnail(opinion.image),
+    )
     return store.keep(person, NewCase([image], **remarks))
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dala.api.access import Access
-from dala.api.body import Room
+from dala.api.body import Room, drain
 from dala.api.cases import Cases
 from dala.api.document import document
 from dala.api.opinion import Opinions
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PREFIX = "api/v1"
 AT_ONCE = "DALA_API_AT_ONCE"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]
+DRAINED = 4  # images of the largest size, of a request that is refused before it has been read
 READING = 4  # requests whose images arrive, for each whose image is looked at
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -49,7 +50,7 @@ def api_routes(
     most = max(1, int(os.environ.get(AT_ONCE, "2")))
     opinions = Opinions(access, models, Room(READING * most), Room(most), largest_mb)
     cases = Cases(access, opinions, f"{start}/{PREFIX}")
-    told = document(start, largest_mb)
+    told, drained = document(start, largest_mb), DRAINED * largest_mb * 2**20
     json, html = json_text(told).encode(), page(told).encode()
 
     async def openapi(request: Request) -> Response:
@@ -59,7 +60,7 @@ def api_routes(
         return Response(html, headers={**HEADERS, "Content-Security-Policy": PAGE_POLICY}, media_type="text/html")
 
     def route(path: str, **handlers: Handler) -> Route:
-        return Route(f"{start}/{PREFIX}/{path}", answering(handlers), methods=METHODS)
+        return Route(f"{start}/{PREFIX}/{path}", answering(handlers, drained), methods=METHODS)
 
     return [
         route("openapi.json", GET=openapi),
@@ -68,13 +69,14 @@ def api_routes(
         route("cases", GET=cases.listed, POST=cases.kept),
         route("cases/{id}", GET=cases.one, PATCH=cases.changed, DELETE=cases.deleted),
         route("cases/{id}/images/{number:int}", GET=cases.image),
-        Route(f"{start}/api", answering({}), methods=METHODS),
-        Route(f"{start}/api/{{rest:path}}", answering({}), methods=METHODS),
+        Route(f"{start}/api", answering({}, drained), methods=METHODS),
+        Route(f"{start}/api/{{rest:path}}", answering({}, drained), methods=METHODS),
     ]
 
 
-def answering(handlers: Mapping[str, Handler]) -> Handler:
+def answering(handlers: Mapping[str, Handler], drained: int) -> Handler:
     """One endpoint for all methods, which raises nothing: what goes wrong is a problem. No handlers: nothing is here.
+    drained: how many bytes of a refused request are read all the same.
 
     Nothing here allows another origin, so that a browser gives none of it to other pages.
     """
@@ -88,12 +90,14 @@ def answering(handlers: Mapping[str, Handler]) -> Handler:
                 allowed = ", ".join(handlers)
                 raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"This address takes {allowed} only.", {"Allow": allowed})
             return await handler(request)
-        except Problem as problem:
-            return problem.response()
+        except Problem as found:
+            problem = found
         except DalaError as error:
-            return problem_of(error).response()
+            problem = problem_of(error)
         except Exception:
             logger.exception("A request of the API has failed.")
-            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT).response()
+            problem = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT)
+        await drain(request, drained)
+        return problem.response()
 
     return endpoint

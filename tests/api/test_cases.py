@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -15,6 +16,7 @@ from dala.cases.store import Store
 from dala.cases.tokens import Tokens
 from dala.errors import StoreError
 from dala.explanation.render import encode_png
+from dala.export.kept import maps_of
 from dala.opinion import second_opinion
 from dala.phantoms.tissue import draw
 from dala.runtime.predict import Model, load_model
@@ -75,12 +77,16 @@ def test_what_was_sent_is_kept_with_the_opinion(client: TestClient, store: Store
     assert case["owner"] == case["reader"] == {"id": "ada", "name": "Ada"} and case["shared"] is False
     (image,) = case["images"]
     opinion = second_opinion(PNG, model(), pixel_size_um=0.35, name="a.png")
-    assert (image["name"], image["sha256"]) == ("a.png", opinion.patch.sha256)
+    assert (image["name"], image["sha256"]) == ("", opinion.patch.sha256), "a file's own name may identify a patient"
     assert image["opinion"]["weights_sha256"] == model().card.fields["sha256"]
     assert image["opinion"]["probabilities"]["malignant"] == pytest.approx(
         opinion.prediction.probabilities[1], abs=1e-6
     )
     assert (image["settings"]["rule"], image["settings"]["parameter"]) == ("evidence", 40)
+    assert kept(client, ada, name="given.png")["images"][0]["name"] == "given.png"
+    # As the page of cases reads it back.
+    found = maps_of(image["opinion"])["malignant"]
+    np.testing.assert_allclose(found.values, opinion.maps["malignant"].values, rtol=1e-5, atol=1e-7)
     answer = client.get(f"{CASES}/{case['id']}/images/1", headers=ada)
     assert answer.content == PNG and answer.headers["content-disposition"] == "attachment"
     assert client.get(f"{CASES}/{case['id']}/images/2", headers=ada).status_code == 404

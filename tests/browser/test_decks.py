@@ -46,6 +46,7 @@ def made(page: Page, served: Served) -> tuple[str, str]:
     settle(page)
     page.get_by_role("button", name="Make the deck").click()
     expect(page.get_by_text("The deck is made.")).to_be_visible(timeout=PAGE_MS)
+    expect(page.get_by_test_id("stCode")).to_have_count(2)
     students, own = page.get_by_test_id("stCode").all_inner_texts()
     return students.strip(), own.strip()
 
