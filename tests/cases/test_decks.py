@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from dala.cases.backup import back_up, restore
 from dala.cases.deck_records import MadeDeck, NewItem
 from dala.cases.decks import MOST_READERS, Decks
 from dala.cases.people import LOCAL, Person, Role
 from dala.cases.store import Store
+from dala.cases.tokens import Tokens
 from dala.errors import CaseError, NotFound
+from tests.helpers.cases import sqlite_store
 
 ADA, BEN, EVE = (
     Person("ada", "Ada", Role.TEACHER),
@@ -175,14 +180,17 @@ def test_names_are_one_readers_only(decks: Decks, made: MadeDeck) -> None:
     assert decks.led(ADA, made.id).readers == {1: "Anna"}
 
 
-def test_many_join_and_answer_at_once(decks: Decks, made: MadeDeck) -> None:
+def test_many_join_and_answer_at_once(decks: Decks, made: MadeDeck, opened: Callable[[], Store]) -> None:
+    """At two servers on one database."""
     failures: list[Exception] = []
+    servers = decks, Decks(opened())
 
     def student(number: int) -> None:
         try:
-            secret = decks.join(None, made.id, f"student {number}")
+            here = servers[number % 2]
+            secret = here.join(None, made.id, f"student {number}")
             for case in (1, 2, 3):
-                decks.answer(None, made.id, secret, case, "benign" if number % 2 else "malignant", ((0.5, 0.5),))
+                here.answer(None, made.id, secret, case, "benign" if number % 2 else "malignant", ((0.5, 0.5),))
         except Exception as error:
             failures.append(error)
 
@@ -221,6 +229,21 @@ def test_a_deleted_deck_leaves_nothing_but_the_fact(decks: Decks, made: MadeDeck
             assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0
         logged = connection.exec_driver_sql("SELECT who, what FROM audit ORDER BY number").all()
     assert [tuple(row) for row in logged] == [("ada", "deck made"), ("ada", "deck deleted")]
+
+
+def test_a_backup_brings_decks_and_tokens_back(decks: Decks, made: MadeDeck, store: Store, tmp_path: Path) -> None:
+    secret = decks.join(None, made.id, "Anna")
+    decks.answer(None, made.id, secret, 1, "malignant", OUTLINE)
+    decks.reveal(ADA, made.id, "", [1])
+    token = Tokens(store.database).create(ADA)
+    back_up(store, tmp_path / "backup.zip")
+    again = sqlite_store(tmp_path / "again")
+    restore(again, tmp_path / "backup.zip")
+    assert Decks(again).led(ADA, made.id) == decks.led(ADA, made.id)
+    assert Decks(again).read_by(None, made.id, secret) == decks.read_by(None, made.id, secret)
+    assert Decks(again).image(None, made.id, 2, secret=secret) == b"second png"
+    assert Tokens(again.database).person(token.secret) == ADA
+    again.database.close()
 
 
 def test_old_decks_go_where_cases_do(decks: Decks, made: MadeDeck, store: Store) -> None:
