@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
     from dala.nets.imagenet import Backbone
     from dala.training.recipe import Recipe
 
-# A test that keeps something names its own place; whatever else is served keeps it here, and never with the user.
-os.environ["DALA_CASES_FOLDER"] = tempfile.mkdtemp(prefix="dala-cases-")
-atexit.register(shutil.rmtree, os.environ["DALA_CASES_FOLDER"], ignore_errors=True)
 # Exact numbers are torch's; the engines have tests of their own, and the served app of the browser tests chooses its.
 os.environ["DALA_ENGINE"] = "torch"
 # Nothing is kept in the home folder of whoever tests; a test of cases opens a store of its own.

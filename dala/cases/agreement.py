@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dala.cases.kept import DIAGNOSES, AgreementRow
+from dala.stats.agreement import wilson
 from dala.stats.bootstrap import RESAMPLES, Interval, interval
 
 Rater = Literal["model", "before", "after", "diagnosis"]
@@ -125,11 +126,18 @@ def _drawn(counts: NDArray[np.int64]) -> Floats:
 
 
 def _figure(part: Figure, total: NDArray[np.int64], drawn: Floats, counts: NDArray[np.int64]) -> Interval:
-    """A figure of four counts with its interval; no interval where fewer than two patients count in it."""
+    """A figure of four counts with its interval: none where fewer than two patients count in it or where every draw is
+    the same; of a share of none or all then Wilson's, with as many trials as patients count in it."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        value, resampled = part(total[None].astype(np.float64))[0], part(drawn)
-        counted = int(np.isfinite(part(counts.astype(np.float64))).sum()) if part is not _kappa else len(counts)
-    return interval(float(value), resampled if counted > 1 and np.isfinite(resampled).any() else None)
+        value, resampled = float(part(total[None].astype(np.float64))[0]), part(drawn)
+        counted = len(counts) if part is _kappa else int(np.isfinite(part(counts.astype(np.float64))).sum())
+    known = resampled[np.isfinite(resampled)]
+    if counted > 1 and known.size and known.min() < known.max():
+        return interval(value, resampled)
+    if counted > 1 and part is not _kappa and value in (0.0, 1.0):
+        low, high = wilson(value, counted)
+        return {"value": value, "low": low, "high": high}
+    return interval(value, None)
 
 
 def _same(counts: Floats) -> Floats:

@@ -249,10 +249,11 @@ def check_case(case: NewCase) -> None:
     check_read("read_before", case.read_before)
     check_fields({key: getattr(case, key) for key in CHANGEABLE})
     for image in case.images:
-        _check_image(image)
+        check_image(image)
 
 
-def _check_image(image: NewImage) -> None:
+def check_image(image: NewImage) -> None:
+    """Raise CaseError for an image that cannot be kept."""
     _check_text("The name of an image", image.name, LONGEST_NAME)
     if image.data is not None and not 0 < len(image.data) <= LARGEST_IMAGE:
         raise CaseError(f"An image to keep has at most {LARGEST_IMAGE // 2**20} MB and is not empty.")

@@ -20,26 +20,30 @@ from dala.cases.database import Database
 from dala.cases.images import Images
 from dala.cases.kept import (
     CHANGEABLE,
+    MOST_IMAGES,
     AgreementRow,
     Choices,
     Found,
     Imported,
+    Json,
     KeptCase,
     KeptImage,
     NewCase,
+    NewImage,
     Query,
     answer_of,
     answer_of_all,
     call_of,
     check_case,
     check_fields,
+    check_image,
     laboratory_of,
     probability_of,
 )
 from dala.cases.people import SERVER, Person
 from dala.cases.tables import BlobRow, CaseRow, DeckItemRow, ImageRow
 from dala.cases.visibility import may_change
-from dala.errors import Forbidden, NotFound, StoreError
+from dala.errors import CaseError, Forbidden, NotFound, StoreError
 
 IDENTITY = re.compile(r"[A-Za-z0-9_-]{22}")
 ABSENT = "There is no such case, or it is not shared with you."
@@ -98,30 +102,48 @@ class Store:
                     words="",
                     id=identity, owner_id=person.id, owner_name=person.name, reader_id=reader[0], reader_name=reader[1],
                     created=now, changed=changed or now, read_before=case.read_before, images=len(case.images),
-                    **{name: getattr(case, name) for name in CHANGEABLE}, **_summary(case),
+                    **{name: getattr(case, name) for name in CHANGEABLE},
+                    call=call_of(case.read_before) or call_of(case.read_after),
+                    **_summary([image.opinion for image in case.images]),
                 )  # fmt: skip
                 session.add(row)
                 session.flush()
                 for number, (image, sha256) in enumerate(zip(case.images, hashes, strict=True), start=1):
-                    session.add(
-                        ImageRow(
-                            case_id=identity,
-                            number=number,
-                            name=image.name,
-                            sha256=sha256,
-                            settings=image.settings,
-                            opinion=image.opinion,
-                            origin=image.origin,
-                            thumbnail=image.thumbnail,
-                            weights_sha256=image.opinion["weights_sha256"],
-                            version=__version__ if versions is None else versions[number - 1],
-                        )
-                    )
+                    version = __version__ if versions is None else versions[number - 1]
+                    session.add(_image_row(identity, number, image, sha256, version))
                 row.words = _words(row, [image.name for image in case.images])
                 session.flush()
                 audit.append(session, person, what, [identity], images=len(case.images), bytes=len(bytes_of))
         except BaseException:
             self.let_go(hashes)
+            raise
+
+    def add(self, person: Person, id: str, image: NewImage) -> KeptCase:
+        """Keep another image in a case, whole or not at all; the case as it is then. NotFound and CaseError as of
+        `change`, and CaseError for an image that cannot be kept or is one too many."""
+        check_image(image)
+        kept, sha256 = image.data if self.keeps_images else None, None
+        try:
+            with self.database.answering("nothing was kept"):
+                sha256 = None if kept is None else self.images.put(kept)
+            with self.database.write(person) as session:
+                self.claim(session, {} if kept is None or sha256 is None else {sha256: kept})
+                row = self._own(session, person, id)
+                if row.images >= MOST_IMAGES:
+                    raise CaseError(f"A case has at most {MOST_IMAGES} images.")
+                row.images += 1
+                session.add(_image_row(id, row.images, image, sha256, __version__))
+                session.flush()
+                asked = select(ImageRow.name, ImageRow.opinion).where(ImageRow.case_id == id).order_by(ImageRow.number)
+                every = session.execute(asked).all()
+                for name, value in _summary([one.opinion for one in every]).items():
+                    setattr(row, name, value)
+                row.words, row.changed = _words(row, [one.name for one in every]), datetime.now(UTC)
+                session.flush()
+                audit.append(session, person, "changed", [id], fields=["images"])
+                return self._kept(session, person, id)
+        except BaseException:
+            self.let_go([sha256])
             raise
 
     def claim(self, session: Session, bytes_of: dict[str, bytes]) -> None:
@@ -367,15 +389,28 @@ def _id(id: str) -> str:
     return id
 
 
-def _summary(case: NewCase) -> dict[str, Any]:
-    """What lists show and filter by of a whole case."""
-    opinions = [image.opinion for image in case.images]
+def _image_row(case_id: str, number: int, image: NewImage, sha256: str | None, version: str) -> ImageRow:
+    return ImageRow(
+        case_id=case_id,
+        number=number,
+        name=image.name,
+        sha256=sha256,
+        settings=image.settings,
+        opinion=image.opinion,
+        origin=image.origin,
+        thumbnail=image.thumbnail,
+        weights_sha256=image.opinion["weights_sha256"],
+        version=version,
+    )
+
+
+def _summary(opinions: Sequence[Json]) -> dict[str, Any]:
+    """What lists show and filter by of all images of a case."""
     probabilities = [p for p in map(probability_of, opinions) if p is not None]
     return {
         "answer": answer_of_all([answer_of(opinion) for opinion in opinions]),
         "probability": max(probabilities, default=None),
         "laboratory": next(filter(None, map(laboratory_of, opinions)), None),
-        "call": call_of(case.read_before) or call_of(case.read_after),
     }
 
 

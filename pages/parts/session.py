@@ -129,7 +129,8 @@ class Session:
     secret by which this reader is known there.
     token: what the address calls this visit, once there is something to come back to.
     kept: the case that an image was kept as. case_opened: the case that is open, and which of its images; cases_place:
-    what is listed of the cases, and from which one on; cases_opened: how many were opened from the list.
+    what is listed of the cases, and from which one on; cases_opened: how many were opened from the list;
+    recent_cases: titles of those that further images may be added to.
     """
 
     handed: Handed | None = None
@@ -167,6 +168,7 @@ class Session:
     case_opened: str | None = None
     cases_place: tuple[Query, int] | None = None
     cases_opened: int = 0
+    recent_cases: dict[str, str] = field(default_factory=dict)
     _first_reads: dict[str, FirstRead] = field(default_factory=dict)
     _answers_seen: set[str] = field(default_factory=set)
 

@@ -13,8 +13,13 @@ from tests.helpers.browser import Served, Visit, free_port, fresh_page, script_e
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The app, served by this Python on a free port with the project's own configuration."""
-    with serving(free_port(), tmp_path_factory.mktemp("app") / "streamlit.log") as served:
+    """The app, served by this Python on a free port with the project's own configuration; it keeps cases of its own."""
+    folder = tmp_path_factory.mktemp("app")
+    with ExitStack() as ends:
+        with pytest.MonkeyPatch.context() as patch:  # the server has a copy of the environment
+            patch.delenv("DALA_DATABASE", raising=False)
+            patch.setenv("DALA_CASES_FOLDER", str(folder / "cases"))
+            served = ends.enter_context(serving(free_port(), folder / "streamlit.log"))
         yield served
 
 

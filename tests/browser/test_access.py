@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
-from tests.helpers.browser import PAGE_MS, Served, Visit, settle
+from tests.helpers.browser import PAGE_MS, Served, Visit, script_ended, settle
 
 ROOT = Path(__file__).resolve().parents[2]
 AXE = "4.10.3"
@@ -25,6 +26,9 @@ CACHE = ROOT / "build" / f"axe-core-{AXE}"  # not in git
 STREAMLITS_OWN = {"presentation-role-conflict"}
 STATES = (
     "/batch",
+    "/cases",
+    "/compare",
+    "/agreement",
     "/teaching",
     "/teaching?part=How it works",
     "/teaching?part=Where it fails",
@@ -92,6 +96,17 @@ def test_axe_finds_nothing_on_any_page_in_any_state(
     upload(page, large)
     page.get_by_text("DT Grad-CAM: above the threshold").wait_for(timeout=PAGE_MS)
     assert violations(page, axe) == []
+    page.get_by_role("button", name="Keep this case").click()
+    page.get_by_role("link", name="Open the case").click()
+    page.get_by_role("button", name="All cases").wait_for(timeout=PAGE_MS)
+    page.get_by_text("DT Grad-CAM: above the threshold").wait_for(timeout=PAGE_MS)
+    assert violations(page, axe) == []
+    identity = parse_qs(urlsplit(page.url).query)["id"][0]
+    page.goto(f"{app.url}/compare?a={identity}&b={identity}")
+    expect(page.locator(".side .value-area").nth(1)).not_to_be_empty(timeout=PAGE_MS)
+    assert violations(page, axe) == []
+    page.goto(app.url)
+    script_ended(page)
     upload(page, grey)
     page.get_by_text("The image is grey: the model").wait_for(timeout=PAGE_MS)
     assert violations(page, axe) == []
@@ -116,7 +131,7 @@ def test_verdict_image_maps_and_slider_are_seen_without_scrolling(visit: Callabl
 
 def test_a_phone_has_words_to_navigate_by_and_the_image_first(visit: Callable[..., Visit], large: Path) -> None:
     page = visit(width=480).page
-    for name in ("Second opinion", "Batch", "Teaching", "Evidence", "Guide"):
+    for name in ("Second opinion", "Batch", "Cases", "Teaching", "Evidence", "Guide"):
         expect(page.get_by_role("link", name=name, exact=True)).to_be_in_viewport(ratio=1)
     upload(page, large)
     canvas = page.locator("[data-kind=dt] canvas")

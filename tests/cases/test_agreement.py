@@ -81,6 +81,7 @@ def test_not_sure_and_outside_are_counted_apart() -> None:
         ("malignant", "malignant"): 1, ("benign", "benign"): 1, ("malignant", "not sure"): 1, ("benign", "outside"): 1,
     }  # fmt: skip
     assert found.kappa["value"] == 1 and found.sensitivity["value"] == 1
+    assert found.kappa["low"] is None, "every draw is the same"
     # One patient counts in the sensitivity: nothing is known of how patients differ.
     assert found.sensitivity["low"] is None and found.specificity["low"] is None
 
@@ -116,3 +117,11 @@ def test_parts_by_reader_laboratory_and_month() -> None:
 def test_a_case_without_a_patient_is_one_of_its_own() -> None:
     rows = [row(n, "benign", "benign", patient=None) for n in range(3)] + [row(3, "benign", "benign", patient="")]
     assert agreement(rows, "model", "diagnosis").patients == 4
+
+
+def test_where_all_are_right_the_interval_is_wilsons_over_patients() -> None:
+    rows = [row(n, "malignant", "malignant", patient=f"P{n // 2}") for n in range(20)]
+    found = agreement(rows, "model", "diagnosis").sensitivity
+    assert (found["value"], found["high"]) == (1.0, pytest.approx(1.0))
+    # 10 of 10 patients: n / (n + z^2) with z = 1.96.
+    assert found["low"] == pytest.approx(10 / (10 + 1.959964**2))

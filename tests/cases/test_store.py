@@ -19,8 +19,8 @@ from dala.cases.kept import NewCase, Query
 from dala.cases.people import LOCAL, SERVER, Person
 from dala.cases.store import Store
 from dala.cases.tables import AuditRow, CaseRow, DeckRow, ImageRow, TokenRow
-from dala.errors import CaseError, NotFound, StoreError
-from tests.helpers.cases import ANNA, BEN, CHIEF, WEIGHTS, case, image, opinion, sha256, sqlite_store
+from dala.errors import CaseError, Forbidden, NotFound, StoreError
+from tests.helpers.cases import ANNA, BEN, CHIEF, TEACHER, WEIGHTS, case, image, opinion, sha256, sqlite_store
 
 FULL = case(
     image("a.png", probability=0.875, answer="not sure", laboratory="BreakHis"),
@@ -113,6 +113,7 @@ def call_every_method(store: Store, identity: str, person: Person, to: Path) -> 
         "ids": lambda: store.ids(person),
         "choices": lambda: [*store.choices(person).answers, *store.choices(person).readers],
         "rows_for_agreement": lambda: store.rows_for_agreement(person),
+        "add": lambda: store.add(person, identity, image()),
         "change": lambda: store.change(person, identity, title="Mine now"),
         "delete": lambda: store.delete(person, identity),
         "export": lambda: store.export(person, [identity], to / "stolen.zip"),
@@ -421,3 +422,22 @@ def test_thousands_of_cases_are_listed_without_lag(store: Store) -> None:
     print({name: f"{seconds * 1000:.0f} ms" for name, seconds in took.items()})
     assert store.search(ANNA).total == 3000
     assert max(took.pop("for figures"), 0) < 1.5 and max(took.values()) < 0.3, took
+
+
+def test_an_image_is_added_to_ones_own_case_alone(store: Store) -> None:
+    identity = store.keep(ANNA, case(image("a.png", answer="benign", probability=0.1), shared=True))
+    found = store.add(ANNA, identity, image("b.png", answer="malignant", probability=0.8))
+    assert [one.name for one in found.images] == ["a.png", "b.png"]
+    assert store.image(ANNA, identity, 2) == b"bytes of b.png"
+    (row,) = store.search(ANNA, Query(text="b.png")).rows
+    assert (row.images, row.answer, row.probability) == (2, "malignant", 0.8)
+    for person, error in ((BEN, Forbidden), (TEACHER, Forbidden)):
+        with pytest.raises(error):
+            store.add(person, identity, image("c.png"))
+    store.change(ANNA, identity, shared=False)
+    with pytest.raises(NotFound):
+        store.add(BEN, identity, image("c.png"))
+    # What nobody holds is not left behind.
+    assert len(list(store.images.names())) == 2
+    with pytest.raises(CaseError):
+        store.add(ANNA, identity, replace(image("d.png"), opinion={}))

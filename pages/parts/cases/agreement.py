@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -10,7 +10,7 @@ from dala.cases.agreement import Agreement, Key, Rater, agreement, disagreements
 from dala.cases.kept import ANSWERS, CALLS, AgreementRow, Query
 from dala.cases.people import Person
 from dala.cases.store import Store
-from dala.export.worth import laboratory_in_words
+from dala.stats.bootstrap import Interval
 from dala.studies.blocks import Chart, Point
 from dala.words import counted, figure
 from pages.parts.cases import words
@@ -29,6 +29,11 @@ RATERS: dict[Rater, str] = {
     "model": "Model",
     "before": "Readers before the answer",
     "after": "Readers after the answer",
+}
+FIGURES: dict[str, Callable[[Agreement], Interval]] = {
+    "Kappa": lambda one: one.kappa,
+    "Sensitivity": lambda one: one.sensitivity,
+    "Specificity": lambda one: one.specificity,
 }
 LEAST_MONTHS = 2
 NOTHING = "Nothing to compare yet: no kept case has both the model's answer and {}. Add it on the pages of your cases."
@@ -98,33 +103,36 @@ def in_figures(head: str, name: str, one: Agreement) -> dict[str, str]:
 
 
 def show_over_time(rows: Sequence[AgreementRow], against: Rater) -> None:
-    """The model's figures by month of keeping."""
+    """One of the model's figures by month of keeping, and all of them in numbers."""
     months = {str(month): agreement(some, "model", against) for month, some in parts(rows, "month").items()}
     months = {month: one for month, one in months.items() if one.decided}
     if len(months) < LEAST_MONTHS:
         return
     st.subheader("Over time", anchor=False)
-    series = {
-        name: [
-            Point(month, value["value"], value["low"], value["high"])
-            for month, one in months.items()
-            if (value := getattr(one, name))["value"] is not None
-        ]
-        for name in ("sensitivity", "specificity", "kappa")
-    }
-    told = ", ".join(f"{month}: kappa {figure(one.kappa)}" for month, one in months.items())
+    name = st.segmented_control(
+        "Figure", list(FIGURES), default=next(iter(FIGURES)), required=True, key="agreement-figure"
+    )
+    pick = FIGURES[name or next(iter(FIGURES))]
+    points = [
+        Point(month, value["value"], value["low"], value["high"])
+        for month, one in months.items()
+        if (value := pick(one))["value"] is not None
+    ]
+    told = ", ".join(f"{month}: {figure(pick(one))}" for month, one in months.items())
+    title = str(name).lower()
     draw(
         [
             Chart(
                 "agreement-months",
-                f"The model's figures by month. {told}",
+                f"{name} by month. {told}",
                 "month of keeping",
-                series=series,
-                height=320,
+                title,
+                series={title: points},
+                height=300,
             )
         ]
     )
-    with st.expander("The same in numbers"):
+    with st.expander("All figures by month"):
         figures([in_figures("Month", month, one) for month, one in months.items()], "The model's figures by month")
 
 
@@ -140,7 +148,7 @@ def show_by(rows: Sequence[AgreementRow], against: Rater, key: Key, heading: str
         [
             in_figures(
                 "Reader" if key == "reader" else "Laboratory",
-                plain(names[str(name)]) if key == "reader" else plain(laboratory_in_words(name)).capitalize(),
+                plain(names[str(name)] if key == "reader" else name or "not known"),
                 one,
             )
             for name, one in told

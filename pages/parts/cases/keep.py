@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
@@ -21,7 +22,8 @@ from pages.parts.session import own_read_key, session
 from pages.parts.shared import CASES_PAGE, called, plain
 
 NO_NAMES = "A pseudonym or a number of your own, by which cases of one patient are counted together. No names."
-UNKNOWN = "Not known"
+UNKNOWN, NEW_CASE = "Not known", "A case of its own"
+RECENT = 5
 
 
 @dataclass(frozen=True)
@@ -59,19 +61,11 @@ def offer_keeping(opinion: Opinion, looked_at: Opinion, source: Source) -> None:
             "**Keep this case**, to find it again at an address of its own: verdict, settings of the maps, your own "
             "read and the comment from above."
         )
-        title, patient, diagnosis = st.columns([4, 3, 3], vertical_alignment="bottom")
-        named = title.text_input("Title", max_chars=LONGEST_TITLE, key=f"keep-title-{image}", placeholder="Optional")
-        label = patient.text_input(
-            "Patient or case",
-            max_chars=LONGEST_TITLE,
-            key=f"keep-patient-{image}",
-            placeholder="A label, no names",
-            help=NO_NAMES,
-        )
-        final = choose_diagnosis(diagnosis, f"keep-diagnosis-{image}", None)
+        into = choose_case(image)
+        named, label, final = ("", "", None) if into else ask_words(image)
         row = st.container(horizontal=True, vertical_alignment="center", gap="medium")
-        pressed = row.button("Keep this case", type="primary", key=f"keep-{image}")
-        with_image, with_name, shared = ask_what(row, image)
+        pressed = row.button("Add to the case" if into else "Keep this case", type="primary", key=f"keep-{image}")
+        with_image, with_name, shared = ask_what(row, image, asks_sharing=into is None)
         if not pressed:
             return
         store, who = store_or_stop(), person()
@@ -84,11 +78,55 @@ def offer_keeping(opinion: Opinion, looked_at: Opinion, source: Source) -> None:
                 thumbnail(opinion.image),
                 None if source.origin is None else source.origin | ({} if with_name else {"slide": ""}),
             )
-            session().kept[image] = store.keep(who, case_of(opinion, looked_at, new, named, label, final, shared))
+            if into:
+                store.add(who, into, new)
+                kept_as = into
+            else:
+                kept_as = store.keep(who, case_of(opinion, looked_at, new, named, label, final, shared))
+                remember(kept_as, named.strip())
         except (CaseError, StoreError) as error:
             st.error(plain(str(error)))
             return
+        session().kept[image] = kept_as
         st.rerun()
+
+
+def choose_case(image: str) -> str | None:
+    """The case of this visit that the image is added to; None for a case of its own."""
+    recent = session().recent_cases
+    if not recent:
+        return None
+    chosen = st.selectbox(
+        "Keep it as",
+        [NEW_CASE, *reversed(recent)],
+        format_func=lambda one: one if one == NEW_CASE else f"Another image of: {recent[one]}",
+        key=f"keep-into-{image}",
+        width=420,
+    )
+    return None if chosen == NEW_CASE else chosen
+
+
+def remember(identity: str, title: str) -> None:
+    """Further images may be added to this case; the ones that were kept or opened last are offered."""
+    recent = session().recent_cases
+    recent.pop(identity, None)
+    recent[identity] = title or f"the case kept at {datetime.now():%H:%M}"
+    for oldest in list(recent)[:-RECENT]:
+        recent.pop(oldest)
+
+
+def ask_words(image: str) -> tuple[str, str, str | None]:
+    """Title, label and final diagnosis."""
+    title, patient, diagnosis = st.columns([4, 3, 3], vertical_alignment="bottom")
+    named = title.text_input("Title", max_chars=LONGEST_TITLE, key=f"keep-title-{image}", placeholder="Optional")
+    label = patient.text_input(
+        "Patient or case",
+        max_chars=LONGEST_TITLE,
+        key=f"keep-patient-{image}",
+        placeholder="A label, no names",
+        help=NO_NAMES,
+    )
+    return named or "", label or "", choose_diagnosis(diagnosis, f"keep-diagnosis-{image}", None)
 
 
 def forget(image: str) -> None:
@@ -109,7 +147,7 @@ def choose_diagnosis(place: Any, key: str, known: str | None) -> str | None:
     return None if chosen == UNKNOWN else str(chosen)
 
 
-def ask_what(row: Any, image: str) -> tuple[bool, bool, bool]:
+def ask_what(row: Any, image: str, *, asks_sharing: bool) -> tuple[bool, bool, bool]:
     """Whether the image's bytes and its name are kept, and whether others see the case."""
     images_off = not keeps_images()
     with_image = row.toggle(
@@ -125,10 +163,14 @@ def ask_what(row: Any, image: str) -> tuple[bool, bool, bool]:
     with_name = row.toggle(
         "Keep the file's name", key=f"keep-name-{image}", help="A file name may identify a patient, so it is left out."
     )
-    shared = logs_in() and row.toggle(
-        "Share with everybody who logs in",
-        key=f"keep-shared-{image}",
-        help="Otherwise only you and administrators see it.",
+    shared = (
+        asks_sharing
+        and logs_in()
+        and row.toggle(
+            "Share with everybody who logs in",
+            key=f"keep-shared-{image}",
+            help="Otherwise only you and administrators see it.",
+        )
     )
     return bool(with_image), bool(with_name), bool(shared)
 

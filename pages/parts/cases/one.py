@@ -16,7 +16,7 @@ from dala.opinion import Opinion
 from pages.parts.batch.table import data_url
 from pages.parts.cases import words
 from pages.parts.cases.files import offer_export
-from pages.parts.cases.keep import NO_NAMES, choose_diagnosis
+from pages.parts.cases.keep import NO_NAMES, choose_diagnosis, remember
 from pages.parts.cases.pair import Side, show_sides
 from pages.parts.cases.reopen import Served, Then, opinion_now, patch_then, served_for, settings_then, then
 from pages.parts.documents import link_to_page
@@ -55,6 +55,7 @@ def show_case(store: Store, who: Person, case: KeptCase) -> None:
         link_to_page(COMPARE_PAGE, "Compare with another case", {"a": f"{case.id}.{image.number}"})
         offer_export(store, who, [case.id], f"case-{case.id[:8]}")
     if case.may_change:
+        remember(case.id, words.title_of(case.title, case.created))
         offer_change(store, who, case)
         offer_deletion(row, store, who, case)
 
@@ -168,9 +169,8 @@ def show_numbers(image: KeptImage) -> None:
     if origin:
         box = ", ".join(str(value) for value in origin.get("box", []))
         lines.append(f"A field of the slide {plain(str(origin.get('slide') or 'whose name was not kept'))}, box {box}.")
-    if image.settings:
-        given = ", ".join(f"{key} {value}" for key, value in image.settings.items() if value is not None)
-        lines.append(f"How the maps were looked at then: {plain(given)}.")
+    if told := words.settings_in_words(image.settings):
+        lines.append(told)
     st.caption("  \n".join(lines))
 
 
@@ -242,6 +242,7 @@ def offer_deletion(row: DeltaGenerator, store: Store, who: Person, case: KeptCas
             return
     for image in [image for image, id_ in session().kept.items() if id_ == case.id]:
         session().kept.pop(image)
+    session().recent_cases.pop(case.id, None)
     back_to_list()
     st.rerun()
 

@@ -11,7 +11,6 @@ from dala.preprocess.scale import ASSUMED
 from dala.runtime.verdict import SCALE
 from pages.parts.batch.table import OUTSIDE_SHORT
 from pages.parts.second_opinion.scale import AS_DRAWN, FROM
-from pages.parts.session import Settings
 from pages.parts.shared import NOT_SURE, OUTSIDE, SCALE_UNKNOWN, called, percent, plain
 
 POSITIVE = "malignant"
@@ -108,14 +107,17 @@ def weights_in_words(image: KeptImage) -> str:
     return ", ".join(parts) + "."
 
 
-def settings_in_words(settings: Settings) -> str:
-    """How the maps were looked at."""
-    rule = RULES[settings.rule]
-    fixed = f", last colour fixed at {settings.limit:g}" if settings.fixed and settings.limit is not None else ""
-    return plain(
-        f"towards {settings.target}, {rule.label}, {rule.parameter} = {settings.parameter:g}, opacity "
-        f"{settings.opacity:g}, colours {settings.colour_map}{fixed}"
-    )
+def settings_in_words(settings: dict[str, Any]) -> str:
+    """How the maps were looked at; empty where a record of it is none."""
+    try:
+        rule, limit = RULES[settings["rule"]], settings.get("limit")
+        fixed = f", last colour fixed at {limit:g}" if settings.get("fixed") and limit is not None else ""
+        return plain(
+            f"Maps towards {settings['target']}, {rule.label}, {rule.parameter} = {settings['parameter']:g}, opacity "
+            f"{settings['opacity']:g}, colours {settings['colour_map']}{fixed}."
+        )
+    except (KeyError, TypeError, ValueError):
+        return ""
 
 
 def read_in_words(read: dict[str, Any] | None) -> str:
