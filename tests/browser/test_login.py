@@ -19,13 +19,16 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from playwright.sync_api import Browser, Page, expect
 
+from dala.cases.opening import store_from_environment
+from dala.cases.people import SERVER
+from dala.cases.store import ABSENT
 from tests.helpers.browser import PAGE_MS, free_port, fresh_page, script_ended, serving
 
 CLIENT, SECRET, PERSON = "dala", "a client's secret", "Dr. Ada Example"
 
 
 class Provider(ThreadingHTTPServer):
-    """An OpenID Connect provider that knows one person and asks for nothing."""
+    """An OpenID Connect provider that asks for nothing: whoever comes is `person`, a claim `sub` with a name."""
 
     def __init__(self) -> None:
         super().__init__(("localhost", 0), Answers)
@@ -33,6 +36,7 @@ class Provider(ThreadingHTTPServer):
         self.key = RSAKey.generate_key(2048, {"kid": "test", "use": "sig", "alg": "RS256"})
         self.codes: dict[str, dict[str, str]] = {}
         self.asked: list[str] = []
+        self.person = ("1", PERSON)
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -78,7 +82,7 @@ class Answers(BaseHTTPRequestHandler):
             return
         now = int(time.time())
         claims = {
-            "iss": provider.issuer, "aud": CLIENT, "sub": "1", "name": PERSON, "email": "ada@example.org",
+            "iss": provider.issuer, "aud": CLIENT, "sub": provider.person[0], "name": provider.person[1], "email": "ada@example.org",
             "iat": now, "exp": now + 600, "nonce": asked["nonce"],
         }  # fmt: skip
         token = jwt.encode({"alg": "RS256", "kid": "test"}, claims, provider.key)
@@ -175,3 +179,39 @@ def test_a_wrong_configuration_lets_nobody_in_and_says_why(
         expect(page.get_by_test_id("stAlert")).not_to_contain_text(SECRET)
         expect(page.get_by_test_id("stFileUploader")).to_have_count(0)
         expect(page.get_by_role("button", name="Log in")).to_have_count(0)
+
+
+def test_what_somebody_keeps_nobody_else_sees(
+    chromium: Browser, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DALA_DATABASE", raising=False)
+    monkeypatch.setenv("DALA_CASES_FOLDER", str(tmp_path / "cases"))
+    port = free_port()
+    with page_of(chromium, tmp_path, port, **settings(port, provider)) as page:
+        log_in(page)
+        page.get_by_role("button", name="Solid sheets", exact=True).click()
+        page.get_by_role("button", name="Keep this case").click(timeout=PAGE_MS)
+        page.get_by_role("link", name="Open the case").click()
+        expect(page.get_by_text(f"read by {PERSON}, private")).to_be_visible(timeout=PAGE_MS)
+        address = page.url
+        store = store_from_environment()
+        assert store is not None
+        (row,) = store.search(SERVER).rows
+        assert row.reader == (f"{provider.issuer}|1", PERSON)
+        provider.person = ("2", "Dr. Eve Example")
+        with fresh_page(chromium) as other:
+            other.goto(address)
+            expect(other.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=PAGE_MS)
+            log_in(other)
+            for place in (address, address.replace("/cases?", "/compare?a=" + row.id + "&b=" + row.id + "&")):
+                other.goto(place)
+                expect(other.get_by_test_id("stAlert")).to_have_text(ABSENT, timeout=PAGE_MS)
+            other.goto(f"http://localhost:{port}/cases")
+            expect(other.get_by_text("Nothing is kept yet.")).to_be_visible(timeout=PAGE_MS)
+        store.database.close()
+
+
+def log_in(page: Page) -> None:
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("Logged in as")).to_be_visible(timeout=PAGE_MS)
+    script_ended(page)
