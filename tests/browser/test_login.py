@@ -82,8 +82,8 @@ class Answers(BaseHTTPRequestHandler):
             return
         now = int(time.time())
         claims = {
-            "iss": provider.issuer, "aud": CLIENT, "sub": provider.person[0], "name": provider.person[1], "email": "ada@example.org",
-            "iat": now, "exp": now + 600, "nonce": asked["nonce"],
+            "iss": provider.issuer, "aud": CLIENT, "sub": provider.person[0], "name": provider.person[1],
+            "email": "ada@example.org", "iat": now, "exp": now + 600, "nonce": asked["nonce"],
         }  # fmt: skip
         token = jwt.encode({"alg": "RS256", "kid": "test"}, claims, provider.key)
         self.answer({"access_token": "x", "token_type": "Bearer", "expires_in": 600, "id_token": token})
