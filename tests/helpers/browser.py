@@ -48,8 +48,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(port: int, log: Path, *options: str) -> Iterator[Served]:
-    """The app with further options of Streamlit's own."""
+def serving(port: int, log: Path, *options: str, root: Path = ROOT) -> Iterator[Served]:
+    """The app of the folder `root`, with further options of Streamlit's own."""
     served = Served(f"http://localhost:{port}", log)
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), *options]
     # As it is served elsewhere: with all cores, whatever this process may use.
@@ -58,7 +58,7 @@ def serving(port: int, log: Path, *options: str) -> Iterator[Served]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=root,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
