@@ -140,7 +140,7 @@ def show_by(rows: Sequence[AgreementRow], against: Rater, key: Key, heading: str
     """The model's figures by reader or laboratory, where there are several."""
     names = {row.reader[0]: row.reader[1] for row in rows}
     told = [(name, agreement(some, "model", against)) for name, some in parts(rows, key).items()]
-    told = [(name, one) for name, one in told if one.cases]
+    told = [(name, one) for name, one in told if one.decided]
     if len(told) < 2:
         return
     st.subheader(heading, anchor=False)
