@@ -47,8 +47,8 @@ def show_comparison(store: Store, who: Person) -> None:
     else:
         for place_, (case, image), one in zip(st.columns(2, gap="medium"), kept, sides, strict=True):
             show_without_maps(place_, case, image, one)
-    for place_, (case, _) in zip(st.columns(2, gap="medium"), kept, strict=True):
-        with place_:
+    for number, (place_, (case, _)) in enumerate(zip(st.columns(2, gap="medium"), kept, strict=True)):
+        with place_.container(key=f"case-link-{case.id}-{number}"):
             link_to_page(CASES_PAGE, "Open this case", {"id": case.id})
 
 
