@@ -54,7 +54,7 @@ def breakhis(root: Path) -> None:
     """Ducts and stroma are benign, sheets, files and nests malignant; the 200X part, and one image each of others."""
     folds = []
     for code, groups in GROUPS.items():
-        class_, subtype = FOLDERS[code]
+        class_, subtype, _ = FOLDERS[code]
         for group in range(groups):
             slide = f"14-{100 * len(code) + group}"
             for magnification in (40, 100, 200, 400):
@@ -132,6 +132,10 @@ def filled_in(line: str, data: Path, cache: Path, images: Path | None) -> list[s
     for before, word in zip(["", *words], words, strict=False):
         if word == "ROOT":
             word = str(data / dataset)
+        elif word == "FILE" and "cases" in words:
+            word = str(data / ("backup.zip" if {"backup", "restore"} & {*words} else "export.zip"))
+        elif word == "NUMBER:SHA256":
+            word = f"0:{'0' * 64}"  # where every log begins
         elif word in ("DIR", "OUT") or (word == "FILE" and before == "--source"):
             word = str(after.get(before, data))
         elif word.startswith("PATH") or word == "FILE":
@@ -180,6 +184,7 @@ def walk(work: Path, only: str, images: Path | None) -> int:
     done = {row["command"] for row in rows if row["ended"] == "ran"}
     cache = Path(os.environ.get("DALA_CACHE", work / "cache"))
     surroundings = os.environ | {"DALA_CACHE": str(cache), "PYTHONPATH": str(repository)}
+    surroundings |= {"DALA_CASES_FOLDER": str(work / "cases")}
     lines = sorted(
         {line for _, line in commands() if only in line and "walkthrough" not in line} - done,
         key=lambda line: (place_of(line), line),

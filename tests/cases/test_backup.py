@@ -8,7 +8,6 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,10 @@ from dala.cases import audit, backup
 from dala.cases.backup import back_up, restore
 from dala.cases.people import SERVER
 from dala.cases.store import Store
-from dala.cases.tables import Base, DeckItemRow, DeckReadRow, DeckRow, TokenRow
+from dala.cases.tables import Base
 from dala.errors import CaseError, StoreError
 from tests.helpers.archives import changed
-from tests.helpers.cases import ANNA, BEN, TEACHER, case, image, open_at, sha256, sqlite_store
+from tests.helpers.cases import ANNA, BEN, TEACHER, add_deck_and_token, case, image, open_at, sha256, sqlite_store
 from tests.helpers.postgres import Cluster
 
 
@@ -45,29 +44,8 @@ def fill(store: Store) -> list[str]:
     ]
     ids.append(store.keep(BEN, case(replace(image(), data=None), read_before={"call": "benign", "confidence": 0.25})))
     store.case(BEN, ids[0])
-    now = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
     with store.database.write(TEACHER) as session:
-        session.add(
-            DeckRow(id="d" * 22, owner_id=TEACHER.id, owner_name="", title="T", seed=7, shared=True, created=now)
-        )
-        session.flush()
-        session.add(
-            DeckItemRow(
-                deck_id="d" * 22, number=1, sha256=sha256(b"bytes of same"), case_id=ids[0], image=1, name="a",
-                diagnosis="benign", subtype="", words="", opinion=None,
-            )
-        )  # fmt: skip
-        session.flush()
-        session.add(
-            DeckReadRow(
-                deck_id="d" * 22, number=1, reader="7", answer="benign", confidence=None, marks=[[0.1, 0.5]], at=now
-            )
-        )
-        session.add(
-            TokenRow(
-                id="t", person_id=ANNA.id, person_name="A", role="reader", sha256="e" * 64, label="QuPath", created=now
-            )
-        )
+        add_deck_and_token(session, ids[0], sha256(b"bytes of same"))
     return ids
 
 

@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import func, inspect, select, text
 
 from dala.cases import audit
 from dala.cases.database import HEAD, MIGRATIONS, Database, upgrade
@@ -57,6 +57,8 @@ def test_a_filled_database_of_every_released_schema_is_read(path: Path, tmp_path
     connection.close()
     store = sqlite_store(tmp_path)
     assert store.database.schema() == HEAD and difference(store.database) == []
+    with store.database.snapshot() as rows:
+        assert all(rows.scalar(select(func.count()).select_from(table)) for table in Base.metadata.sorted_tables)
     for identity, (person, new) in cases().items():
         found = store.case(CHIEF, identity)
         assert found.owner == (person.id, person.name) and found.created == WHEN

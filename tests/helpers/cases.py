@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from dala.cases.database import Database
 from dala.cases.images import Images
 from dala.cases.kept import NewCase, NewImage
 from dala.cases.people import Person, Role
 from dala.cases.store import Store
+from dala.cases.tables import DeckItemRow, DeckReaderRow, DeckReadRow, DeckRow, TokenRow
 
 ANNA = Person("idp|anna", "Anna Abel", Role.READER)
 BEN = Person("idp|ben", "Ben Brandt", Role.READER)
@@ -60,6 +64,24 @@ def open_at(url: str, images: Path, **options: Any) -> Store:
     database = Database(url)
     database.prepare()
     return Store(database, Images(images), **options)
+
+
+def add_deck_and_token(session: Session, case_id: str, image_sha256: str) -> None:
+    """A row in each of the tables of decks and tokens: a deck of one image of a kept case, which somebody has read."""
+    now = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
+    deck = "d" * 22
+    for row in (
+        DeckRow(id=deck, owner_id=TEACHER.id, owner_name="", title="T", seed=7, shared=True, anonymous=False,
+                key="b" * 64, created=now),
+        DeckItemRow(deck_id=deck, number=1, sha256=image_sha256, case_id=case_id, image=1, name="a", diagnosis="benign",
+                    subtype="", words="", opinion=opinion(), revealed=False),
+        DeckReaderRow(deck_id=deck, number=1, name="Seven", folded="seven", secret="c" * 64, joined=now),
+        DeckReadRow(deck_id=deck, number=1, reader=1, answer="benign", marks=[[0.1, 0.5]], at=now),
+        TokenRow(id="t", person_id=ANNA.id, person_name="A", role="reader", sha256="e" * 64, label="QuPath",
+                 created=now),
+    ):  # fmt: skip
+        session.add(row)
+        session.flush()
 
 
 def sha256(data: bytes) -> str:

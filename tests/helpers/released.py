@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from dala.cases.database import HEAD  # noqa: E402
-from tests.helpers.cases import ANNA, BEN, case, image, sqlite_store  # noqa: E402
+from tests.helpers.cases import ANNA, BEN, TEACHER, add_deck_and_token, case, image, sha256, sqlite_store  # noqa: E402
 
 FOLDER = ROOT / "tests" / "cases" / "released"
 FIRST, SECOND = "f" * 22, "s" * 22
@@ -53,6 +53,8 @@ def write() -> Path:
         store = sqlite_store(Path(folder))
         for identity, (person, new) in cases().items():
             store.insert(person, identity, new, "kept", reader=(person.id, person.name), created=WHEN)  # type: ignore
+        with store.database.write(TEACHER) as session:
+            add_deck_and_token(session, FIRST, sha256(b"bytes of one.png"))
         store.case(BEN, FIRST)
         store.database.close()
         with sqlite3.connect(Path(folder) / "cases.sqlite3") as connection:

@@ -15,9 +15,9 @@ CREATE TABLE audit (
 	sha256 VARCHAR(64) NOT NULL, 
 	CONSTRAINT pk_audit PRIMARY KEY (number)
 );
-INSERT INTO "audit" VALUES(1,'2026-11-29T15:04:58.319066+00:00','idp|anna','kept','ffffffffffffffffffffff','{"bytes": 2, "images": 2}','0000000000000000000000000000000000000000000000000000000000000000','ef4fc8e1076eef5f7c3b62663576bb5be3c1a20e8a67db6804a80aeb8ad8c35c');
-INSERT INTO "audit" VALUES(2,'2026-11-29T15:04:58.325755+00:00','idp|ben','kept','ssssssssssssssssssssss','{"bytes": 1, "images": 1}','ef4fc8e1076eef5f7c3b62663576bb5be3c1a20e8a67db6804a80aeb8ad8c35c','f4ff4602682ad160120c055162660b8f74f65be612baf6b018e6c19938e035c4');
-INSERT INTO "audit" VALUES(3,'2026-11-29T15:04:58.338473+00:00','idp|ben','seen','ffffffffffffffffffffff','{}','f4ff4602682ad160120c055162660b8f74f65be612baf6b018e6c19938e035c4','e1aac7ff8eca586aec920dd26a14d3eebfd3037e8c2a327b3ad21f998e131e23');
+INSERT INTO "audit" VALUES(1,'2026-11-29T15:36:16.030121+00:00','idp|anna','kept','ffffffffffffffffffffff','{"bytes": 2, "images": 2}','0000000000000000000000000000000000000000000000000000000000000000','8fdd043a07e7923b716fecd73ef7fd367670a852a15b4624cc9df684d220e2ab');
+INSERT INTO "audit" VALUES(2,'2026-11-29T15:36:16.035710+00:00','idp|ben','kept','ssssssssssssssssssssss','{"bytes": 1, "images": 1}','8fdd043a07e7923b716fecd73ef7fd367670a852a15b4624cc9df684d220e2ab','944157d9989406200e9f3de5cf5cf0019240a1e35d6f43aa1ede9bfd662b458a');
+INSERT INTO "audit" VALUES(3,'2026-11-29T15:36:16.050767+00:00','idp|ben','seen','ffffffffffffffffffffff','{}','944157d9989406200e9f3de5cf5cf0019240a1e35d6f43aa1ede9bfd662b458a','557d9995e340e78c78ca0b59ed738a58cbbcc90a54b1e36ed66be11042fb48f1');
 CREATE TABLE audit_head (
 	id INTEGER NOT NULL, 
 	number INTEGER NOT NULL, 
@@ -25,7 +25,7 @@ CREATE TABLE audit_head (
 	CONSTRAINT pk_audit_head PRIMARY KEY (id), 
 	CONSTRAINT ck_audit_head_one CHECK (id = 1)
 );
-INSERT INTO "audit_head" VALUES(1,3,'e1aac7ff8eca586aec920dd26a14d3eebfd3037e8c2a327b3ad21f998e131e23');
+INSERT INTO "audit_head" VALUES(1,3,'557d9995e340e78c78ca0b59ed738a58cbbcc90a54b1e36ed66be11042fb48f1');
 CREATE TABLE blobs (
 	sha256 VARCHAR(64) NOT NULL, 
 	PRIMARY KEY (sha256)
@@ -97,6 +97,7 @@ CREATE TABLE deck_items (
 	CONSTRAINT fk_deck_items_sha256 FOREIGN KEY(sha256) REFERENCES blobs (sha256), 
 	CONSTRAINT fk_deck_items_case_id FOREIGN KEY(case_id) REFERENCES cases (id) ON DELETE SET NULL
 );
+INSERT INTO "deck_items" VALUES('dddddddddddddddddddddd',1,'ae73bf1776175d2c9a3ca7a27354b0130d0f45530817a1e7e5108c72ce4b298a','ffffffffffffffffffffff',1,'a','benign','','','{"file": "field.png", "status": "ok", "reason": null, "gate": {"reason": null, "distance": 1.25, "rarer": 0.5, "laboratory": "UCSB"}, "verdict": "malignant", "prediction": "malignant", "probabilities": {"benign": 0.09999999999999998, "malignant": 0.9}, "weights": "breast", "weights_sha256": "5555555555555555555555555555555555555555555555555555555555555555", "site": {"name": "Uni-Klinik K\u00f6ln \ud83d\udd2c", "sha256": "6666666666666666666666666666666666666666666666666666666666666666"}, "map": {"values": [[0.1, -2.5e-07], [0.3333333333333333, 0.0]]}}',0);
 CREATE TABLE deck_readers (
 	deck_id VARCHAR(22) NOT NULL, 
 	number INTEGER NOT NULL, 
@@ -109,6 +110,7 @@ CREATE TABLE deck_readers (
 	CONSTRAINT uq_deck_readers_deck_id_secret UNIQUE (deck_id, secret), 
 	CONSTRAINT fk_deck_readers_deck_id FOREIGN KEY(deck_id) REFERENCES decks (id) ON DELETE CASCADE
 );
+INSERT INTO "deck_readers" VALUES('dddddddddddddddddddddd',1,'Seven','seven','cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc','2026-03-01 12:30:15.123456');
 CREATE TABLE deck_reads (
 	deck_id VARCHAR(22) NOT NULL, 
 	number INTEGER NOT NULL, 
@@ -120,6 +122,7 @@ CREATE TABLE deck_reads (
 	CONSTRAINT fk_deck_reads_deck_id_number FOREIGN KEY(deck_id, number) REFERENCES deck_items (deck_id, number) ON DELETE CASCADE, 
 	CONSTRAINT fk_deck_reads_deck_id_reader FOREIGN KEY(deck_id, reader) REFERENCES deck_readers (deck_id, number) ON DELETE CASCADE
 );
+INSERT INTO "deck_reads" VALUES('dddddddddddddddddddddd',1,1,'benign','[[0.1, 0.5]]','2026-03-01 12:30:15.123456');
 CREATE TABLE decks (
 	id VARCHAR(22) NOT NULL, 
 	owner_id TEXT NOT NULL, 
@@ -132,6 +135,7 @@ CREATE TABLE decks (
 	created DATETIME NOT NULL, 
 	CONSTRAINT pk_decks PRIMARY KEY (id)
 );
+INSERT INTO "decks" VALUES('dddddddddddddddddddddd','idp|tess','','T',7,1,0,'bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb','2026-03-01 12:30:15.123456');
 CREATE TABLE tokens (
 	id VARCHAR(22) NOT NULL, 
 	person_id TEXT NOT NULL, 
@@ -146,6 +150,7 @@ CREATE TABLE tokens (
 	CONSTRAINT pk_tokens PRIMARY KEY (id), 
 	CONSTRAINT uq_tokens_sha256 UNIQUE (sha256)
 );
+INSERT INTO "tokens" VALUES('t','idp|anna','A','reader','eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee','QuPath','2026-03-01 12:30:15.123456',NULL,NULL,NULL);
 CREATE INDEX ix_cases_owner_id ON cases (owner_id);
 CREATE INDEX ix_cases_reader_id ON cases (reader_id);
 CREATE INDEX ix_cases_created ON cases (created);
