@@ -125,8 +125,8 @@ class Session:
     the number of the field of it that is looked at. slide: the name of the one that is open; slide_um: what was told
     of the pixels of one; field_picked: (column, row) of the field of one that is asked about; flight: the region to fly
     to, its number and its box; scan_ran: whether a scan was under way; scan_shown: whether its map may be seen.
-    made_deck: the deck that was just made; deck_seed: what is offered for the next; deck_readers: by a deck's id, the
-    secret by which this reader is known there.
+    made_deck: the deck that was just made; deck_left_out: why cases are not in it; deck_seed: what is offered for the
+    next; deck_readers: by a deck's id, the secret by which this reader is known there.
     token: what the address calls this visit, once there is something to come back to.
     kept: the case that an image was kept as. case_opened: the case that is open, and which of its images; cases_place:
     what is listed of the cases, and from which one on; cases_opened: how many were opened from the list;
@@ -161,6 +161,7 @@ class Session:
     scan_ran: bool = False
     scan_shown: bool = False
     made_deck: MadeDeck | None = None
+    deck_left_out: list[str] = field(default_factory=list)
     deck_seed: int | None = None
     deck_readers: dict[str, str] = field(default_factory=dict)
     token: str | None = None

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Browser, Page, expect
 
 from dala.cases.deck_records import MadeDeck, NewItem
@@ -144,6 +146,38 @@ def test_a_class_reads_a_deck_and_its_teacher_reveals_it(chromium: Browser, serv
         script_ended(anna)
         expect(anna.get_by_label("Your name or number")).to_be_visible(timeout=PAGE_MS)
         expect(anna.get_by_role("button", name="Reveal")).to_have_count(0)
+
+
+def test_a_deck_is_made_of_ones_own_files(chromium: Browser, served: Served, tmp_path: Path) -> None:
+    """What a name tells is filled in, what cannot be read is named, and no other data of a file is kept."""
+    names = ("SOB_M_DC-14-2523-200-001.png", "SOB_B_A-14-22549AB-200-002.png", "unknown.png", "letter.png")
+    for name in names[:3]:
+        comment = PngInfo()
+        comment.add_text("Patient", "Nebukadnezar")
+        Image.fromarray(draw("solid_sheets").pixels).save(tmp_path / name, pnginfo=comment)
+    (tmp_path / names[3]).write_bytes(b"This is a letter and no image.")
+    with fresh_page(chromium) as page:
+        page.goto(f"{served.url}/teaching?part=With+a+class")
+        page.get_by_role("radio", name="Your own files").click(timeout=PAGE_MS)
+        page.locator("input[type=file]").set_input_files([tmp_path / name for name in names])
+        expect(page.get_by_role("button", name="Make the deck")).to_be_visible(timeout=PAGE_MS)
+        settle(page)
+        page.get_by_role("button", name="Make the deck").click()
+        expect(page.get_by_text("The deck is made.")).to_be_visible(timeout=PAGE_MS)
+        expect(page.get_by_text(re.compile("letter.png is left out"))).to_be_visible()
+        expect(page.get_by_test_id("stCode")).to_have_count(2)
+        address = page.get_by_test_id("stCode").last.inner_text().strip()
+    query = parse_qs(urlsplit(address).query)
+    folder = served.log.parent / "cases"
+    deck = Decks(sqlite_store(folder)).led(None, query["id"][0], query["key"][0])
+    truths = {item.truth.name: (item.truth.diagnosis, item.truth.subtype) for item in deck.items if item.truth}
+    assert truths == {
+        names[0]: ("malignant", "ductal carcinoma"),
+        names[1]: ("benign", "adenosis"),
+        names[2]: (None, ""),
+    }
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        assert b"Nebukadnezar" not in path.read_bytes()
 
 
 def deck_of(folder: Path, teacher: Person) -> tuple[Decks, MadeDeck]:

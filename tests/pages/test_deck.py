@@ -203,6 +203,7 @@ def test_a_deck_is_made_of_a_folder_and_a_broken_file_is_left_out(
     assert kept.made_deck is not None
     (item,) = decks.led(None, kept.made_deck.id, kept.made_deck.key).items
     assert item.truth is not None and item.truth.diagnosis == "benign"
+    assert "is left out" in at.warning[0].value and "one.png" in at.warning[0].value
 
 
 @pytest.mark.slow

@@ -67,6 +67,7 @@ def show_decks() -> None:
     show_own(Decks(store), teacher)
     if made := session().made_deck:
         st.success("The deck is made.")
+        warn(session().deck_left_out)
         st.code(address_of(**{ID: made.id}), language=None, wrap_lines=True)
         st.caption("The address for the class.")
         if teacher.id == LOCAL.id:
@@ -76,6 +77,12 @@ def show_decks() -> None:
         st.button("Make another deck", on_click=forget)
         return
     make(store, teacher)
+
+
+def warn(left_out: Sequence[str]) -> None:
+    """Say which cases are not in the deck, and why."""
+    for sentence in left_out:
+        st.warning(plain(sentence))
 
 
 def forget() -> None:
@@ -109,9 +116,11 @@ def make(store: Store, teacher: Person) -> None:
         return
     candidates = looked_over(candidates, f"{source}-{seed}-{count}-{len(candidates)}")
     if st.button("Make the deck", type="primary"):
-        items = read(candidates, store, teacher)
+        items, left_out = read(candidates, store, teacher)
         if not items:
+            warn(left_out)
             return
+        session().deck_left_out = left_out
         try:
             session().made_deck = Decks(store).make(teacher, title, int(seed), items, anonymous=True)
         except DalaError as error:
@@ -209,18 +218,18 @@ def looked_over(candidates: list[Candidate], key: str) -> list[Candidate]:
     ]
 
 
-def read(candidates: list[Candidate], store: Store, teacher: Person) -> list[NewItem]:
-    """The images as they are shown, with the model's opinion; one that cannot be read is named and left out."""
-    items, bar = [], st.progress(0.0, "The model looks at the cases …")
+def read(candidates: list[Candidate], store: Store, teacher: Person) -> tuple[list[NewItem], list[str]]:
+    """The images as they are shown, with the model's opinion; and a sentence on each that cannot be read."""
+    items, left_out, bar = [], list[str](), st.progress(0.0, "The model looks at the cases …")
     for done, one in enumerate(candidates, start=1):
         try:
             items.append(item_of(one, store, teacher))
         except (DalaError, OSError) as error:
             said = str(error) if isinstance(error, DalaError) else "The file cannot be read."
-            st.warning(f"{plain(one.name)} is left out. {plain(said)}")
+            left_out.append(f"{one.name} is left out. {said}")
         bar.progress(done / len(candidates), f"The model looks at the cases: {done} of {len(candidates)}")
     bar.empty()
-    return items
+    return items, left_out
 
 
 def item_of(one: Candidate, store: Store, teacher: Person) -> NewItem:
