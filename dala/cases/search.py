@@ -43,14 +43,18 @@ def page(session: Session, person: Person, query: Query, offset: int, limit: int
     """The cases `offset` to `offset + limit` of a query, and how many there are."""
     conditions = list(_conditions(query))
     total = session.scalar(select(func.count()).select_from(CaseRow).where(*conditions)) or 0
+    # First which, then all of them: rows that are passed over are not joined with their previews.
+    which = _ordered(select(CaseRow.id).where(*conditions), query)
+    ids = which.offset(max(0, offset)).limit(max(0, min(limit, MOST_ROWS))).subquery()
     asked = (
         select(CaseRow, ImageRow.thumbnail)
+        .join(ids, ids.c.id == CaseRow.id)
         .join(ImageRow, and_(ImageRow.case_id == CaseRow.id, ImageRow.number == 1))
         .options(defer(CaseRow.words), defer(CaseRow.comment))
-        .where(*conditions)
     )
-    asked = _ordered(asked, query).offset(max(0, offset)).limit(max(0, min(limit, MOST_ROWS)))
-    return Found(total, tuple(_row(case, thumbnail, person) for case, thumbnail in session.execute(asked)))
+    return Found(
+        total, tuple(_row(case, thumbnail, person) for case, thumbnail in session.execute(_ordered(asked, query)))
+    )
 
 
 def rows(session: Session, query: Query) -> Iterator[AgreementRow]:

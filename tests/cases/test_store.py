@@ -421,6 +421,8 @@ def test_thousands_of_cases_are_listed_without_lag(store: Store) -> None:
         took[name] = min(times)
     print({name: f"{seconds * 1000:.0f} ms" for name, seconds in took.items()})
     assert store.search(ANNA).total == 3000
+    pages = [store.search(ANNA, Query(order="probability"), offset, 50).rows for offset in range(0, 3000, 50)]
+    assert [len(rows) for rows in pages] == [50] * 60 and len({row.id for rows in pages for row in rows}) == 3000
     assert max(took.pop("for figures"), 0) < 1.5 and max(took.values()) < 0.3, took
 
 
