@@ -32,10 +32,11 @@ class Images:
         return self.folder / sha256[:2] / sha256
 
     def put(self, data: bytes, sha256: str | None = None) -> str:
-        """Keep bytes, once however often they come; their sha256. They are on the disk when this returns."""
+        """Keep bytes, once however often they come; their sha256. They are on the disk when this returns, whole even
+        where a damaged file of this name was there."""
         sha256 = sha256 or hashlib.sha256(data).hexdigest()
         path = self.path(sha256)
-        if path.is_file() and path.stat().st_size == len(data):
+        if path.is_file() and path.read_bytes() == data:
             return sha256
         private(path.parent)
         handle, name = tempfile.mkstemp(PARTIAL, ".", path.parent)

@@ -262,14 +262,16 @@ def test_a_visit_is_logged_once(store: Store, monkeypatch: pytest.MonkeyPatch) -
 def test_damaged_and_missing_bytes_are_said_to_be(store: Store) -> None:
     identity = store.keep(ANNA, case())
     path = store.images.path(sha256(b"bytes of field.png"))
-    path.write_bytes(b"altered")
-    with pytest.raises(StoreError, match="damaged"):
-        store.image(ANNA, identity, 1)
-    path.unlink()
-    with pytest.raises(StoreError, match="missing"):
-        store.image(ANNA, identity, 1)
-    store.keep(ANNA, case())  # the same bytes come again
-    assert store.image(ANNA, identity, 1) == b"bytes of field.png"
+    for alter, match in (
+        (lambda: path.write_bytes(b"altered"), "damaged"),
+        (lambda: path.write_bytes(b"Bytes of field.png"), "damaged"),
+        (path.unlink, "missing"),
+    ):
+        alter()
+        with pytest.raises(StoreError, match=match):
+            store.image(ANNA, identity, 1)
+        store.keep(ANNA, case())  # the same bytes come again
+        assert store.image(ANNA, identity, 1) == b"bytes of field.png"
 
 
 # Finding
