@@ -64,8 +64,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         archive = Path(folder) / "files.zip"
         with zipfile.ZipFile(archive, "w") as packed:
-            for place, file in enumerate(files):
-                packed.write(file, f"{place:04}-{file.name}")
+            for place, file in enumerate(files):  # by their own names, which may tell the pixel size
+                packed.write(file, f"{place:04}/{file.name}")
         command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", url.rsplit(":", 1)[1]]
         served = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
