@@ -52,7 +52,7 @@ from pages.parts.sites import choose_site, loader, model_in_use
 LARGEST_TABLE_MB = 4
 LARGEST_MB = 256  # a ZIP of several hundred camera fields
 PAUSE_SECONDS = 1.0
-SHOWN_MEANWHILE, SHOWN_AT_MOST = 20, 2000
+SHOWN_MEANWHILE, SHOWN_AT_MOST = 12, 2000
 PREVIEW_WIDTH = 96
 
 

@@ -1,4 +1,4 @@
-"""What is left of the served answers under another stain, focus, compression, or a pixel size that is told wrongly?
+"""What is left of the served answers under another stain, focus, compression, or a wrong pixel size?
 
     dala changes --data ROOT
 
@@ -77,7 +77,7 @@ def changes() -> tuple[Change, ...]:
                lambda p, s: perturb.blur(p, s / UM_PER_PIXEL)),
         Change("JPEG", "quality", "saved at 0.5 um per pixel", (30, 50, 80), None,
                lambda p, s: perturb.jpeg(p, round(s))),
-        Change("pixel size", "times the true one", "told wrongly, so that everything seems larger or smaller",
+        Change("pixel size", "times the true one", "given wrongly, so that everything seems larger or smaller",
                (0.5, 0.7, 1, 1.4, 2), 1, resized),
     )  # fmt: skip
 
