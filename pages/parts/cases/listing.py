@@ -21,6 +21,7 @@ from pages.parts.session import session
 from pages.parts.shared import AGREEMENT_PAGE, CASES_PAGE, COMPARE_PAGE, turn_to
 
 PAGE_ROWS, ROW_HEIGHT, MOST_HEIGHT = 25, 64, 620
+MOST_EXPORTED = 200
 ANY = "Any"
 UNFILTERED = Query()
 ORDERS = {
@@ -216,8 +217,14 @@ def show_actions(row: DeltaGenerator, store: Store, who: Person, query: Query, f
     """What can be done with the rows that are ticked, or with everything that was found."""
     if not ticked:
         row.markdown("Click a title to open the case; tick two rows to compare them.", width="stretch")
+        label = f"Export all {found.total:,} (ZIP)"
+        if found.total > MOST_EXPORTED:  # the ZIP is made in the server's memory
+            row.button(
+                label, disabled=True, help=f"At most {MOST_EXPORTED} here; `dala cases export` writes all of them."
+            )
+            return
         with row:
-            offer_export(store, who, query, "cases", f"Export all {found.total:,} (ZIP)")
+            offer_export(store, who, query, "cases", label)
         return
     row.markdown(f"**{len(ticked)} ticked**", width="content")
     if row.button("Open", disabled=len(ticked) != 1):
