@@ -133,6 +133,9 @@ def settings(port: int, provider: Provider, **other: str) -> dict[str, str]:
 def test_in_and_out(chromium: Browser, provider: Provider, tmp_path: Path) -> None:
     port = free_port()
     with page_of(chromium, tmp_path, port, **settings(port, provider)) as page:
+        # The tests' servers keep no cases unless they are told to: then no page of them is in the navigation.
+        expect(page.get_by_role("link", name="Evidence")).to_have_count(1)
+        expect(page.get_by_role("link", name="Cases")).to_have_count(0)
         # Nothing of the tool before.
         expect(page.get_by_text("Please log in to use this tool.")).to_be_visible()
         expect(page.get_by_test_id("stFileUploader")).to_have_count(0)
