@@ -201,7 +201,7 @@ def test_an_example_takes_the_place_of_an_upload(visit: Callable[..., Visit], pa
     settle(page)
     panels_are_of_one_size_and_seen_without_scrolling(page)
     assert record(page)["file"] is None  # nobody has said that the name may be written
-    page.get_by_text("Add your own read and a comment to the report").click()
+    page.get_by_text("Add your own read and a comment").click()
     page.get_by_text("Include the file name").click()
     settle(page)
     assert record(page)["file"] == "mucin_pools.png"

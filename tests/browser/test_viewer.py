@@ -483,8 +483,7 @@ def test_the_plain_view_is_remembered_by_the_address(visit: Callable[..., Visit]
     expect(page.get_by_test_id("stMetric")).to_have_count(4)
     settle(page)
     expect(page).to_have_url(re.compile(r"plain=true"))
-    page.reload()
-    page.get_by_role("button", name="Solid sheets", exact=True).click()
+    page.reload()  # which goes on with the image
     expect(page.get_by_test_id("stMetric")).to_have_count(4, timeout=60_000)
     expect(page.locator(".viewer")).to_have_count(0)
     page.get_by_text("Plain view", exact=True).click()
