@@ -34,7 +34,7 @@ from dala.cases.deck_records import (
 )
 from dala.cases.kept import CALLS
 from dala.cases.people import LOCAL, SERVER, Person, Role
-from dala.cases.store import IDENTITY, Store
+from dala.cases.store import IDENTITY, Store, new_id
 from dala.cases.tables import DeckItemRow, DeckReaderRow, DeckReadRow, DeckRow
 from dala.cases.visibility import may_change
 from dala.errors import CaseError, Forbidden, NotFound
@@ -64,7 +64,7 @@ class Decks:
         check_deck(title, items)
         if not self.store.keeps_images:
             raise CaseError("This server keeps no images (DALA_CASES_IMAGES=off), so that it can keep no deck.")
-        made = MadeDeck(secrets.token_urlsafe(16), secrets.token_urlsafe(16))
+        made = MadeDeck(new_id(), secrets.token_urlsafe(16))
         pngs = {hashlib.sha256(item.png).hexdigest(): item.png for item in items}
         with self.database.write(person) as session:
             self.store.claim(session, pngs)

@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from dala.cases import audit
 from dala.cases.database import Database
 from dala.cases.people import SERVER, Person, Role
+from dala.cases.store import new_id
 from dala.cases.tables import TokenRow
 from dala.cases.visibility import may_change
 from dala.errors import CaseError, NotFound
@@ -63,7 +64,7 @@ class Tokens:
         if days is not None and not 1 <= days <= MOST_DAYS:
             raise CaseError(f"A token holds 1 to {MOST_DAYS} days.")
         now = datetime.now(UTC)
-        made = Made(secrets.token_urlsafe(16), BEGINNING + secrets.token_urlsafe(32))
+        made = Made(new_id(), BEGINNING + secrets.token_urlsafe(32))
         with self.database.write(SERVER) as session:
             theirs = session.scalars(select(TokenRow).where(TokenRow.person_id == person.id))
             if sum(_token(row).holds for row in theirs) >= MOST_TOKENS:
