@@ -15,7 +15,7 @@ COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 WORKERS = 2
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: run test pytest quick fuzz lint help
+.PHONY: run test pytest quick fuzz soak lint help
 
 run: $(VENV)/.runtime ## create the environment, install this package into it, serve the app on localhost
 	MALLOC_ARENA_MAX=2 $(BIN)/streamlit run app.py --server.port $(PORT)
@@ -30,6 +30,9 @@ quick: lint ## lint, types, and the tests that are neither slow nor in a browser
 
 fuzz: $(VENV)/.development ## altered files of every kind through the intake for MINUTES
 	$(BIN)/python tests/fuzz.py --minutes $(MINUTES)
+
+soak: $(VENV)/.development ## eight programs at once at the served app, with hostile files and cases, for MINUTES
+	$(BIN)/python tests/soak.py --minutes $(MINUTES)
 
 lint: $(VENV)/.development ## ruff and mypy
 	$(BIN)/ruff check .

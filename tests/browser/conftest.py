@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import pytest
 from playwright.sync_api import Browser
 
-from tests.helpers.browser import Served, Visit, free_port, fresh_page, script_ended, serving
+from tests.helpers.browser import PAGE_MS, Served, Visit, free_port, fresh_page, script_ended, serving
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +36,7 @@ def visits(chromium: Browser, app: Served) -> Callable[..., AbstractContextManag
             page.on("pageerror", lambda error: visited.complaints.append(str(error)))
             page.on("console", lambda line: visited.complaints.append(line.text) if line.type == "error" else None)
             page.goto(app.url)
+            page.locator(".st-key-notice").wait_for(timeout=PAGE_MS)  # before its first run no script runs either
             script_ended(page)
             yield visited
 

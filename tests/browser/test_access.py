@@ -68,7 +68,7 @@ def grey(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def upload(page: Page, path: Path) -> None:
     page.locator("input[type=file]").first.set_input_files(path)
-    page.get_by_text(path.name).first.wait_for(timeout=PAGE_MS)
+    page.get_by_text(path.name).filter(visible=True).first.wait_for(timeout=PAGE_MS)
     settle(page)
     expect(page.locator("[data-stale=true]")).to_have_count(0, timeout=PAGE_MS)
 
@@ -132,7 +132,8 @@ def test_verdict_image_maps_and_slider_are_seen_without_scrolling(visit: Callabl
 def test_a_phone_has_words_to_navigate_by_and_the_image_first(visit: Callable[..., Visit], large: Path) -> None:
     page = visit(width=480).page
     for name in ("Second opinion", "Batch", "Cases", "Teaching", "Evidence", "Guide"):
-        expect(page.get_by_role("link", name=name, exact=True)).to_be_in_viewport(ratio=1)
+        link = page.locator(".st-key-phone-navigation").get_by_role("link", name=name, exact=True)
+        expect(link).to_be_in_viewport(ratio=1)
     upload(page, large)
     canvas = page.locator("[data-kind=dt] canvas")
     canvas.wait_for(timeout=PAGE_MS)

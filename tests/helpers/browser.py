@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +25,11 @@ expect.set_options(timeout=20_000)  # a machine that is building beside the test
 
 @dataclass(frozen=True)
 class Served:
-    """A running app: where it listens and where its output goes."""
+    """A running app: where it listens, where its output goes, and the number of its process."""
 
     url: str
     log: Path
+    process: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,23 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(port: int, log: Path, *options: str, root: Path = ROOT) -> Iterator[Served]:
-    """The app of the folder `root`, with further options of Streamlit's own."""
-    served = Served(f"http://localhost:{port}", log)
+def serving(
+    port: int, log: Path, *options: str, root: Path = ROOT, environment: Mapping[str, str] | None = None
+) -> Iterator[Served]:
+    """The app of the folder `root`, with further options of Streamlit's own and variables of the environment."""
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), *options]
     # As it is served elsewhere: with all cores, whatever this process may use.
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    environment["DALA_ENGINE"] = "auto"
+    usual = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=root,
-            env=environment,
+            env={**usual, "DALA_ENGINE": "auto", **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+        served = Served(f"http://localhost:{port}", log, process.pid)
         try:
             _wait_until_healthy(served, process)
             yield served

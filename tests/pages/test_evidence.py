@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,26 @@ from streamlit.testing.v1 import AppTest
 from dala.runtime.card import available, read_card
 from dala.studies import ablation, predictions, registry
 from dala.studies import study as study_module
-from dala.studies.blocks import Block, Chart, Choice, Line, Table, Text, bullets, choices, lines_table, plain_cell
+from dala.studies.blocks import (
+    Block,
+    Caption,
+    Chart,
+    Choice,
+    Line,
+    Table,
+    Text,
+    bullets,
+    choices,
+    lines_table,
+    plain_cell,
+)
 from dala.studies.names import CUT
 from dala.studies.record import Result
 from dala.studies.registry import STUDIES
 from dala.studies.study import EVIDENCE_DIR, Study, provenance
 from dala.words import MINUS, NO_BREAK, SMALL_P
 from pages.parts.evidence.cards import card_table
+from pages.parts.evidence.short import shortened
 from pages.parts.shared import plain
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "evidence.py"
@@ -119,6 +133,28 @@ def test_whatever_is_earlier_than_its_weights_is_marked(folder: Path) -> None:
         assert study.command in warning.value
     # What is not of the served weights is no summary of them.
     assert not any("On patients it has not seen" in text for text in texts(page))
+
+
+@pytest.mark.parametrize("part", registry.PARTS)
+def test_a_part_is_read_in_two_minutes(part: str) -> None:
+    """Fewer than 400 words are in sight when it is opened: titles, questions, and what is not folded away."""
+    words = 0
+    for study in (one for one in STUDIES if one.part == part):
+        words += len(f"{study.title} {study.question}".split())
+        if (source := study.read()) is not None:
+            words += sum(len(block.markdown.split()) for block in in_sight(source.section()))
+    assert 10 < words < 400
+
+
+def in_sight(blocks: Sequence[Block]) -> list[Text | Caption]:
+    seen, _ = shortened(blocks)
+    found: list[Text | Caption] = []
+    for block in seen:
+        if isinstance(block, Choice):
+            found += [one for one in block.body(block.options[0]) if isinstance(one, Text | Caption)]
+        elif isinstance(block, Text | Caption):
+            found.append(block)
+    return found
 
 
 def test_without_results_the_page_says_so_and_holds_no_number(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,16 @@ def test_a_calibration_that_cannot_be_served_is_refused(copy: Path, fault: dict[
         read_card("breakhis", copy)
 
 
+@pytest.mark.parametrize("text", ["![x](http://198.51.100.7/a.png)", "<img src=x>", "[y](http://198.51.100.7)"])
+@pytest.mark.parametrize("place", ["title", "limits", "training_data"])
+def test_a_card_with_markup_is_refused(copy: Path, text: str, place: str) -> None:
+    fields = json.loads((copy / "breakhis.json").read_text(encoding="utf-8"))
+    values = {"title": text, "limits": [text], "training_data": fields["training_data"] | {"name": text}}
+    change_card(copy, **{place: values[place]})
+    with pytest.raises(WeightsError, match="it holds markup"):
+        read_card("breakhis", copy)
+
+
 def test_card_that_is_no_json(copy: Path) -> None:
     (copy / "breakhis.json").write_text("{")
     with pytest.raises(WeightsError, match="not readable JSON"):

@@ -73,7 +73,15 @@ def point(name: str, answered: Mapping[str, Any]) -> Point:
 
 
 def draw_shortened(blocks: Sequence[Block]) -> None:
-    """Words first and few: what exceeds `WORDS`, and tables beside anything else, are folded."""
+    """Words first and few; the rest is folded."""
+    seen, rest = shortened(blocks)
+    draw(seen)
+    if rest:
+        draw([Folded("In detail", rest)])
+
+
+def shortened(blocks: Sequence[Block]) -> tuple[list[Block], list[Block]]:
+    """What is in sight, and the rest: words that exceed `WORDS`, and tables beside anything else."""
     others = any(not isinstance(block, Table) for block in blocks)
     seen: list[Block] = []
     rest: list[Block] = []
@@ -86,6 +94,4 @@ def draw_shortened(blocks: Sequence[Block]) -> None:
             rest.append(block)
         else:
             seen.append(block)
-    draw(seen)
-    if rest:
-        draw([Folded("In detail", rest)])
+    return seen, rest
