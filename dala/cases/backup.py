@@ -6,30 +6,25 @@ the same on every database: what was kept in SQLite can be restored into Postgre
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, LargeBinary, Table, func, insert, select, update
+from sqlalchemy import Connection, func, select
 
 from dala import __version__
 from dala.cases import audit
 from dala.cases.archives import MANIFEST, read_image, reading, write_image, writing
 from dala.cases.database import HEAD
 from dala.cases.people import SERVER, Person
+from dala.cases.rows import TABLES, dump, fill, rows_of
 from dala.cases.store import Store
-from dala.cases.tables import AuditRow, Base, BlobRow, CaseRow, HeadRow, Utc
+from dala.cases.tables import AuditRow, BlobRow, CaseRow
 from dala.errors import CaseError, StoreError
 
 KIND = "backup"
-PIECE = 500  # rows
-LONGEST_ROW = 2**28  # characters
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ def back_up(store: Store, to: Path) -> Backup:
     """Write everything into the file `to`, which is whole or as it was. StoreError as everything of the store."""
     with store.database.answering(), store.images.copying(), writing(to) as archive:
         with store.database.snapshot() as connection:
-            counts = {table.name: _dump(connection, table, archive) for table in Base.metadata.sorted_tables}
+            counts = {table.name: dump(connection, table, archive) for table in TABLES.sorted_tables}
             hashes = list(connection.scalars(select(BlobRow.sha256).order_by(BlobRow.sha256)))
             head = audit.head_of(connection)
         missing = []
@@ -83,31 +78,26 @@ def _summary(manifest: dict[str, Any]) -> Backup:
 
 
 def restore(store: Store, source: Path, person: Person = SERVER) -> Backup:
-    """Bring everything of a backup into an empty store, all of it or nothing. CaseError for a store that is not empty,
-    and for a file that is no backup, is damaged, of a newer schema, or holds a log that was altered."""
+    """Bring everything of a backup into an empty store, all of it or nothing; one of an older schema goes through the
+    migrations first. CaseError for a store that is not empty, and for a file that is no backup, is damaged, of a newer
+    schema, or holds a log that was altered."""
     with reading(source, KIND) as (archive, manifest):
-        if manifest["schema"] != HEAD:
-            raise CaseError(
-                f"This backup has the schema {manifest['schema']}; this version of dala restores {HEAD} only."
-            )
         with store.database.read(SERVER) as session:
             _need_empty(session.connection())
-        with store.database.answering("nothing was restored"):
+        with store.database.answering("nothing was restored"), rows_of(archive, manifest, store.images.folder) as rows:
             for name in archive.namelist():
                 if name.startswith("images/"):
                     sha256 = name.removeprefix("images/")
                     store.images.put(read_image(archive, sha256), sha256)
-        with store.database.write(SERVER) as session:
-            connection = session.connection()
-            _need_empty(connection)
-            for table in Base.metadata.sorted_tables:
-                found = _load(connection, table, archive)
-                if found != manifest["rows"][table.name]:
-                    raise CaseError("This backup of cases is damaged: rows are missing.")
-            verified = audit.verify(audit.entries(session), audit.head_of(session))
-            if verified.problems:
-                raise CaseError(f"The log in this backup was altered: {verified.problems[0]}")
-            audit.append(session, person, "restored", [None], head=manifest["log_head"])
+            with store.database.write(SERVER) as session:
+                connection = session.connection()
+                _need_empty(connection)
+                for table in TABLES.sorted_tables:
+                    fill(connection, table, rows(table))
+                verified = audit.verify(audit.entries(session), audit.head_of(session))
+                if verified.problems:
+                    raise CaseError(f"The log in this backup was altered: {verified.problems[0]}")
+                audit.append(session, person, "restored", [None], head=manifest["log_head"])
         return _summary(manifest)
 
 
@@ -115,56 +105,3 @@ def _need_empty(connection: Connection) -> None:
     for row in (CaseRow, AuditRow):
         if connection.scalar(select(func.count()).select_from(row.__table__)):
             raise CaseError("A backup is restored into an empty store, and this one holds cases or a log already.")
-
-
-def _dump(connection: Connection, table: Table, archive: zipfile.ZipFile) -> int:
-    count = 0
-    asked = select(table).order_by(*table.primary_key).execution_options(yield_per=PIECE)
-    with archive.open(_member(table), "w", force_zip64=True) as file:
-        for row in connection.execute(asked).mappings():
-            line = {column.name: _plain(row[column]) for column in table.columns}
-            file.write(json.dumps(line, allow_nan=False).encode("ascii") + b"\n")
-            count += 1
-    return count
-
-
-def _load(connection: Connection, table: Table, archive: zipfile.ZipFile) -> int:
-    count = 0
-    piece: list[dict[str, Any]] = []
-    for row in _rows(archive, table):
-        count += 1
-        if table is HeadRow.__table__:  # the one row is there
-            connection.execute(update(table).values(**row))
-            continue
-        piece.append(row)
-        if len(piece) == PIECE:
-            connection.execute(insert(table), piece)
-            piece = []
-    if piece:
-        connection.execute(insert(table), piece)
-    return count
-
-
-def _rows(archive: zipfile.ZipFile, table: Table) -> Iterator[dict[str, Any]]:
-    with archive.open(_member(table)) as file, io.TextIOWrapper(file, "ascii") as text:
-        while line := text.readline(LONGEST_ROW):
-            record = json.loads(line)
-            yield {column.name: _typed(column, record[column.name]) for column in table.columns}
-
-
-def _member(table: Table) -> str:
-    return f"tables/{table.name}.jsonl"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _typed(column: Column[Any], value: Any) -> Any:
-    if value is None:
-        return None
-    if isinstance(column.type, LargeBinary):
-        return base64.b64decode(value, validate=True)
-    return datetime.fromisoformat(value) if isinstance(column.type, Utc) else value

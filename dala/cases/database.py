@@ -23,6 +23,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_SECONDS, CONNECT_SECONDS = 20, 5
 ADVISORY = 0x64616C61  # the number under which PostgreSQL lets one process at a time change the schema
 IMMEDIATE = "dala_immediate"
+VERSIONS = "alembic_version"  # the table that says which schema there is
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 # SQLSTATE of PostgreSQL, by its first two or all five characters
 FULL, WAITED, NO_RIGHT, READ_ONLY = ("53100",), ("55P03", "57014", "40P01"), ("42501",), ("25006",)
@@ -32,7 +33,7 @@ GONE = ("08", "57", "53")
 class Database:
     """Where cases are kept. One object serves all threads; nothing is connected until it is asked."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.url = checked_url(url)
         self.engine = _engine(self.url)
         self._writing = self.engine.execution_options(**{IMMEDIATE: True})
@@ -161,7 +162,7 @@ class Database:
         self.engine.dispose()
 
 
-def checked_url(url: str) -> URL:
+def checked_url(url: str | URL) -> URL:
     """The address of a database of a kind that is supported; StoreError without its password for others."""
     try:
         found = make_url(url)
@@ -214,27 +215,32 @@ def _on_sqlite_begin(connection: Connection) -> None:
 
 
 def _schema_of(connection: Connection) -> str | None:
-    if not connection.dialect.has_table(connection, "alembic_version"):
+    if not connection.dialect.has_table(connection, VERSIONS):
         return None
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    found = connection.execute(text(f"SELECT version_num FROM {VERSIONS}")).scalar()
     return None if found is None else str(found)
+
+
+def known_schemas(scripts: Path = MIGRATIONS) -> set[str]:
+    """The names of all schemas up to the newest."""
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory(str(scripts)).walk_revisions()}
 
 
 def upgrade(connection: Connection, found: str | None, to: str = HEAD, scripts: Path = MIGRATIONS) -> None:
     """Run the migrations from the schema `found` up to `to` within the connection's own transaction."""
     from alembic import command
     from alembic.config import Config
-    from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
-    config = Config()
-    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in known_schemas(scripts):
         raise StoreError(
             f"The case database has the schema {found}, which is newer than this version of dala; update dala."
         )
+    config = Config()
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    config.attributes["connection"] = connection
     try:
         command.upgrade(config, to)
     except CommandError as error:

@@ -16,6 +16,7 @@ from dala.errors import StoreError
 
 NAME = re.compile(r"[0-9a-f]{64}")
 PARTIAL, LOCK = ".partial", ".lock"
+UNFINISHED = ".restoring-"  # how the name of a folder begins that exists while an older backup is restored
 FORGOTTEN = 3600.0  # seconds after which an unfinished file is one that a killed process left
 
 
@@ -76,10 +77,11 @@ class Images:
     def sweep(self) -> None:
         """Remove unfinished files that killed processes left."""
         oldest = time.time() - FORGOTTEN
-        for path in self.folder.glob(f"??/.*{PARTIAL}"):
-            with suppress(OSError):
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
+        for pattern in (f"??/.*{PARTIAL}", f"{UNFINISHED}*/*", f"{UNFINISHED}*"):
+            for path in self.folder.glob(pattern):
+                with suppress(OSError):  # such as a folder that is not empty
+                    if path.stat().st_mtime < oldest:
+                        path.rmdir() if path.is_dir() else path.unlink()
 
     @contextmanager
     def removing(self) -> Iterator[bool]:

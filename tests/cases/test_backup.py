@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import threading
 import time
 import zipfile
@@ -11,17 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Column, ForeignKey, MetaData, Table, Text, select, text
 
-from dala.cases import audit, backup
+from dala.cases import audit, backup, rows
 from dala.cases.backup import back_up, restore
+from dala.cases.database import HEAD, MIGRATIONS, upgrade
 from dala.cases.people import SERVER
 from dala.cases.store import Store
-from dala.cases.tables import Base
+from dala.cases.tables import Base, Utc
 from dala.errors import CaseError, StoreError
 from tests.helpers.archives import changed
 from tests.helpers.cases import ANNA, BEN, TEACHER, add_deck_and_token, case, image, open_at, sha256, sqlite_store
 from tests.helpers.postgres import Cluster
+from tests.helpers.released import FIRST, FOLDER, SECOND, WHEN, check_released
 
 
 def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
@@ -98,6 +102,127 @@ def test_missing_bytes_are_counted_and_the_rest_is_kept(store: Store, tmp_path: 
     assert elsewhere.image(ANNA, ids[0], 2) == b"bytes of 0"
     with pytest.raises(StoreError, match="missing"):
         elsewhere.image(ANNA, ids[1], 2)
+
+
+LATER = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = "later", "{head}"
+def upgrade():
+    op.add_column("cases", sa.Column("colour", sa.Text(), nullable=False, server_default="violet"))
+    op.execute("UPDATE cases SET colour = title WHERE title <> ''")
+    op.alter_column("case_images", "version", new_column_name="made_by")
+    op.create_table("marks", sa.Column("case_id", sa.String(22), sa.ForeignKey("cases.id"), primary_key=True),
+                    sa.Column("at", sa.DateTime(timezone=True), nullable=False))
+    op.execute("INSERT INTO marks (case_id, at) SELECT id, created FROM cases")
+"""
+
+
+def go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let this be a version of dala with a schema after the newest: a column more, one renamed, one more table. The
+    folder of its migrations."""
+    scripts = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "versions" / "later.py").write_text(LATER.format(head=HEAD), encoding="utf-8")
+    tables = MetaData()
+    for table in Base.metadata.sorted_tables:
+        columns = [
+            Column("made_by", Text) if (table.name, column.name) == ("case_images", "version") else column._copy()
+            for column in table.columns
+        ]
+        more = [Column("colour", Text)] if table.name == "cases" else []
+        Table(table.name, tables, *columns, *more)
+    Table("marks", tables, Column("case_id", Text, ForeignKey("cases.id"), primary_key=True), Column("at", Utc))
+    monkeypatch.setattr(rows, "HEAD", "later")
+    monkeypatch.setattr(rows, "MIGRATIONS", scripts)
+    monkeypatch.setattr(backup, "TABLES", tables)
+    return scripts
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.zip")), ids=lambda path: path.stem)
+def test_a_backup_of_every_released_schema_is_restored(path: Path, elsewhere: Store) -> None:
+    made = restore(elsewhere, path)
+    assert (made.cases, made.images, made.missing) == (2, 3, ())
+    assert elsewhere.database.schema() == HEAD
+    check_released(elsewhere)
+    assert elsewhere.image(BEN, FIRST, 2) == b"bytes of two.png"
+    assert not list(elsewhere.images.folder.glob(".restoring-*"))
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.zip")), ids=lambda path: path.stem)
+def test_a_backup_goes_through_migrations_that_there_will_be(
+    path: Path, elsewhere: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = go_on(tmp_path, monkeypatch)
+    with elsewhere.database._writing.begin() as connection:
+        upgrade(connection, HEAD, "later", scripts)
+    made = restore(elsewhere, path)
+    assert (made.cases, made.images) == (2, 3)
+    with elsewhere.database.engine.connect() as connection:
+        title, before = "Two ducts \N{MICROSCOPE}", '{"call": "benign", "confidence": 0.75}'
+        told = connection.execute(text("SELECT id, title, colour, agrees, read_before FROM cases ORDER BY id")).all()
+        assert [tuple(row) for row in told] == [
+            (FIRST, title, title, False, before),
+            (SECOND, "", "violet", None, None),
+        ]
+        assert connection.execute(text("SELECT made_by FROM case_images")).scalars().all() == ["0.2.0"] * 3
+        assert connection.execute(text("SELECT marks FROM deck_reads")).scalar() == "[[0.1, 0.5]]"
+        marks = Table("marks", MetaData(), Column("case_id", Text), Column("at", Utc))
+        assert dict(connection.execute(select(marks)).all()) == {FIRST: WHEN, SECOND: WHEN}
+    with elsewhere.database.read(SERVER) as session:
+        assert audit.verify(audit.entries(session), audit.head_of(session)).problems == ()
+
+
+@pytest.mark.parametrize("fault", ["rows", "log", "row"])
+def test_an_older_backup_that_is_damaged_is_refused_whole(
+    fault: str, elsewhere: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = go_on(tmp_path, monkeypatch)
+    with elsewhere.database._writing.begin() as connection:
+        upgrade(connection, HEAD, "later", scripts)
+    path = tmp_path / "backup.zip"
+    path.write_bytes((FOLDER / f"{HEAD}.zip").read_bytes())
+    if fault == "rows":
+        path.write_bytes(lines_changed(path, "deck_reads", lambda lines: lines * 2))
+    elif fault == "log":
+        path.write_bytes(lines_changed(path, "audit", lambda lines: [forged(lines[0], "log"), *lines[1:]]))
+    else:
+        path.write_bytes(lines_changed(path, "cases", lambda lines: ["{}", *lines[1:]]))
+    with pytest.raises(CaseError):
+        restore(elsewhere, path)
+    with elsewhere.database.engine.connect() as connection:
+        for table in ("cases", "marks", "audit", "tokens"):
+            assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0
+    assert not list(elsewhere.images.folder.glob(".restoring-*"))
+
+
+@pytest.mark.parametrize("schema", ["9999", "head", "+1", "", None, ["0001"], {}])
+def test_a_backup_of_a_schema_that_is_not_known_is_refused(schema: object, tmp_path: Path) -> None:
+    path = tmp_path / "backup.zip"
+    path.write_bytes((FOLDER / f"{HEAD}.zip").read_bytes())
+    path.write_bytes(changed(path, "manifest.json", lambda record: record.update(schema=schema)))
+    elsewhere = sqlite_store(tmp_path / "elsewhere")
+    with pytest.raises(CaseError, match="newer" if schema == "9999" else None):
+        restore(elsewhere, path)
+    assert not any(everything(elsewhere).values())
+    elsewhere.database.close()
+
+
+def test_what_a_killed_restore_left_is_swept_after_an_hour(tmp_path: Path) -> None:
+    store = sqlite_store(tmp_path)
+    for name, age in (("old", 7200), ("new", 10)):
+        place = store.images.folder / f".restoring-{name}"
+        place.mkdir(parents=True)
+        (place / "backup.sqlite3").write_bytes(b"x")
+        for path in (place / "backup.sqlite3", place):
+            os.utime(path, (time.time() - age,) * 2)
+    store.collect()
+    assert [path.name for path in store.images.folder.glob(".restoring-*/*")] == ["backup.sqlite3"]
+    for place in store.images.folder.glob(".restoring-*"):
+        os.utime(place, (time.time() - 7200,) * 2)
+    store.collect()  # the folder of the new one is not empty
+    assert [path.name for path in store.images.folder.glob(".restoring-*")] == [".restoring-new"]
+    store.database.close()
 
 
 @pytest.mark.parametrize("kind", ["half", "row", "log", "log_and_hash", "schema", "image"])

@@ -15,9 +15,9 @@ CREATE TABLE audit (
 	sha256 VARCHAR(64) NOT NULL, 
 	CONSTRAINT pk_audit PRIMARY KEY (number)
 );
-INSERT INTO "audit" VALUES(1,'2026-11-29T15:36:16.030121+00:00','idp|anna','kept','ffffffffffffffffffffff','{"bytes": 2, "images": 2}','0000000000000000000000000000000000000000000000000000000000000000','8fdd043a07e7923b716fecd73ef7fd367670a852a15b4624cc9df684d220e2ab');
-INSERT INTO "audit" VALUES(2,'2026-11-29T15:36:16.035710+00:00','idp|ben','kept','ssssssssssssssssssssss','{"bytes": 1, "images": 1}','8fdd043a07e7923b716fecd73ef7fd367670a852a15b4624cc9df684d220e2ab','944157d9989406200e9f3de5cf5cf0019240a1e35d6f43aa1ede9bfd662b458a');
-INSERT INTO "audit" VALUES(3,'2026-11-29T15:36:16.050767+00:00','idp|ben','seen','ffffffffffffffffffffff','{}','944157d9989406200e9f3de5cf5cf0019240a1e35d6f43aa1ede9bfd662b458a','557d9995e340e78c78ca0b59ed738a58cbbcc90a54b1e36ed66be11042fb48f1');
+INSERT INTO "audit" VALUES(1,'2026-11-29T17:33:46.991780+00:00','idp|anna','kept','ffffffffffffffffffffff','{"bytes": 2, "images": 2}','0000000000000000000000000000000000000000000000000000000000000000','39cc787bdedcc7a48694f5dfc0539235c52fe12b0d3ce148c7925b27b54e48fa');
+INSERT INTO "audit" VALUES(2,'2026-11-29T17:33:46.997840+00:00','idp|ben','kept','ssssssssssssssssssssss','{"bytes": 1, "images": 1}','39cc787bdedcc7a48694f5dfc0539235c52fe12b0d3ce148c7925b27b54e48fa','dbde2928a7f6a0a04e02646d7a25b8cd1c452d52f17a234da044a20395d2669a');
+INSERT INTO "audit" VALUES(3,'2026-11-29T17:33:47.012124+00:00','idp|ben','seen','ffffffffffffffffffffff','{}','dbde2928a7f6a0a04e02646d7a25b8cd1c452d52f17a234da044a20395d2669a','ae60ee5ba721373d9eba533e1d40ad40e35ce627c2fb2622639ee2fac05adb60');
 CREATE TABLE audit_head (
 	id INTEGER NOT NULL, 
 	number INTEGER NOT NULL, 
@@ -25,7 +25,7 @@ CREATE TABLE audit_head (
 	CONSTRAINT pk_audit_head PRIMARY KEY (id), 
 	CONSTRAINT ck_audit_head_one CHECK (id = 1)
 );
-INSERT INTO "audit_head" VALUES(1,3,'557d9995e340e78c78ca0b59ed738a58cbbcc90a54b1e36ed66be11042fb48f1');
+INSERT INTO "audit_head" VALUES(1,3,'ae60ee5ba721373d9eba533e1d40ad40e35ce627c2fb2622639ee2fac05adb60');
 CREATE TABLE blobs (
 	sha256 VARCHAR(64) NOT NULL, 
 	PRIMARY KEY (sha256)
