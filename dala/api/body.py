@@ -1,4 +1,4 @@
-"""What was sent: the image's bytes, in memory only, and its parameters, within limits of size, time and room."""
+"""What was sent: bytes of images, in memory only, and their parameters, within limits of size, time and room."""
 
 from __future__ import annotations
 
@@ -26,13 +26,25 @@ AGAIN = {"Retry-After": "2"}
 
 
 @dataclass(frozen=True)
-class Sent:
-    """The image, its file name as far as one was told, the parameters, and whether the name is one of them."""
+class SentImage:
+    """The bytes of an image, its file name as far as one was told, and whether the name was one of the parameters."""
 
-    image: bytes
+    data: bytes
     name: str
-    told: dict[str, str]
     named: bool
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The images, at least one, and the parameters of all of them."""
+
+    images: tuple[SentImage, ...]
+    told: dict[str, str]
+
+    @property
+    def image(self) -> SentImage:
+        """The first, or only one."""
+        return self.images[0]
 
 
 class Room:
@@ -56,21 +68,22 @@ class Room:
             self._free.release()
 
 
-async def sent_image(request: Request, largest_mb: int, known: frozenset[str]) -> Sent:
-    """An image as the body, with its parameters in the address; or as the file `image` of a form, with its fields.
+async def sent_images(request: Request, largest_mb: int, known: frozenset[str], most: int = 1) -> Sent:
+    """An image as the body, with its parameters in the address; or up to `most` files `image` of a form, with its
+    fields, of which `name` is there once for each image or not at all.
 
-    `known`: the parameters that there are. Raises Problem for everything else, and for more than `largest_mb`.
+    `known`: the parameters that there are. Raises Problem for everything else, and for more than `largest_mb` of all.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         async with asyncio.timeout(SECONDS):
             if kind == MULTIPART:
-                sent = await _of_form(request, largest_mb)
+                sent = await _of_form(request, largest_mb, most)
             else:
                 told = dict(request.query_params)
                 name = told.pop("name", None)
                 image = b"".join([part async for part in limited(request, largest_mb * 2**20)])
-                sent = Sent(image, name or "", told, name is not None)
+                sent = Sent((SentImage(image, name or "", name is not None),) if image else (), told)
     except TimeoutError:
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"The image did not arrive within {SECONDS:.0f} seconds.") from None
     except ClientDisconnect:
@@ -81,7 +94,7 @@ async def sent_image(request: Request, largest_mb: int, known: frozenset[str]) -
             HTTPStatus.BAD_REQUEST,
             f"There is no parameter {unknown[0]!r}; there are {', '.join(sorted(known | {'name'}))}.",
         )
-    if not sent.image:
+    if not sent.images or not all(image.data for image in sent.images):
         raise Problem(
             HTTPStatus.BAD_REQUEST,
             "No image was sent: it is the body of the request, or the file 'image' of a form (multipart/form-data).",
@@ -89,29 +102,36 @@ async def sent_image(request: Request, largest_mb: int, known: frozenset[str]) -
     return sent
 
 
-async def _of_form(request: Request, largest_mb: int) -> Sent:
+async def _of_form(request: Request, largest_mb: int, most: int) -> Sent:
     largest = largest_mb * 2**20
     parser = MultiPartParser(
-        request.headers, limited(request, largest + BESIDE), max_files=1, max_fields=40, max_part_size=BESIDE
+        request.headers, limited(request, largest + BESIDE), max_files=most, max_fields=60, max_part_size=BESIDE
     )
     parser.spool_max_size = largest + BESIDE + 1  # nothing is written to a disk
     try:
         form = await parser.parse()
     except (MultiPartException, HTTPException):
         raise Problem(
-            HTTPStatus.BAD_REQUEST, "The form cannot be read: it has one file, 'image', and short fields."
+            HTTPStatus.BAD_REQUEST,
+            f"The form cannot be read: it has {'one file' if most == 1 else f'1 to {most} files'}, 'image', and short "
+            "fields.",
         ) from None
     try:
-        file = form.get("image")
-        image = await file.read() if isinstance(file, UploadFile) else b""
-        if len(image) > largest:
+        files = [file for file in form.getlist("image") if isinstance(file, UploadFile)]
+        data = [await file.read() for file in files]
+        if sum(map(len, data)) > largest:
             raise too_large(largest)
-        filename = file.filename if isinstance(file, UploadFile) else None
-        told = dict(request.query_params) | {key: str(value) for key, value in form.multi_items() if key != "image"}
+        items = [*request.query_params.multi_items(), *form.multi_items()]
     finally:
         await form.close()
-    name = told.pop("name", None)
-    return Sent(image, (filename or "") if name is None else name, told, name is not None)
+    names = [str(value) for key, value in items if key == "name"]
+    if names and files and len(names) != len(files):
+        raise Problem(HTTPStatus.BAD_REQUEST, "There is one name for each image, in their order, or none.")
+    images = [
+        SentImage(content, names[place] if names else file.filename or "", bool(names))
+        for place, (file, content) in enumerate(zip(files, data, strict=True))
+    ]
+    return Sent(tuple(images), {key: str(value) for key, value in items if key not in ("image", "name")})
 
 
 async def sent_json(request: Request) -> Any:

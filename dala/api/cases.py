@@ -1,9 +1,9 @@
-"""The addresses of kept cases: keep, search, see, change, delete; what somebody else may not see is not there."""
+"""The addresses of kept cases: keep, add, search, see, change, delete; what somebody may not see is not there."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -15,13 +15,15 @@ from starlette.responses import Response
 
 from dala.api.access import Access
 from dala.api.answers import PARAMETERS, flag, opinion_on
-from dala.api.body import sent_json
-from dala.api.keeping import case_record, keep, rows
+from dala.api.body import SentImage, sent_json
+from dala.api.keeping import case_record, new_image, rows
 from dala.api.opinion import Opinions, json_answer
-from dala.api.problems import HEADERS, Problem
-from dala.cases.kept import CHANGEABLE, Query
+from dala.api.problems import HEADERS, Problem, problem_of
+from dala.cases.kept import CHANGEABLE, NewCase, NewImage, Query
+from dala.errors import DalaError
 
 if TYPE_CHECKING:
+    from dala.api.answers import Asked
     from dala.cases.people import Person
     from dala.cases.store import Store
 
@@ -29,7 +31,9 @@ TEXTS = ("title", "comment", "subtype", "diagnosis", "patient")
 READS = ("read_before", "read_after")
 FLAGS = ("agrees", "shared")
 REMARKS = (*TEXTS, *READS, *FLAGS)
+LOOKED_AT = PARAMETERS - {"keep", "maps", "anyway"}
 LONGEST_PAGE, USUAL_PAGE = 200, 50
+MOST_AT_ONCE = 20  # images of one request
 # An image is for saving, not for showing: whatever it holds, no browser takes it for a page.
 DOWNLOAD = {"Content-Disposition": "attachment", "Content-Security-Policy": "sandbox; default-src 'none'"}
 
@@ -55,17 +59,41 @@ class Cases:
 
     async def kept(self, request: Request) -> Response:
         store, person = await self._who(request)
-        known = (PARAMETERS - {"keep", "maps", "anyway"}) | set(REMARKS)
-        sent, asked = await self.opinions.received(request, frozenset(known))
+        sent, asked = await self.opinions.received(request, LOOKED_AT | set(REMARKS), MOST_AT_ONCE)
         remarks = remarks_of(sent.told)
 
         def work() -> Response:
-            opinion = opinion_on(sent.image, sent.name, asked, self.opinions.models)
-            made = keep(store, person, opinion, sent, asked, remarks)
+            made = store.keep(person, NewCase(self._looked_at(sent.images, asked), **remarks))
             case = case_record(store.case(person, made))
             return json_answer(case, HTTPStatus.CREATED, {"Location": f"{self.address}/cases/{made}"})
 
         return await self.opinions.thought(work)
+
+    async def added(self, request: Request) -> Response:
+        store, person = await self._who(request)
+        id_ = request.path_params["id"]
+        await asyncio.to_thread(store.check_own, person, id_)  # before an image is waited for
+        sent, asked = await self.opinions.received(request, LOOKED_AT)
+
+        def work() -> Response:
+            case = store.add(person, id_, self._looked_at(sent.images, asked)[0])
+            place = f"{self.address}/cases/{id_}/images/{case.images[-1].number}"
+            return json_answer(case_record(case), HTTPStatus.CREATED, {"Location": place})
+
+        return await self.opinions.thought(work)
+
+    def _looked_at(self, images: Sequence[SentImage], asked: Asked) -> list[NewImage]:
+        """Each image with its opinion, in their order. Raises Problem, which names the image if there are several."""
+        found = []
+        for number, image in enumerate(images, start=1):
+            try:
+                opinion = opinion_on(image.data, image.name, asked, self.opinions.models)
+                found.append(new_image(opinion, image, asked))
+            except DalaError as error:
+                problem = problem_of(error)
+                which = f"Image {number} of {len(images)}: " if len(images) > 1 else ""
+                raise Problem(problem.status, which + problem.sentence, problem.headers) from error
+        return found
 
     async def one(self, request: Request) -> Response:
         store, person = await self._who(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dala import __version__
+from dala.api.cases import LOOKED_AT, MOST_AT_ONCE
 from dala.api.problems import MEDIA
 from dala.api.schemas import schemas
 from dala.cases.kept import ANSWERS, CALLS, DIAGNOSES, LONGEST_COMMENT, LONGEST_TITLE, ORDERS
@@ -41,7 +42,8 @@ def document(start: str, largest_mb: int) -> Json:
             "title": "DALA second opinion",
             "version": __version__,
             "summary": "A second opinion on an image of H&E-stained breast tissue or on a mammogram.",
-            "description": f"{NOTICE} Nothing is kept unless that is asked for. An image has at most {largest_mb} MB.",
+            "description": f"{NOTICE} Nothing is kept unless that is asked for. The images of one request have at most "
+            f"{largest_mb} MB together.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": start or "/"}],
@@ -55,6 +57,7 @@ def document(start: str, largest_mb: int) -> Json:
                 "patch": _change(),
                 "delete": _delete(),
             },
+            "/api/v1/cases/{id}/images": {"parameters": [_in_path("id")], "post": _add()},
             "/api/v1/cases/{id}/images/{number}": {
                 "parameters": [_in_path("id"), _in_path("number", {"type": "integer", "minimum": 1})],
                 "get": _image(),
@@ -102,6 +105,11 @@ def _parameters() -> dict[str, Json]:
     }  # fmt: skip
 
 
+def _looked_at() -> dict[str, Json]:
+    """Those of an image that is kept."""
+    return {name: schema for name, schema in _parameters().items() if name in LOOKED_AT | {"name"}}
+
+
 def _remarks() -> dict[str, Json]:
     """What may be said of a case beside its image."""
     return {
@@ -133,18 +141,22 @@ def _in_path(name: str, schema: Json | None = None) -> Json:
     return {"name": name, "in": "path", "required": True, "schema": schema or {"type": "string"}}
 
 
-def _image_body(fields: dict[str, Json]) -> Json:
-    """An image as the body itself, or in a form with the parameters as its fields."""
-    raw = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
-    form = {
-        "type": "object",
-        "required": ["image"],
-        "properties": {"image": {"type": "string", "contentMediaType": "application/octet-stream"}, **fields},
-    }
+def _image_body(fields: dict[str, Json], most: int = 1) -> Json:
+    """An image as the body itself, or up to `most` in a form with the parameters as its fields."""
+    file: Json = {"type": "string", "contentMediaType": "application/octet-stream"}
+    raw, several = {"schema": file}, ""
+    if most > 1:
+        file = {"type": "array", "minItems": 1, "maxItems": most, "items": file}
+        fields = fields | {"name": {"type": "array", "items": fields["name"], "maxItems": most}}
+        several = (
+            f" A form may hold up to {most} images of one case: each is a part `image`, `name` is given once for each, "
+            "in their order, or not at all, and the other fields hold for all of them."
+        )
+    form = {"type": "object", "required": ["image"], "properties": {"image": file, **fields}}
     return {
         "required": True,
         "description": "The image's file: as the body itself with its parameters in the address, whatever its media "
-        "type, or in a form as `image` with the parameters as further fields.",
+        f"type, or in a form as `image` with the parameters as further fields.{several}",
         "content": {"multipart/form-data": {"schema": form}, "application/octet-stream": raw, "image/*": raw},
     }
 
@@ -184,15 +196,33 @@ def _opinion() -> Json:
 
 
 def _keep() -> Json:
-    parameters = _parameters() | _remarks()
+    parameters = _looked_at() | _remarks()
     return {
         "operationId": "keep",
-        "summary": "An opinion on an image, kept as a case with what is said of it",
+        "summary": "Opinions on one or more images, kept as a case with what is said of it",
         "parameters": _in_query(parameters),
-        "requestBody": _image_body(parameters),
+        "requestBody": _image_body(parameters, MOST_AT_ONCE),
         "responses": {
             "201": _answer("The case.", "Case", headers={"Location": {"schema": {"type": "string"}}}),
             **_problems(*ALWAYS, *OF_IMAGES),
+        },
+    }
+
+
+def _add() -> Json:
+    parameters = _looked_at()
+    return {
+        "operationId": "add",
+        "summary": "An opinion on another image, kept in a case; its owner or an administrator may",
+        "parameters": _in_query(parameters),
+        "requestBody": _image_body(parameters),
+        "responses": {
+            "201": _answer(
+                "The case with the image as its last one.",
+                "Case",
+                headers={"Location": {"description": "Of the image.", "schema": {"type": "string"}}},
+            ),
+            **_problems(*ALWAYS, *OF_IMAGES, "404"),
         },
     }
 

@@ -1,4 +1,4 @@
-"""An opinion that the API gave, kept as a case; and a kept case as JSON."""
+"""Opinions that the API gave, as images to keep; and a kept case as JSON."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dala.cases.kept import KeptCase, NewCase, NewImage, Row
+from dala.cases.kept import KeptCase, NewImage, Row
 
 if TYPE_CHECKING:
     from dala.api.answers import Asked
-    from dala.api.body import Sent
-    from dala.cases.people import Person
-    from dala.cases.store import Store
+    from dala.api.body import SentImage
     from dala.opinion import Opinion
 
 
-def keep(store: Store, person: Person, opinion: Opinion, sent: Sent, asked: Asked, remarks: dict[str, Any]) -> str:
-    """Keep the image with its opinion, and its name where that was given on purpose, for a file's own may identify a
-    patient; the case's id. Raises DalaError as `Store.keep` does."""
+def new_image(opinion: Opinion, sent: SentImage, asked: Asked) -> NewImage:
+    """The image with its opinion, and its name where that was given on purpose, for a file's own may identify a
+    patient. Raises DalaError for a target or rule that there is not."""
     from dala.api.answers import explained
     from dala.export.kept import kept_record, thumbnail
 
@@ -32,14 +30,13 @@ def keep(store: Store, person: Person, opinion: Opinion, sent: Sent, asked: Aske
         "fixed": False,
         "limit": None,
     }
-    image = NewImage(
+    return NewImage(
         opinion.patch.name if sent.named else "",
-        sent.image,
+        sent.data,
         settings,
         kept_record(opinion, explanation),
         thumbnail(opinion.image),
     )
-    return store.keep(person, NewCase([image], **remarks))
 
 
 def case_record(case: KeptCase) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from starlette.responses import Response
 
 from dala.api.access import Access
 from dala.api.answers import PARAMETERS, Asked, Models, answer, asked_of, opinion_on
-from dala.api.body import Room, Sent, sent_image
-from dala.api.keeping import keep
+from dala.api.body import Room, Sent, sent_images
+from dala.api.keeping import new_image
 from dala.api.problems import HEADERS
+from dala.cases.kept import NewCase
 
 Found = TypeVar("Found")
 
@@ -47,9 +48,9 @@ class Opinions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_threads", ThreadPoolExecutor(self.thinking.most, "dala-api"))
 
-    async def received(self, request: Request, known: frozenset[str] = PARAMETERS) -> tuple[Sent, Asked]:
+    async def received(self, request: Request, known: frozenset[str] = PARAMETERS, most: int = 1) -> tuple[Sent, Asked]:
         with self.reading.place():
-            sent = await sent_image(request, self.largest_mb, known)
+            sent = await sent_images(request, self.largest_mb, known, most)
         return sent, asked_of(sent.told)
 
     async def thought(self, work: Callable[[], Found]) -> Found:
@@ -67,8 +68,9 @@ class Opinions:
         store = await asyncio.to_thread(self.access.kept_in) if asked.keep else None
 
         def work() -> Response:
-            opinion = opinion_on(sent.image, sent.name, asked, self.models)
-            case = None if store is None else keep(store, person, opinion, sent, asked, {})
+            image = sent.image
+            opinion = opinion_on(image.data, image.name, asked, self.models)
+            case = None if store is None else store.keep(person, NewCase([new_image(opinion, image, asked)]))
             return json_answer(answer(opinion, asked, case))
 
         return await self.thought(work)

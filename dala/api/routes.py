@@ -68,6 +68,7 @@ def api_routes(
         route("opinion", POST=opinions.post),
         route("cases", GET=cases.listed, POST=cases.kept),
         route("cases/{id}", GET=cases.one, PATCH=cases.changed, DELETE=cases.deleted),
+        route("cases/{id}/images", POST=cases.added),
         route("cases/{id}/images/{number:int}", GET=cases.image),
         Route(f"{start}/api", answering({}, drained), methods=METHODS),
         Route(f"{start}/api/{{rest:path}}", answering({}, drained), methods=METHODS),

@@ -146,6 +146,11 @@ class Store:
             self.let_go([sha256])
             raise
 
+    def check_own(self, person: Person, id: str) -> None:
+        """NotFound and Forbidden as of `change`, where this person may not change the case."""
+        with self.database.read(person) as session:
+            self._own(session, person, id)
+
     def claim(self, session: Session, bytes_of: dict[str, bytes]) -> None:
         """Lock these images until the transaction ends, so that nobody removes their bytes meanwhile."""
         for sha256 in sorted(bytes_of):  # everybody in the same order: nobody waits for each other

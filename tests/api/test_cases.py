@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from dala.api.cases import MOST_AT_ONCE
 from dala.api.routes import api_routes
 from dala.cases.people import LOCAL, Person, Role
 from dala.cases.store import Store
@@ -20,7 +22,7 @@ from dala.export.kept import maps_of
 from dala.opinion import second_opinion
 from dala.phantoms.tissue import draw
 from dala.runtime.predict import Model, load_model
-from tests.helpers.api import client_of
+from tests.helpers.api import LARGEST_MB, client_of
 from tests.helpers.cases import sqlite_store
 
 pytestmark = pytest.mark.slow
@@ -92,6 +94,70 @@ def test_what_was_sent_is_kept_with_the_opinion(client: TestClient, store: Store
     assert client.get(f"{CASES}/{case['id']}/images/2", headers=ada).status_code == 404
 
 
+def form(*names: str) -> list[tuple[str, tuple[str, bytes]]]:
+    """Drawn images as the files of a form, by the names of phantoms."""
+    return [("image", (f"{name}.png", encode_png(draw(name).pixels))) for name in names]
+
+
+def test_several_images_are_one_case(client: TestClient, store: Store) -> None:
+    ada, names = of(store, ADA), ("solid_sheets", "regular_ducts")
+    answer = client.post(CASES, files=form(*names), data={**SAID, "name": ["one.png", "two.png"]}, headers=ada)
+    case = answer.json()
+    assert answer.status_code == 201 and [image["number"] for image in case["images"]] == [1, 2]
+    for number, name in enumerate(names):
+        png, image = encode_png(draw(name).pixels), case["images"][number]
+        opinion = second_opinion(png, model(), pixel_size_um=0.35, name=f"{name}.png")
+        assert image["sha256"] == hashlib.sha256(png).hexdigest()
+        assert image["name"] == ("one.png", "two.png")[number]
+        shares = image["opinion"]["probabilities"]["malignant"]
+        assert shares == pytest.approx(opinion.prediction.probabilities[1], abs=1e-6)
+        assert client.get(f"{CASES}/{case['id']}/images/{number + 1}", headers=ada).content == png
+    (row,) = client.get(CASES, headers=ada).json()["cases"]
+    assert row["images"] == 2 and row["answer"] == case["answer"]
+    unnamed = client.post(CASES, files=form(*names), data={"pixel_size_um": "0.35"}, headers=ada).json()
+    assert [image["name"] for image in unnamed["images"]] == ["", ""]
+
+
+def test_several_images_are_kept_all_or_none(client: TestClient, store: Store) -> None:
+    ada, size = of(store, ADA), {"pixel_size_um": "0.35"}
+    letter = ("image", ("letter.png", b"This is a letter and no image."))
+    answer = client.post(CASES, files=[*form("regular_ducts"), letter], data=size, headers=ada)
+    assert answer.status_code == 415 and answer.json()["detail"].startswith("Image 2 of 2: ")
+    for files, data, status in (
+        (form("regular_ducts", "solid_sheets"), {"name": ["one.png"]}, 400),
+        ([*form("regular_ducts"), ("image", ("empty.png", b""))], {}, 400),
+        ([letter] * (MOST_AT_ONCE + 1), {}, 400),
+        ([("image", ("a", bytes(LARGEST_MB << 19))), ("image", ("b", bytes((LARGEST_MB << 19) + 1)))], {}, 413),
+    ):
+        assert client.post(CASES, files=files, data=size | data, headers=ada).status_code == status
+    assert client.get(CASES, headers=ada).json()["total"] == 0 and list(store.images.names()) == []
+
+
+def test_an_image_is_added_to_a_case(client: TestClient, store: Store) -> None:
+    ada = of(store, ADA)
+    case = kept(client, ada)
+    path, png = f"{CASES}/{case['id']}/images", encode_png(draw("regular_ducts").pixels)
+    options = {"pixel_size_um": "0.35", "name": "two.png", "rule": "evidence", "parameter": "30"}
+    answer = client.post(path, content=png, params=options, headers=ada)
+    assert answer.status_code == 201 and answer.headers["location"] == f"{path}/2"
+    more = answer.json()
+    assert more["images"][0] == case["images"][0] and len(more["images"]) == 2
+    second = more["images"][1]
+    assert (second["name"], second["settings"]["rule"], second["settings"]["parameter"]) == ("two.png", "evidence", 30)
+    assert client.get(answer.headers["location"], headers=ada).content == png
+    assert {key: more[key] for key in ("title", "comment", "created")} == {
+        key: case[key] for key in ("title", "comment", "created")
+    }
+    as_form = client.post(path, files=form("solid_sheets"), data={"pixel_size_um": "0.35"}, headers=ada)
+    assert as_form.status_code == 201 and len(as_form.json()["images"]) == 3
+    for body, params, status in (
+        (b"This is a letter.", {}, 415), (b"", {}, 400), (png, {"title": "Other"}, 400), (png, {"keep": "true"}, 400),
+    ):  # fmt: skip
+        assert client.post(path, content=body, params=params, headers=ada).status_code == status
+    assert client.post(path, files=form("regular_ducts", "regular_ducts"), headers=ada).status_code == 400
+    assert len(client.get(f"{CASES}/{case['id']}", headers=ada).json()["images"]) == 3
+
+
 def test_an_opinion_is_kept_only_where_that_is_asked_for(client: TestClient, store: Store) -> None:
     ada = of(store, ADA)
     first = client.post("/api/v1/opinion", content=PNG, headers=ada).json()
@@ -139,6 +205,7 @@ def requests(id: str) -> list[tuple[str, str, dict[str, Any]]]:
         ("GET", f"{CASES}/{id}", {}),
         ("GET", f"{CASES}/{id}/images/1", {}),
         ("PATCH", f"{CASES}/{id}", {"json": {"title": "Mine"}}),
+        ("POST", f"{CASES}/{id}/images", {"content": PNG, "params": {"pixel_size_um": "0.35"}}),
         ("DELETE", f"{CASES}/{id}", {}),
     ]
 
@@ -161,7 +228,7 @@ def test_somebody_else_gets_nothing_and_cannot_tell_why(client: TestClient, stor
 def test_a_shared_case_is_seen_and_not_changed_and_an_administrator_may_all(client: TestClient, store: Store) -> None:
     ada, ben, eve = (of(store, person) for person in (ADA, BEN, EVE))
     id = kept(client, ada, shared="true")["id"]
-    for headers, statuses in ((ben, [200, 200, 403, 403]), (eve, [200, 200, 200, 204])):
+    for headers, statuses in ((ben, [200, 200, 403, 403, 403]), (eve, [200, 200, 200, 201, 204])):
         assert [client.request(m, p, headers=headers, **rest).status_code for m, p, rest in requests(id)] == statuses
 
 
