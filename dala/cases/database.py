@@ -18,7 +18,7 @@ from dala.cases.people import Person
 from dala.cases.visibility import PERSON, PersonSession
 from dala.errors import StoreError
 
-HEAD = "0001"  # the newest schema in migrations/versions
+HEAD = "0002"  # the newest schema in migrations/versions
 MIGRATIONS = Path(__file__).with_name("migrations")
 BUSY_SECONDS, CONNECT_SECONDS = 20, 5
 ADVISORY = 0x64616C61  # the number under which PostgreSQL lets one process at a time change the schema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -23,13 +23,28 @@ class Role(StrEnum):
     ADMINISTRATOR = "administrator"
 
 
+RANKS = tuple(Role)  # from the one who may least
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a log-in says of somebody, as far as a role follows from it: the subject, the e-mail address if it is
+    verified, else "", and the role that it claims."""
+
+    subject: str
+    email: str
+    role: Role
+
+
 @dataclass(frozen=True)
 class Person:
-    """Somebody who asks the store: `id` never changes for the same person, `name` is shown."""
+    """Somebody who asks the store: `id` never changes for the same person, `name` is shown. `claims` is what the role
+    follows from; None where nobody logs in."""
 
     id: str
     name: str
     role: Role
+    claims: Claims | None = field(default=None, compare=False)
 
     @property
     def administers(self) -> bool:
@@ -56,13 +71,20 @@ def person_of(claims: Mapping[str, Any], environment: Mapping[str, str] | None =
     name = next(filter(None, (_text(claims.get(key)) for key in ("name", "email", "sub"))), subject)
     issuer = _text(claims.get("iss"))
     words = {word.casefold() for word in _words(claims, environment.get(CLAIM) or USUAL_CLAIM)}
-    own = {part.casefold() for part in (subject, email) if part}
-    role = Role.READER
-    for candidate, variable in ((Role.TEACHER, TEACHERS), (Role.ADMINISTRATOR, ADMINISTRATORS)):
+    claimed = [role for role in Role if {role.value, f"dala-{role.value}"} & words]
+    told = Claims(subject, email, max((Role.READER, *claimed), key=RANKS.index))
+    return Person(f"{issuer}|{subject}" if issuer else subject, name, role_of(told, environment), told)
+
+
+def role_of(claims: Claims, environment: Mapping[str, str] | None = None) -> Role:
+    """The higher one of the role that a log-in claimed and that of the server's lists as they are now."""
+    environment = os.environ if environment is None else environment
+    own = {part.casefold() for part in (claims.subject, claims.email) if part}
+    roles = [claims.role]
+    for role, variable in ((Role.TEACHER, TEACHERS), (Role.ADMINISTRATOR, ADMINISTRATORS)):
         listed = {part.strip().casefold() for part in environment.get(variable, "").split(",")} - {""}
-        if {candidate.value, f"dala-{candidate.value}"} & words or own & listed:
-            role = candidate
-    return Person(f"{issuer}|{subject}" if issuer else subject, name, role)
+        roles += [role] if own & listed else []
+    return max(roles, key=RANKS.index)
 
 
 def _words(claims: Mapping[str, Any], path: str) -> list[str]:

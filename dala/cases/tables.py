@@ -155,7 +155,7 @@ class HeadRow(Base):
 
 
 class TokenRow(Base):
-    """A person's key for the HTTP API; only its sha256 is kept."""
+    """A person's key for the HTTP API; only its sha256 is kept. `role` is the most that it may ever do."""
 
     __tablename__ = "tokens"
 
@@ -169,6 +169,18 @@ class TokenRow(Base):
     expires: Mapped[datetime | None]
     used: Mapped[datetime | None]
     revoked: Mapped[datetime | None]
+
+
+class PersonRow(Base):
+    """What the log-in of somebody who has tokens last said: `subject`, a verified `email` and a claimed `role`, from
+    which the role follows with which the tokens act."""
+
+    __tablename__ = "people"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str]
+    email: Mapped[str]
+    role: Mapped[str]
 
 
 class DeckRow(Base):

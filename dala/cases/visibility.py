@@ -9,9 +9,22 @@ from sqlalchemy import ColumnElement, event, false, or_, select
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
 from dala.cases.people import Person
-from dala.cases.tables import AuditRow, CaseRow, DeckItemRow, DeckReaderRow, DeckReadRow, DeckRow, ImageRow, TokenRow
+from dala.cases.tables import (
+    AuditRow,
+    CaseRow,
+    DeckItemRow,
+    DeckReaderRow,
+    DeckReadRow,
+    DeckRow,
+    ImageRow,
+    PersonRow,
+    TokenRow,
+)
 
 PERSON = "person"
+OF_SOMEBODY: tuple[type[Any], ...] = (
+    *(CaseRow, ImageRow, DeckRow, DeckItemRow, DeckReaderRow, DeckReadRow, TokenRow, PersonRow, AuditRow),
+)
 
 
 class PersonSession(Session):
@@ -37,6 +50,7 @@ def visible_to(person: Person) -> Iterator[tuple[type[Any], ColumnElement[bool]]
     yield DeckReaderRow, DeckReaderRow.deck_id.in_(decks)
     yield DeckReadRow, DeckReadRow.deck_id.in_(decks)
     yield TokenRow, TokenRow.person_id == me
+    yield PersonRow, PersonRow.id == me
     yield AuditRow, or_(AuditRow.who == me, AuditRow.case_id.in_(own))
 
 
@@ -55,5 +69,5 @@ def _narrow(state: ORMExecuteState) -> None:
 
 
 def _nothing() -> Iterator[tuple[type[Any], ColumnElement[bool]]]:
-    for table in (CaseRow, ImageRow, DeckRow, DeckItemRow, DeckReaderRow, DeckReadRow, TokenRow, AuditRow):
+    for table in OF_SOMEBODY:
         yield table, false()

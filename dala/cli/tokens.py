@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dala.cases.tokens import Token, Tokens
 
 PERSON = "whose it is: the id of a log-in, or a name for a system (default: the local user, where nobody logs in)"
-ROLE = "reader, teacher or administrator (default: administrator for the local user, otherwise reader)"
+ROLE = "at most reader, teacher or administrator (default: administrator for the local user, otherwise reader)"
 
 
 def add(command: Command) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -10,6 +11,7 @@ from dala.cases.opening import settings, store_from_environment
 from dala.cases.people import LOCAL, Person, person_of
 from dala.errors import StoreError
 from pages.parts.login import auth_settings
+from pages.parts.session import session
 from pages.parts.shared import plain
 
 if TYPE_CHECKING:
@@ -48,7 +50,20 @@ def person() -> Person:
     if found is None:
         st.error("The institution's log-in does not say who you are, so nothing is kept or shown for you.")
         st.stop()
+    meet(found)
     return found
+
+
+def meet(somebody: Person) -> None:
+    """Let this person's tokens know, once a visit, which role the log-in now gives."""
+    if session().met == somebody.claims:
+        return
+    with suppress(StoreError):  # the page that needs the store says so; the next run tries again
+        if (store := store_from_environment()) is not None:
+            from dala.cases.tokens import Tokens
+
+            Tokens(store.database).meet(somebody)
+        session().met = somebody.claims
 
 
 def store_or_stop() -> Store:

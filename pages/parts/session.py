@@ -14,6 +14,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dala.batch import Run
 from dala.cases.kept import Query
+from dala.cases.people import Claims
 from dala.explanation.render import COLOUR_MAPS
 from dala.export.report import FirstRead
 from dala.intake.pixel_size import PixelSize
@@ -130,7 +131,7 @@ class Session:
     token: what the address calls this visit, once there is something to come back to.
     kept: the case that an image was kept as. case_opened: the case that is open, and which of its images; cases_place:
     what is listed of the cases, and from which one on; cases_opened: how many were opened from the list;
-    recent_cases: titles of those that further images may be added to.
+    recent_cases: titles of those that further images may be added to. met: what the log-in says, once tokens know it.
     """
 
     handed: Handed | None = None
@@ -170,6 +171,7 @@ class Session:
     cases_place: tuple[Query, int] | None = None
     cases_opened: int = 0
     recent_cases: dict[str, str] = field(default_factory=dict)
+    met: Claims | None = None
     _first_reads: dict[str, FirstRead] = field(default_factory=dict)
     _answers_seen: set[str] = field(default_factory=set)
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from dala.api.cases import MOST_AT_ONCE
 from dala.api.routes import api_routes
-from dala.cases.people import LOCAL, Person, Role
+from dala.cases.people import LOCAL, Person, Role, person_of
 from dala.cases.store import Store
 from dala.cases.tokens import Tokens
 from dala.errors import StoreError
@@ -230,6 +230,21 @@ def test_a_shared_case_is_seen_and_not_changed_and_an_administrator_may_all(clie
     id = kept(client, ada, shared="true")["id"]
     for headers, statuses in ((ben, [200, 200, 403, 403, 403]), (eve, [200, 200, 200, 201, 204])):
         assert [client.request(m, p, headers=headers, **rest).status_code for m, p, rest in requests(id)] == statuses
+
+
+def test_whoever_no_longer_administers_sees_nothing_of_others(
+    client: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = kept(client, of(store, ADA))["id"]
+    monkeypatch.setenv("DALA_ADMINISTRATORS", "17")
+    somebody = person_of({"iss": "https://idp", "sub": "17", "name": "Chief"})
+    assert somebody is not None
+    chief = of(store, somebody)
+    assert client.get(f"{CASES}/{id}", headers=chief).status_code == 200
+    monkeypatch.setenv("DALA_ADMINISTRATORS", "")
+    for method, path, rest in requests(id):
+        assert client.request(method, path, headers=chief, **rest).status_code == 404
+    assert client.get(CASES, headers=chief).json()["total"] == 0
 
 
 def test_a_token_of_the_local_user_opens_nothing_where_people_log_in(client: TestClient, store: Store) -> None:

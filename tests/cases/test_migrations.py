@@ -14,9 +14,10 @@ from sqlalchemy import func, inspect, select, text
 
 from dala.cases import audit
 from dala.cases.database import HEAD, MIGRATIONS, Database, upgrade
-from dala.cases.people import SERVER
+from dala.cases.people import SERVER, person_of
 from dala.cases.store import Store
 from dala.cases.tables import Base
+from dala.cases.tokens import Tokens, digest
 from dala.errors import StoreError
 from tests.helpers.cases import ANNA, BEN, case, image, sqlite_store
 from tests.helpers.released import FIRST, FOLDER, check_released
@@ -64,6 +65,31 @@ def test_a_filled_database_of_every_released_schema_is_read(path: Path, tmp_path
     check_released(store)
     store.keep(ANNA, case())
     store.delete(ANNA, FIRST)
+    store.database.close()
+
+
+def test_tokens_of_before_act_as_readers_until_the_next_log_in(tmp_path: Path) -> None:
+    """0002: whether somebody still administers is not known of a token that was made before roles were followed."""
+    released = (FOLDER / "0001.sql").read_text(encoding="utf-8")
+    with sqlite3.connect(tmp_path / "cases.sqlite3") as connection:
+        connection.executescript(released)
+        for number, (person, role) in enumerate(
+            (("idp|17", "administrator"), ("lis", "teacher"), ("local", "administrator"))
+        ):
+            secret = digest(f"dala_{number}")
+            connection.execute(
+                "INSERT INTO tokens VALUES (?, ?, 'N', ?, ?, '', '2026-03-01 12:30:15.123456', NULL, NULL, NULL)",
+                (f"{number}", person, role, secret),
+            )
+    connection.close()
+    store = sqlite_store(tmp_path)
+    tokens = Tokens(store.database)
+    roles = [found.role.value for number in range(3) if (found := tokens.person(f"dala_{number}")) is not None]
+    assert roles == ["reader", "teacher", "administrator"]
+    person = person_of({"iss": "idp", "sub": "17", "roles": ["administrator"]}, {})
+    assert person is not None
+    tokens.meet(person)
+    assert tokens.person("dala_0") == person
     store.database.close()
 
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from dala.cases.people import LOCAL, SERVER, Person, Role
+from dala.cases.people import LOCAL, SERVER, Person, Role, person_of
 from dala.cases.store import Store
-from dala.cases.tables import AuditRow, TokenRow
+from dala.cases.tables import AuditRow, PersonRow, TokenRow
 from dala.cases.tokens import MOST_TOKENS, Tokens
 from dala.errors import CaseError, NotFound
 
@@ -64,6 +64,76 @@ def test_nobody_sees_or_ends_somebody_elses(tokens: Tokens) -> None:
     assert [token.id for token in tokens.listed(LOCAL)] == [made.id]
     tokens.revoke(LOCAL, made.id)
     assert tokens.person(made.secret) is None
+
+
+def logged_in(roles: list[str], email: str = "Eve@example.org") -> Person:
+    """Eve, as her log-in now describes her."""
+    claims = {"iss": "https://idp", "sub": "17", "name": "Eve", "email": email, "roles": roles}
+    found = person_of(claims)
+    assert found is not None
+    return found
+
+
+def role(tokens: Tokens, secret: str) -> Role:
+    found = tokens.person(secret)
+    assert found is not None and found.id == "https://idp|17"
+    return found.role
+
+
+@pytest.mark.parametrize("known_by", ["17", "eve@example.org"])
+def test_whoever_is_taken_off_the_list_loses_the_role_at_once(
+    tokens: Tokens, monkeypatch: pytest.MonkeyPatch, known_by: str
+) -> None:
+    monkeypatch.setenv("DALA_ADMINISTRATORS", f"other, {known_by}")
+    made = tokens.create(logged_in([]))
+    assert role(tokens, made.secret) is Role.ADMINISTRATOR
+    monkeypatch.setenv("DALA_ADMINISTRATORS", "other")
+    assert role(tokens, made.secret) is Role.READER and tokens.listed(SERVER)[0].role is Role.READER
+    monkeypatch.setenv("DALA_TEACHERS", known_by)
+    assert role(tokens, made.secret) is Role.TEACHER
+    monkeypatch.setenv("DALA_ADMINISTRATORS", known_by)
+    assert role(tokens, made.secret) is Role.ADMINISTRATOR
+
+
+def test_a_role_that_a_log_in_no_longer_claims_is_lost_when_that_is_known(tokens: Tokens) -> None:
+    made = tokens.create(logged_in(["teacher", "administrator"]))
+    assert role(tokens, made.secret) is Role.ADMINISTRATOR
+    tokens.meet(logged_in(["teacher"]))
+    assert role(tokens, made.secret) is Role.TEACHER
+    tokens.meet(logged_in([]))
+    assert role(tokens, made.secret) is Role.READER
+
+
+def test_a_token_never_does_more_than_its_maker_could(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tokens.create(logged_in([]))
+    tokens.meet(logged_in(["administrator"]))
+    monkeypatch.setenv("DALA_ADMINISTRATORS", "17")
+    assert role(tokens, made.secret) is Role.READER
+    assert role(tokens, tokens.create(logged_in([])).secret) is Role.ADMINISTRATOR
+
+
+def test_an_address_that_is_no_longer_somebodys_gives_no_role(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DALA_ADMINISTRATORS", "eve@example.org")
+    made = tokens.create(logged_in([]))
+    tokens.meet(logged_in([], email="eve@elsewhere.example"))
+    assert role(tokens, made.secret) is Role.READER
+
+
+def test_only_of_whom_has_tokens_something_is_noted(tokens: Tokens) -> None:
+    def noted() -> list[tuple[str, str]]:
+        with tokens.database.read(SERVER) as session:
+            return [(row.id, row.role) for row in session.scalars(select(PersonRow))]
+
+    tokens.meet(logged_in(["teacher"]))
+    tokens.create(ADA)  # of the command line: the role is the one that was given there
+    tokens.meet(ADA)
+    assert noted() == [] and tokens.listed(ADA)[0].role is Role.TEACHER
+    tokens.create(Person("https://idp|17", "Eve", Role.ADMINISTRATOR))
+    assert tokens.listed(SERVER)[0].role is Role.ADMINISTRATOR
+    tokens.meet(logged_in(["teacher"]))
+    assert noted() == [("https://idp|17", "teacher")] and tokens.listed(SERVER)[0].role is Role.TEACHER
+    with tokens.database.read(BEN) as session:
+        assert session.scalars(select(PersonRow)).all() == []
 
 
 def test_what_cannot_be_is_a_sentence(tokens: Tokens) -> None:

@@ -15,7 +15,7 @@ from dala.cases.images import Images
 from dala.cases.kept import NewCase, NewImage
 from dala.cases.people import Person, Role
 from dala.cases.store import Store
-from dala.cases.tables import DeckItemRow, DeckReaderRow, DeckReadRow, DeckRow, TokenRow
+from dala.cases.tables import DeckItemRow, DeckReaderRow, DeckReadRow, DeckRow, PersonRow, TokenRow
 
 ANNA = Person("idp|anna", "Anna Abel", Role.READER)
 BEN = Person("idp|ben", "Ben Brandt", Role.READER)
@@ -67,7 +67,8 @@ def open_at(url: str, images: Path, **options: Any) -> Store:
 
 
 def add_deck_and_token(session: Session, case_id: str, image_sha256: str) -> None:
-    """A row in each of the tables of decks and tokens: a deck of one image of a kept case, which somebody has read."""
+    """A row in each of the tables of decks, tokens and people: a deck of one image of a kept case, which somebody has
+    read."""
     now = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
     deck = "d" * 22
     for row in (
@@ -77,6 +78,7 @@ def add_deck_and_token(session: Session, case_id: str, image_sha256: str) -> Non
                     subtype="", words="", opinion=opinion(), revealed=False),
         DeckReaderRow(deck_id=deck, number=1, name="Seven", folded="seven", secret="c" * 64, joined=now),
         DeckReadRow(deck_id=deck, number=1, reader=1, answer="benign", marks=[[0.1, 0.5]], at=now),
+        PersonRow(id=ANNA.id, subject="anna", email="anna@example.org", role="reader"),
         TokenRow(id="t", person_id=ANNA.id, person_name="A", role="reader", sha256="e" * 64, label="QuPath",
                  created=now),
     ):  # fmt: skip
