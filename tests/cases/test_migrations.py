@@ -14,7 +14,7 @@ from sqlalchemy import func, inspect, select, text
 
 from dala.cases import audit
 from dala.cases.database import HEAD, MIGRATIONS, Database, upgrade
-from dala.cases.people import SERVER, person_of
+from dala.cases.people import SERVER, Role, person_of
 from dala.cases.store import Store
 from dala.cases.tables import Base
 from dala.cases.tokens import Tokens, digest
@@ -89,7 +89,8 @@ def test_tokens_of_before_act_as_readers_until_the_next_log_in(tmp_path: Path) -
     person = person_of({"iss": "idp", "sub": "17", "roles": ["administrator"]}, {})
     assert person is not None
     tokens.meet(person)
-    assert tokens.person("dala_0") == person
+    found = tokens.person("dala_0")
+    assert found is not None and (found.id, found.role) == (person.id, Role.ADMINISTRATOR)
     store.database.close()
 
 

@@ -114,6 +114,7 @@ def call_every_method(store: Store, identity: str, person: Person, to: Path) -> 
         "choices": lambda: [*store.choices(person).answers, *store.choices(person).readers],
         "rows_for_agreement": lambda: store.rows_for_agreement(person),
         "add": lambda: store.add(person, identity, image()),
+        "check_own": lambda: store.check_own(person, identity),
         "change": lambda: store.change(person, identity, title="Mine now"),
         "delete": lambda: store.delete(person, identity),
         "export": lambda: store.export(person, [identity], to / "stolen.zip"),
