@@ -16,7 +16,7 @@ from dala.cases.archives import MANIFEST, read_image, read_json, reading, write_
 from dala.cases.audit import Entry, Head
 from dala.cases.images import Images
 from dala.cases.kept import CHANGEABLE, LONGEST_NAME, KeptCase, NewCase, NewImage, check_case
-from dala.errors import CaseError
+from dala.errors import CaseError, StoreError
 
 KIND = "export"
 
@@ -34,14 +34,28 @@ class Arrived:
 
 
 def write(
-    to: Path | IO[bytes], cases: Sequence[KeptCase], log: Sequence[Entry], head: Head, images: Images
-) -> None:  # fmt: skip
-    """Write an archive of these cases; of an image whose bytes were kept it holds the bytes, once."""
+    to: Path | IO[bytes], cases: Sequence[KeptCase], images: Images, logged: Callable[[], tuple[Sequence[Entry], Head]]
+) -> None:
+    """Write an archive of these cases; of an image whose bytes were kept it holds the bytes, once. `logged` is asked
+    once the images are in it: the log of these cases, and where it ends. StoreError, which names the case, where the
+    bytes of an image are missing or damaged."""
     with writing(to) as archive:
+        written = set[str]()
         for case in cases:
             archive.writestr(f"cases/{case.id}.json", json.dumps(record_of(case), indent=1, allow_nan=False))
-        for sha256 in sorted({image.sha256 for case in cases for image in case.images if image.sha256 is not None}):
-            write_image(archive, images, sha256)
+            for image in case.images:
+                if image.sha256 is None or image.sha256 in written:
+                    continue
+                try:
+                    write_image(archive, images, image.sha256)
+                except StoreError as error:
+                    named = f'"{case.title}"' if case.title else f"of {case.created:%Y-%m-%d %H:%M} UTC"
+                    raise StoreError(
+                        f"Nothing was exported: the bytes of image {image.number} of the case {named} are missing or "
+                        "damaged in this server's folder of images."
+                    ) from error
+                written.add(image.sha256)
+        log, head = logged()
         archive.writestr("log.json", json.dumps([asdict(entry) for entry in log], indent=1))
         manifest = {
             "kind": KIND,

@@ -44,6 +44,7 @@ from dala.cases.people import SERVER, Person
 from dala.cases.tables import BlobRow, CaseRow, DeckItemRow, ImageRow
 from dala.cases.visibility import may_change
 from dala.errors import CaseError, Forbidden, NotFound, StoreError
+from dala.words import counted
 
 IDENTITY = re.compile(r"[A-Za-z0-9_-]{22}")
 ABSENT = "There is no such case, or it is not shared with you."
@@ -314,18 +315,21 @@ class Store:
         that they were exported. NotFound as of `case` where one is not there, StoreError where bytes are damaged."""
         with self.database.read(person) as session:
             cases = [self._kept(session, person, id) for id in ids]
-        with self.database.write(person) as session:
-            audit.append(session, person, "exported", [case.id for case in cases])
-        with self.database.read(person) as session:
-            log, head = list(audit.entries(session, [case.id for case in cases])), audit.head_of(session)
+
+        def logged() -> tuple[list[audit.Entry], audit.Head]:
+            with self.database.write(person) as session:
+                audit.append(session, person, "exported", [case.id for case in cases])
+                return list(audit.entries(session, [case.id for case in cases])), audit.head_of(session)
+
         with self.database.answering("nothing was exported"):
-            exchange.write(to, cases, log, head, self.images)
+            exchange.write(to, cases, self.images, logged)
 
     def import_(self, person: Person, archive: Path | IO[bytes]) -> Imported:
         """Keep the cases of an export as private ones of `person`; who read them, and when, stays as it was.
 
         A case that `person` can see under its id already is left as it is. All cases are checked before the first is
-        kept; CaseError for an archive that is none, or holds what cannot be kept.
+        kept; CaseError for an archive that is none, or holds what cannot be kept. StoreError where the database or the
+        folder fails meanwhile, which says how many were kept before.
         """
         new, known, renamed = list[str](), list[str](), 0
 
@@ -347,7 +351,13 @@ class Store:
             )  # fmt: skip
             new.append(identity)
 
-        exchange.read(archive, take)
+        try:
+            exchange.read(archive, take)
+        except StoreError as error:
+            if not new:
+                raise
+            before = f"{counted(len(new), 'case')} of this archive {'was' if len(new) == 1 else 'were'} imported before"
+            raise StoreError(f"{error} {before}; import it again to go on.") from error
         return Imported(tuple(new), tuple(known), renamed)
 
     # Rows

@@ -13,7 +13,6 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dala.batch import Run
-from dala.cases.kept import Query
 from dala.cases.people import Claims
 from dala.explanation.render import COLOUR_MAPS
 from dala.export.report import FirstRead
@@ -21,6 +20,7 @@ from dala.intake.pixel_size import PixelSize
 from dala.opinion import Opinion
 from dala.teaching.cases import Case
 from dala.teaching.reading import Read
+from pages.parts.cases.address import Asked
 
 if TYPE_CHECKING:
     from dala.cases.deck_records import MadeDeck
@@ -129,8 +129,8 @@ class Session:
     made_deck: the deck that was just made; deck_left_out: why cases are not in it; deck_seed: what is offered for the
     next; deck_readers: by a deck's id, the secret by which this reader is known there.
     token: what the address calls this visit, once there is something to come back to.
-    kept: the case that an image was kept as. case_opened: the case that is open, and which of its images; cases_place:
-    what is listed of the cases, and from which one on; cases_opened: how many were opened from the list;
+    kept: the case that an image was kept as. case_opened: the case that is open, and which of its images; cases_listed:
+    what was last listed of the cases; cases_opened: how many were opened from the list;
     recent_cases: titles of those that further images may be added to. met: what the log-in says, once tokens know it.
     """
 
@@ -168,7 +168,7 @@ class Session:
     token: str | None = None
     kept: dict[str, str] = field(default_factory=dict)
     case_opened: str | None = None
-    cases_place: tuple[Query, int] | None = None
+    cases_listed: Asked = field(default_factory=Asked)
     cases_opened: int = 0
     recent_cases: dict[str, str] = field(default_factory=dict)
     met: Claims | None = None

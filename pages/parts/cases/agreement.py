@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 import streamlit as st
 
@@ -14,16 +15,17 @@ from dala.stats.bootstrap import Interval
 from dala.studies.blocks import Chart, Point
 from dala.words import counted, figure
 from pages.parts.cases import words
+from pages.parts.cases.address import whole, word, write
 from pages.parts.cases.listing import PAGE_ROWS, table
 from pages.parts.documents import link_to_page
 from pages.parts.evidence.blocks import draw
 from pages.parts.evidence.blocks import table as figures
 from pages.parts.shared import CASES_PAGE, plain
 
-AGAINST: dict[str, tuple[Rater, str]] = {
-    "Final diagnosis": ("diagnosis", "the final diagnosis"),
-    "Own read before the answer": ("before", "the reader's own read before the answer"),
-    "Own read after the answer": ("after", "the reader's own read after the answer"),
+AGAINST: dict[Rater, tuple[str, str]] = {
+    "diagnosis": ("Final diagnosis", "the final diagnosis"),
+    "before": ("Own read before the answer", "the reader's own read before the answer"),
+    "after": ("Own read after the answer", "the reader's own read after the answer"),
 }
 RATERS: dict[Rater, str] = {
     "model": "Model",
@@ -31,9 +33,9 @@ RATERS: dict[Rater, str] = {
     "after": "Readers after the answer",
 }
 FIGURES: dict[str, Callable[[Agreement], Interval]] = {
-    "Kappa": lambda one: one.kappa,
-    "Sensitivity": lambda one: one.sensitivity,
-    "Specificity": lambda one: one.specificity,
+    "kappa": lambda one: one.kappa,
+    "sensitivity": lambda one: one.sensitivity,
+    "specificity": lambda one: one.specificity,
 }
 LEAST_MONTHS = 2
 NOTHING = "Nothing to compare yet: no kept case has both the model's answer and {}. Add it on the pages of your cases."
@@ -45,10 +47,8 @@ def show_agreement(store: Store, who: Person) -> None:
     row.header("Agreement", anchor=False, width="content")
     with row:
         link_to_page(CASES_PAGE, "All cases")
-    chosen = st.segmented_control(
-        "Held against", list(AGAINST), default=next(iter(AGAINST)), required=True, key="agreement-against", wrap=True
-    )
-    against, named = AGAINST[chosen or next(iter(AGAINST))]
+    against = cast(Rater, choose("against", "Held against", AGAINST, lambda rater: AGAINST[rater][0]))
+    named = AGAINST[against][1]
     rows = store.rows_for_agreement(who, Query())
     found = agreement(rows, "model", against)
     if not found.cases:
@@ -68,6 +68,19 @@ def show_agreement(store: Store, who: Person) -> None:
         "These are cases that people chose to keep, not a random sample: how often the model is wrong on patients that "
         "it has not seen is on the page Evidence."
     )
+
+
+def choose(name: str, label: str, words_: Iterable[str], named: Callable[[Any], str]) -> str:
+    """One of these words, which stands in the address; held against another one, the list begins anew."""
+    key, known = f"agreement-{name}", list(words_)
+
+    def turn() -> None:
+        picked = st.session_state[key]
+        write({} if picked in (None, known[0]) else {name: picked}, (name, *(["page"] if name == "against" else [])))
+
+    st.session_state[key] = word(name, known)
+    st.segmented_control(label, known, format_func=named, required=True, key=key, wrap=True, on_change=turn)
+    return word(name, known)
 
 
 def show_figures(rows: Sequence[AgreementRow], against: Rater, found: Agreement) -> None:
@@ -109,25 +122,22 @@ def show_over_time(rows: Sequence[AgreementRow], against: Rater) -> None:
     if len(months) < LEAST_MONTHS:
         return
     st.subheader("Over time", anchor=False)
-    name = st.segmented_control(
-        "Figure", list(FIGURES), default=next(iter(FIGURES)), required=True, key="agreement-figure"
-    )
-    pick = FIGURES[name or next(iter(FIGURES))]
+    name = choose("figure", "Figure", FIGURES, str.capitalize)
+    pick = FIGURES[name]
     points = [
         Point(month, value["value"], value["low"], value["high"])
         for month, one in months.items()
         if (value := pick(one))["value"] is not None
     ]
     told = ", ".join(f"{month}: {figure(pick(one))}" for month, one in months.items())
-    title = str(name).lower()
     draw(
         [
             Chart(
                 "agreement-months",
-                f"{name} by month. {told}",
+                f"{name.capitalize()} by month. {told}",
                 "month of keeping",
-                title,
-                series={title: points},
+                name,
+                series={name: points},
                 height=300,
             )
         ]
@@ -163,12 +173,17 @@ def show_disagreements(store: Store, who: Person, rows: Sequence[AgreementRow], 
     if not rows:
         st.markdown(f"In no case did the model's answer and {named} differ.")
         return
-    last = (len(rows) - 1) // PAGE_ROWS
-    number = 0
-    if last:
-        number = int(st.number_input("Page", 1, last + 1, key="agreement-page", width=140)) - 1
-    some = [row.id for row in rows[number * PAGE_ROWS : (number + 1) * PAGE_ROWS]]
+    last = (len(rows) - 1) // PAGE_ROWS + 1
+    page = whole(st.query_params.get("page", ""), last)
+    if last > 1:
+
+        def turn() -> None:
+            write({"page": str(st.session_state["agreement-page"])}, ("page",))
+
+        st.session_state["agreement-page"] = page
+        st.number_input("Page", 1, last, key="agreement-page", width=140, on_change=turn)
+    some = [row.id for row in rows[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]]
     st.markdown(
         f"**{counted(len(rows), 'case')}** in which the model's answer and {named} differ; click a title to open one."
     )
-    table(store.search(who, Query(ids=some), 0, PAGE_ROWS), f"agreement-{number}")
+    table(store.search(who, Query(ids=some), 0, PAGE_ROWS), "agreement")

@@ -21,21 +21,24 @@ LARGEST_ARCHIVE_MB = 256
 def offer_export(
     store: Store, who: Person, what: Sequence[str] | Query, name: str, label: str = "Export (ZIP)"
 ) -> None:
-    """A button that makes the ZIP of these cases, or of all that a query finds, when it is pressed."""
-
-    def made() -> bytes:
-        ids = store.ids(who, what) if isinstance(what, Query) else list(what)
-        out = io.BytesIO()
-        store.export(who, ids, out)
-        return out.getvalue()
-
-    st.download_button(
+    """A button that makes the ZIP of these cases, or of all that a query finds; then one that saves it, until the page
+    changes. What goes wrong is a sentence in their place."""
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small", width="content")
+    if not row.button(
         label,
-        made,
-        f"{name}.zip",
-        "application/zip",
-        on_click="ignore",
+        key=f"export-{name}",
         help="JSON, images and the log of these cases; the export is written into the log.",
+    ):
+        return
+    out = io.BytesIO()
+    try:
+        with st.spinner("Writing the ZIP …"):
+            store.export(who, store.ids(who, what) if isinstance(what, Query) else list(what), out)
+    except (CaseError, StoreError) as error:
+        row.error(plain(str(error)))
+        return
+    row.download_button(
+        f"Save {name}.zip", out.getvalue(), f"{name}.zip", "application/zip", on_click="ignore", type="primary"
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
 from typing import Any, NoReturn, cast
+from zlib import crc32
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -14,6 +14,7 @@ from dala.cases.people import Person
 from dala.cases.store import Store
 from pages.parts.batch.table import certain_of_nothing, data_url
 from pages.parts.cases import words
+from pages.parts.cases.address import CHOSEN, LONGEST_TEXT, NAMES, ORDERS, SAID, Asked, asked_by, write
 from pages.parts.cases.files import offer_export, offer_import
 from pages.parts.documents import link_to_page
 from pages.parts.people import logs_in
@@ -23,19 +24,19 @@ from pages.parts.shared import AGREEMENT_PAGE, CASES_PAGE, COMPARE_PAGE, turn_to
 PAGE_ROWS, ROW_HEIGHT, MOST_HEIGHT = 25, 64, 620
 MOST_EXPORTED = 200
 ANY = "Any"
-UNFILTERED = Query()
-ORDERS = {
-    "Newest first": ("created", True),
-    "Oldest first": ("created", False),
-    "Changed last": ("changed", True),
-    "Title": ("title", False),
-    "Most malignant first": ("probability", True),
-    "Answer": ("answer", False),
-    "Laboratory": ("laboratory", False),
-    "Reader": ("reader", False),
-    "Agreement": ("agrees", False),
+ORDER_NAMES = {
+    "newest": "Newest first",
+    "oldest": "Oldest first",
+    "changed": "Changed last",
+    "title": "Title",
+    "malignant": "Most malignant first",
+    "answer": "Answer",
+    "laboratory": "Laboratory",
+    "reader": "Reader",
+    "agreement": "Agreement",
 }
-SAID = {"Agrees": {"agrees": True}, "Disagrees": {"agrees": False}, "Own read differs": {"differs": True}}
+SAID_NAMES = {"agrees": "Agrees", "disagrees": "Disagrees", "differs": "Own read differs"}
+MORE = ("agreement", "laboratory", "reader", "since", "until")
 EMPTY = (
     "Nothing is kept yet. **Keep this case**, below the maps of a second opinion or of a field of a slide, keeps what "
     "is on the page: the answer as it was said, your own read and comment and, if you wish, the image."
@@ -45,26 +46,43 @@ EMPTY = (
 def show_list(store: Store, who: Person) -> None:
     """Filters, a page of the table, and what can be done with the rows that are ticked."""
     show_top(store, who)
-    query = choose(store.choices(who))
-    place = session().cases_place
-    offset = place[1] if place is not None and place[0] == query else 0
+    asked = asked_now()
+    choose(store.choices(who), asked)
+    query, offset = asked.query(), (asked.page - 1) * PAGE_ROWS
     found = store.search(who, query, offset, PAGE_ROWS)
-    if offset and not found.rows:  # the last ones of it were deleted
-        offset = 0
+    if offset and not found.rows:  # the last ones of it were deleted, or the address is an old one
+        offset = max(0, (found.total - 1) // PAGE_ROWS) * PAGE_ROWS
         found = store.search(who, query, offset, PAGE_ROWS)
-    session().cases_place = query, offset
     if not found.total:
-        st.info(
-            EMPTY
-            if replace(query, order=UNFILTERED.order, descending=UNFILTERED.descending) == UNFILTERED
-            else "No case fits; take a filter away."
-        )
+        st.info("No case fits; take a filter away." if asked.filters else EMPTY)
         return
     above = st.container(key="cases-actions", horizontal=True, vertical_alignment="center", gap="small")
     with st.container(key="cases-table"):
-        ticked = table(found, f"cases-{offset}")
+        ticked = table(found, "cases")
     show_actions(above, store, who, query, found, ticked)
-    show_pages(query, offset, found)
+    show_pages(asked, offset, found)
+
+
+def asked_now() -> Asked:
+    """What the address asks for. Coming from elsewhere without being asked anything, one finds the list as one left
+    it."""
+    kept = session()
+    if key_of("text") not in st.session_state and not set(NAMES) & set(st.query_params):
+        write(kept.cases_listed.parameters(), NAMES)
+    kept.cases_listed = asked_by(st.query_params)
+    return kept.cases_listed
+
+
+def key_of(name: str) -> str:
+    """The widget's key of a filter."""
+    return f"cases-{name}"
+
+
+def chosen() -> None:
+    """Write what the widgets say into the address, which the next run reads; from its first page on."""
+    said = {name: st.session_state.get(key_of(name)) for name in CHOSEN}
+    said["text"] = str(said["text"] or "").strip()
+    write(Asked(**{name: None if value == ANY else value for name, value in said.items()}).parameters(), NAMES)
 
 
 def show_top(store: Store, who: Person) -> None:
@@ -77,69 +95,67 @@ def show_top(store: Store, who: Person) -> None:
     offer_import(row, store, who)
 
 
-def choose(choices: Choices) -> Query:
-    """What is asked for; it stays while one is on other pages."""
+def choose(choices: Choices, asked: Asked) -> None:
+    """The filters, as the address has them; what is chosen goes there."""
+    for name in CHOSEN:
+        value = getattr(asked, name)
+        st.session_state[key_of(name)] = ANY if value is None and name not in ("since", "until") else value
     row = st.container(key="cases-filters", horizontal=True, vertical_alignment="bottom", gap="small")
-    text = row.text_input(
+    row.text_input(
         "Search",
-        key="cases-text",
-        persist_state="session",
+        key=key_of("text"),
+        on_change=chosen,
         placeholder="Title, comment, patient, reader, file",
-        max_chars=200,
+        max_chars=LONGEST_TEXT,
         width=300,
     )
-    answer = row.selectbox(
+    row.selectbox(
         "Answer",
         [ANY, *ANSWERS],
         format_func=lambda name: name if name == ANY else words.short(name),
-        key="cases-answer",
-        persist_state="session",
+        key=key_of("answer"),
+        on_change=chosen,
         width=160,
     )
-    order = row.selectbox("Order", list(ORDERS), key="cases-order", persist_state="session", width=210)
-    column, descending = ORDERS[order]
-    said, laboratory, reader, since, until = more_filters(row, choices)
-    query = Query(
-        (text or "").strip(),
-        None if answer == ANY else answer,
-        laboratory=laboratory,
-        reader=reader,
-        since=since,
-        until=until,
-        order=column,
-        descending=descending,
+    row.selectbox(
+        "Order", list(ORDERS), format_func=ORDER_NAMES.__getitem__, key=key_of("order"), on_change=chosen, width=210
     )
-    return query if said is None else replace(query, **cast(Any, SAID[said]))
-
-
-def more_filters(
-    row: DeltaGenerator, choices: Choices
-) -> tuple[str | None, str | None, str | None, date | None, date | None]:
-    """Agreement, laboratory, reader and days of keeping, folded away; how many are set stands on the button."""
-    keys = [f"cases-{name}" for name in ("agreement", "laboratory", "reader", "since", "until")]
-    count = sum(st.session_state.get(key) not in (None, ANY) for key in keys)
-    names = dict(choices.readers)
+    count = sum(getattr(asked, name) is not None for name in MORE)
     with row.popover(f"More filters ({count})" if count else "More filters"):
-        said = st.selectbox("Agreement", [ANY, *SAID], key=keys[0], persist_state="session")
-        laboratory = st.selectbox("Laboratory", [ANY, *choices.laboratories], key=keys[1], persist_state="session")
-        reader = st.selectbox(
-            "Reader",
-            [ANY, *names],
-            format_func=lambda one: names.get(one, one),
-            key=keys[2],
-            persist_state="session",
-        )
-        first, last = st.columns(2)
-        since = first.date_input("Kept from", None, key=keys[3], persist_state="session")
-        until = last.date_input("until", None, key=keys[4], persist_state="session")
-    chosen = [None if one == ANY else str(one) for one in (said, laboratory, reader)]
-    days = [one if isinstance(one, date) else None for one in (since, until)]
-    return chosen[0], chosen[1], chosen[2], days[0], days[1]
+        more_filters(choices, asked)
+
+
+def more_filters(choices: Choices, asked: Asked) -> None:
+    """Agreement, laboratory, reader and days of keeping. What the address names and nobody has is there to be taken
+    away."""
+    names = dict(choices.readers)
+    laboratories = dict.fromkeys([*choices.laboratories, *filter(None, [asked.laboratory])])
+    readers = dict.fromkeys([*names, *filter(None, [asked.reader])])
+    st.selectbox(
+        "Agreement",
+        [ANY, *SAID],
+        format_func=lambda one: SAID_NAMES.get(one, one),
+        key=key_of("agreement"),
+        on_change=chosen,
+    )
+    st.selectbox("Laboratory", [ANY, *laboratories], key=key_of("laboratory"), on_change=chosen)
+    st.selectbox(
+        "Reader",
+        [ANY, *readers],
+        format_func=lambda one: names.get(one, one),
+        key=key_of("reader"),
+        on_change=chosen,
+    )
+    first, last = st.columns(2)
+    first.date_input("Kept from", None, key=key_of("since"), on_change=chosen)
+    last.date_input("until", None, key=key_of("until"), on_change=chosen)
 
 
 def table(found: Found, key: str) -> list[Row]:
-    """A page of cases; the rows that are ticked. A click on a title opens the case. `key` tells it from other pages."""
+    """A page of cases; the rows that are ticked. A click on a title opens the case. `key` tells it from other tables;
+    of other rows none is ticked."""
     kept = session()
+    rows = crc32("".join(row.id for row in found.rows).encode())
     event = st.dataframe(
         [table_row(row) for row in found.rows],
         column_config={
@@ -155,7 +171,7 @@ def table(found: Found, key: str) -> list[Row]:
         hide_index=True,
         row_height=ROW_HEIGHT,
         height=min(MOST_HEIGHT, ROW_HEIGHT * len(found.rows) + 40),
-        key=f"{key}-{kept.cases_opened}",
+        key=f"{key}-{rows}-{kept.cases_opened}",
         placeholder="-",
         on_select="rerun",
         selection_mode=["multi-row", "single-cell"],
@@ -191,26 +207,21 @@ def table_row(row: Row) -> dict[str, Any]:
     }
 
 
-def show_pages(query: Query, offset: int, found: Found) -> None:
+def show_pages(asked: Asked, offset: int, found: Found) -> None:
     """Which part of the list this is, and the way to the others."""
     row = st.container(key="cases-pages", horizontal=True, vertical_alignment="center", gap="small")
     last = min(offset + PAGE_ROWS, found.total)
     row.markdown(f"{offset + 1:,} to {last:,} of **{found.total:,}**", width="content")
     if found.total <= PAGE_ROWS:
         return
-    end = (found.total - 1) // PAGE_ROWS * PAGE_ROWS
-    for label, target in (
-        ("First", 0),
-        ("Previous", offset - PAGE_ROWS),
-        ("Next", offset + PAGE_ROWS),
-        ("Last", end),
-    ):
-        there = 0 <= target <= end and target != offset
-        row.button(label, disabled=not there, on_click=turn_pages, args=(query, target), key=f"cases-{label}")
+    here, end = offset // PAGE_ROWS + 1, (found.total - 1) // PAGE_ROWS + 1
+    for label, page in (("First", 1), ("Previous", here - 1), ("Next", here + 1), ("Last", end)):
+        there = 1 <= page <= end and page != here
+        row.button(label, disabled=not there, on_click=turn_pages, args=(asked, page), key=f"cases-{label}")
 
 
-def turn_pages(query: Query, offset: int) -> None:
-    session().cases_place = query, offset
+def turn_pages(asked: Asked, page: int) -> None:
+    write(replace(asked, page=page).parameters(), NAMES)
 
 
 def show_actions(row: DeltaGenerator, store: Store, who: Person, query: Query, found: Found, ticked: list[Row]) -> None:

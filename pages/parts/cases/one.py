@@ -15,6 +15,7 @@ from dala.export.report import LONGEST_COMMENT, FirstRead, Remarks
 from dala.opinion import Opinion
 from pages.parts.batch.table import data_url
 from pages.parts.cases import words
+from pages.parts.cases.address import NAMES, write
 from pages.parts.cases.files import offer_export
 from pages.parts.cases.keep import NO_NAMES, choose_diagnosis, remember
 from pages.parts.cases.pair import Side, show_sides
@@ -248,4 +249,5 @@ def offer_deletion(row: DeltaGenerator, store: Store, who: Person, case: KeptCas
 
 
 def back_to_list() -> None:
-    st.query_params.pop("id", None)
+    """To the list as it was left."""
+    write(session().cases_listed.parameters(), ("id", *NAMES))
