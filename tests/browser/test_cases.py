@@ -66,6 +66,14 @@ def seen(page: Page) -> list[str]:
     ]
 
 
+def exported(page: Page, case: str) -> bytes:
+    """The ZIP of the case that is open."""
+    page.get_by_role("button", name="Export (ZIP)").click()
+    save = f"Save case-{case[:8]}.zip"
+    page.get_by_role("button", name=save).wait_for()
+    return downloaded(page, save)
+
+
 def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_deleted(
     chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +102,7 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
         page.get_by_role("button", name="Save").click()
         expect(page.get_by_text("Looks <i>regular</i>.").first).to_be_visible()
         settle(page)
-        archive = zipfile.ZipFile(io.BytesIO(downloaded(page, "Export (ZIP)")))
+        archive = zipfile.ZipFile(io.BytesIO(exported(page, first)))
         assert json.loads(archive.read(f"cases/{first}.json"))["title"] == TITLE
         assert complaints == []
 
