@@ -80,9 +80,9 @@ def key_of(name: str) -> str:
 
 def chosen() -> None:
     """Write what the widgets say into the address, which the next run reads; from its first page on."""
-    said = {name: st.session_state.get(key_of(name)) for name in CHOSEN}
-    said["text"] = str(said["text"] or "").strip()
-    write(Asked(**{name: None if value == ANY else value for name, value in said.items()}).parameters(), NAMES)
+    said: dict[str, Any] = {name: st.session_state.get(key_of(name)) for name in CHOSEN}
+    said = {name: None if value == ANY else value for name, value in said.items()}
+    write(Asked(**{**said, "text": str(said["text"] or "").strip()}).parameters(), NAMES)
 
 
 def show_top(store: Store, who: Person) -> None:
