@@ -7,7 +7,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -111,13 +111,18 @@ def provider() -> Iterator[Provider]:
 @contextmanager
 def page_of(chromium: Browser, folder: Path, port: int, **auth: str) -> Iterator[Page]:
     """A fresh browser profile at the app with this section [auth]."""
-    file = folder / "secrets.toml"
-    file.write_text("[auth]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in auth.items()))
+    file = written(folder / "secrets.toml", auth)
     server = serving(port, folder / "streamlit.log", "--secrets.files", str(file))
     with server as served, fresh_page(chromium) as page:
         page.goto(served.url)
         script_ended(page)
         yield page
+
+
+def written(file: Path, auth: Mapping[str, str]) -> Path:
+    """The file of secrets with this section [auth]."""
+    file.write_text("[auth]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in auth.items()))
+    return file
 
 
 def settings(port: int, provider: Provider, **other: str) -> dict[str, str]:

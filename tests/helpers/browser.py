@@ -50,10 +50,17 @@ def free_port() -> int:
 
 @contextmanager
 def serving(
-    port: int, log: Path, *options: str, root: Path = ROOT, environment: Mapping[str, str] | None = None
+    port: int,
+    log: Path,
+    *options: str,
+    root: Path = ROOT,
+    environment: Mapping[str, str] | None = None,
+    base: str = "",
 ) -> Iterator[Served]:
-    """The app of the folder `root`, with further options of Streamlit's own and variables of the environment."""
+    """The app of the folder `root` below the path `base`, with further options of Streamlit's own and variables of the
+    environment."""
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), *options]
+    command += ["--server.baseUrlPath", base] if base else []
     # As it is served elsewhere: with all cores, whatever this process may use.
     usual = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     with log.open("wb") as output:
@@ -65,7 +72,7 @@ def serving(
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        served = Served(f"http://localhost:{port}", log, process.pid)
+        served = Served(f"http://localhost:{port}/{base}".rstrip("/"), log, process.pid)
         try:
             _wait_until_healthy(served, process)
             yield served
