@@ -29,7 +29,7 @@ def show_slide(slide: Slide, path: Path, address: str) -> None:
         state = scans().state(path)
         walk(slide, address, cells_of(state))
         show_controls(slide, path, state)
-        show_findings(path, state, slide.name in session().field_picked)
+        show_findings(path, state, str(slide.path) in session().field_picked)
         if session().scan_ran and not state.running:
             session().scan_ran = False
             st.rerun()
@@ -40,7 +40,7 @@ def show_slide(slide: Slide, path: Path, address: str) -> None:
 
 def ask_about(slide: Slide) -> None:
     """The second opinion of the field that was picked, as of any image."""
-    picked = session().field_picked.get(slide.name)
+    picked = session().field_picked.get(str(slide.path))
     if picked is None:
         return
     try:

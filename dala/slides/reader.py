@@ -28,6 +28,7 @@ from dala.intake.image import who_is
 from dala.intake.patch import Patch
 from dala.intake.pixel_size import FILE, USER, GivenSize, PixelSize, given
 from dala.slides.grid import Box, Grid
+from dala.slides.overviews import kept
 from dala.slides.sources import FORMATS, Pixels, Source, Unreadable, opener
 
 RANGE_UM = (0.05, 2.0)  # of a slide's pixel; what a file states outside of it is another unit or a default
@@ -35,6 +36,8 @@ FIELD_UM = (245.0, 161.0)  # width and height of a field, as the served weights 
 LEVEL_UM, COARSEST_UM = 0.575, 0.72  # a field is read from the coarsest level up to the first, or not beyond the second
 TILE = 256
 OVERVIEW_UM, OVERVIEW_SHRINK = 8.0, 16.0  # the second where the pixel size is not known
+MISSHAPEN = 0.2  # by how much a level's sides may differ from those of the first
+LARGEST_OVERVIEW = 2**27  # pixels; at `OVERVIEW_UM` more than 100 x 75 mm of glass
 CACHE = 256 * 2**20  # bytes of decoded tiles
 LARGEST_READ = 2048  # pixels of a level, a side, that are decoded at once
 FLAT = 16_384  # pixels of the coarsest level's longer side
@@ -85,11 +88,16 @@ class Slide:
         self._left, self._top, *size = source.bounds
         self.size = (size[0], size[1])
         self.format = FORMATS_IN_WORDS.get(source.format, source.format)
+        self._stated = source.um
         self.um = um if um is not None else _believed(source.um)
         self.levels = tuple(
             Level(max(1, round(size[0] / down)), max(1, round(size[1] / down)), down) for down in source.downsamples
         )
         self.notes = (PROFILE,) if source.profile else ()
+        if not _alike(source.levels):
+            raise SlideError("damaged", f"{who_is(self.name)} is damaged: its levels do not show the same.")
+        if math.prod(self._overview_size) > LARGEST_OVERVIEW:
+            raise SlideError("too_large", self._too_large())
 
     def __enter__(self) -> Slide:
         return self
@@ -139,10 +147,12 @@ class Slide:
     def known_um(self) -> PixelSize:
         """The pixel size; raises SlideError ("no_pixel_size") where there is none: it is asked for, never guessed."""
         if self.um is None:
-            raise SlideError(
-                "no_pixel_size",
-                f"{who_is(self.name)} does not say how large its pixels are: state the micrometres per pixel.",
-            )
+            said = "does not say how large its pixels are"
+            if self._stated is not None:
+                rows, columns = self._stated
+                size = f"{columns:.3g}" if rows == columns else f"{columns:.3g} x {rows:.3g}"
+                said = f"says that its pixels are {size} um large, which no scanner's are"
+            raise SlideError("no_pixel_size", f"{who_is(self.name)} {said}: state the micrometres per pixel.")
         return self.um
 
     @property
@@ -220,17 +230,43 @@ class Slide:
     def overview(self) -> Overview:
         """The slide at about `OVERVIEW_UM` per pixel, from its own levels; made once, by whoever asks first, and kept.
 
-        A damaged part is quartered, down to `SMALLEST_LOSS` pixels. Without a pyramid all of it is decoded: some 40 s.
+        A damaged part is quartered, down to `SMALLEST_LOSS` pixels. Without a pyramid all of it is decoded, some 40 s,
+        and the overview is kept on disk.
         """
         with self._making:  # of this slide alone: a cached property of Python 3.11 would hold up all slides
             if self._overview is None:
-                self._overview = self._made()
+                self._overview = kept(self._key, self._made) if self.flat else self._made()
             return self._overview
 
-    def _made(self) -> Overview:
+    @property
+    def _key(self) -> str:
+        """Of the overview as it is kept: other files, and files that have changed, have another."""
+        what = (self.fingerprint, self.path.stat().st_mtime_ns, self.size, self.um, OVERVIEW_UM, OVERVIEW_SHRINK)
+        return hashlib.sha256(repr(what).encode()).hexdigest()[:32]
+
+    @property
+    def _overview_shrink(self) -> tuple[float, float]:
+        """Pixels of level 0 for one of the overview (x, y), about."""
         um = self.um
-        across, down = (OVERVIEW_UM / um.columns, OVERVIEW_UM / um.rows) if um else (OVERVIEW_SHRINK,) * 2
-        width, height = max(1, round(self.size[0] / across)), max(1, round(self.size[1] / down))
+        return (OVERVIEW_UM / um.columns, OVERVIEW_UM / um.rows) if um else (OVERVIEW_SHRINK, OVERVIEW_SHRINK)
+
+    @property
+    def _overview_size(self) -> tuple[int, int]:
+        across, down = self._overview_shrink
+        return max(1, round(self.size[0] / across)), max(1, round(self.size[1] / down))
+
+    def _too_large(self) -> str:
+        """What a damaged header says, or somebody who told a wrong pixel size."""
+        (width, height), um = self.size, self.um
+        if um is None:
+            return f"{who_is(self.name)} says that it is {width:,} x {height:,} pixels large, which no slide is."
+        return (
+            f"{who_is(self.name)} would be {width * um.columns / 1000:,.0f} x {height * um.rows / 1000:,.0f} mm large, "
+            "which no slide is: its size or its pixel size is wrong."
+        )
+
+    def _made(self) -> Overview:
+        (across, down), (width, height) = self._overview_shrink, self._overview_size
         pixels, scanned = np.full((height, width, 3), 255, np.uint8), np.zeros((height, width), bool)
         lost, failures = np.zeros((height, width), bool), 0
         level = self.levels[self._level_for(min(across, down))]
@@ -307,6 +343,15 @@ def open_slide(path: str | Path, um: GivenSize | None = None, cache: int = CACHE
     path = Path(path)
     size = None if told is None else PixelSize(told.rows, told.columns, USER, "told")
     return Slide(path, size, opener(path, cache))
+
+
+def _alike(levels: tuple[tuple[int, int], ...]) -> bool:
+    """Whether all levels have the shape of the first, but for what rounding makes of a small one."""
+    width, height = levels[0]
+    return all(
+        abs(math.log((width / wide) / (height / high))) <= math.log(1 + MISSHAPEN) + 2 / wide + 2 / high
+        for wide, high in levels
+    )
 
 
 def _believed(stated: tuple[float, float] | None) -> PixelSize | None:

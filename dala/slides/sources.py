@@ -6,6 +6,7 @@ names stand on them.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,9 @@ COMPRESSIONS = {
 }
 CONVERTER = "`vips tiffsave IN OUT.tiff --tile --pyramid --compression jpeg` makes a copy that can be read"
 
+# Pixels of one tile. OpenSlide ends the process where memory for one cannot be had; NDPI may hold a level in one piece.
+LARGEST_TILE, LARGEST_PIECE = 4096**2, 2**28
+
 Pixels = NDArray[np.uint8]
 Region = tuple[Pixels, NDArray[np.bool_] | None]
 
@@ -79,13 +83,16 @@ class Source(Protocol):
 class OpenSlideSource:
     """A slide by OpenSlide; `cache` holds at most so many bytes of decoded tiles."""
 
-    def __init__(self, path: Path, cache: int) -> None:
+    def __init__(self, path: Path, cache: int, who: str = "The slide") -> None:
         import openslide
 
         self._slide = slide = openslide.OpenSlide(path)
         slide.set_cache(openslide.OpenSlideCache(cache))
         properties = slide.properties
         self.format = str(properties.get("openslide.vendor", ""))
+        most = LARGEST_PIECE if self.format == "hamamatsu" else LARGEST_TILE
+        if any(_tile(properties, level) > most for level in range(slide.level_count)):
+            raise SlideError("layout", f"{who} is not stored in tiles of a usable size, or is damaged; {CONVERTER}.")
         self.levels = tuple(slide.level_dimensions)
         self.downsamples = tuple(slide.level_downsamples)
         self.bounds = self._bounds(properties)
@@ -120,6 +127,14 @@ class OpenSlideSource:
         return left, top, max(1, min(wide, width - left)), max(1, min(high, height - top))
 
 
+def _tile(properties: Any, level: int) -> int:
+    """Pixels of a tile of a level; 0 where nothing is said of it."""
+    try:
+        return math.prod(int(properties[f"openslide.level[{level}].tile-{side}"]) for side in ("width", "height"))
+    except (KeyError, ValueError):
+        return 0
+
+
 def _stated(properties: Any) -> tuple[float, float] | None:
     try:
         return float(properties["openslide.mpp-y"]), float(properties["openslide.mpp-x"])
@@ -152,9 +167,13 @@ def opener(path: Path, cache: int) -> Callable[[], Source]:
         if is_ome(path):
             return lambda: OmeSource(path, who)
 
+    if kind == "dicom" and not all(one.is_file() or one.is_dir() for one in path.parent.iterdir() if one.exists()):
+        # OpenSlide looks into every file beside it for other levels, and would wait for a pipe for ever.
+        raise SlideError("not_a_slide", f"{who} lies beside something that is neither a file nor a folder: move it.")
+
     def open_again() -> Source:
         try:
-            return OpenSlideSource(path, cache)
+            return OpenSlideSource(path, cache, who)
         except openslide.OpenSlideError as error:
             raise _refusal(who, path, error) from error
         except OSError as error:

@@ -124,8 +124,9 @@ class Session:
     lesson_image: what the lessons are about. site: the file of the site that is in use; run_site: that of the
     batch, as it was started. pixel_sizes: what was chosen for an image, by its sha256. looked_at: the opinion and
     the number of the field of it that is looked at. slide: the name of the one that is open; slide_um: what was told
-    of the pixels of one; field_picked: (column, row) of the field of one that is asked about; flight: the region to fly
-    to, its number and its box; scan_ran: whether a scan was under way; scan_shown: whether its map may be seen.
+    of the pixels of one; field_picked: (column, row) of the field that is asked about, by a slide's path; flight: the
+    region to fly to, its number and its box; scan_ran: whether a scan was under way; scan_shown: whether its map may be
+    seen.
     made_deck: the deck that was just made; deck_left_out: why cases are not in it; deck_seed: what is offered for the
     next; deck_readers: by a deck's id, the secret by which this reader is known there.
     token: what the address calls this visit, once there is something to come back to.

@@ -423,7 +423,7 @@ def test_a_field_of_a_slide_is_kept_with_the_place_where_it_lies(
     at = page("slides")
     at.selectbox(key="slide-box").set_value("P-1234.svs")
     ran(at)
-    at.session_state["session"].field_picked["P-1234.svs"] = (0, 0)
+    at.session_state["session"].field_picked[str(tmp_path / "P-1234.svs")] = (0, 0)
     ran(at)
     anyway = [one for one in at.toggle if one.label == "Show me anyway"]
     if anyway:

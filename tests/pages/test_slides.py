@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,12 @@ from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from dala.errors import SlideError
+from dala.slides.folder import Listed
 from dala.slides.grid import Grid
 from dala.slides.reader import open_slide
 from pages.parts.component import FOLDER
+from pages.parts.slides import catalogue
+from pages.parts.slides.catalogue import BETWEEN, Catalogue
 from pages.parts.slides.scanning import Scans
 from pages.parts.slides.shelf import Shelf, address_of, tile_route
 from pages.parts.slides.walk import field_of
@@ -115,6 +120,77 @@ def test_a_slide_tells_what_it_is_and_is_asked_what_it_does_not_tell(
     page.button[0].click().run()
     said = " ".join(one.value for one in page.markdown).replace("\\", "")
     assert "0.25 um per pixel (given by you)" in said and not page.warning
+    # What was told can be told otherwise; the field that was picked was of another grid.
+    page.session_state["session"].field_picked[str(folder / "untold.tif")] = (1, 1)
+    page.number_input[0].set_value(0.5)
+    next(one for one in page.button if one.label == "Use it").click().run()
+    assert not page.exception and not page.session_state["session"].field_picked
+    said = " ".join(one.value for one in page.markdown).replace("\\", "")
+    assert "0.5 um per pixel (given by you)" in said
+    monkeypatch.setattr("dala.slides.reader.LARGEST_OVERVIEW", 4000)
+    page.number_input[0].set_value(1.9)
+    next(one for one in page.button if one.label == "Use it").click().run()
+    assert not page.exception and "2 x 1 mm large" in page.error[0].value
+    page.number_input[0].set_value(0.25)
+    next(one for one in page.button if one.label == "Use it").click().run()
+    assert not page.exception and not page.error
+
+
+def test_no_page_waits_for_a_slow_folder(tmp_path: Path) -> None:
+    going, searches = threading.Event(), 0
+
+    def slowly(folder: Path) -> Iterator[Listed]:
+        nonlocal searches
+        searches += 1
+        for number in range(4):
+            if number == 2:
+                going.wait(20)
+            if number == 1:
+                time.sleep(BETWEEN + 0.1)
+            yield Listed(f"{number}.svs", folder / f"{number}.svs")
+
+    one = Catalogue(tmp_path, slowly)
+    found = one.look(0)
+    assert not found.whole and found.there
+    deadline = time.monotonic() + 10
+    while not found.slides and time.monotonic() < deadline:
+        found = one.look(0.05)
+    assert list(found.slides) == ["0.svs", "1.svs"] and not found.whole
+    going.set()
+    found = one.look(20)
+    assert list(found.slides) == ["0.svs", "1.svs", "2.svs", "3.svs"] and found.whole
+    assert one.look(0) is found and searches == 1, "it is fresh"
+
+
+def test_a_folder_that_is_gone_is_said_and_found_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "FRESH", 0.0)
+    one = Catalogue(tmp_path / "slides")
+    found = one.look(20)
+    assert found.whole and not found.there and not found.slides
+    (tmp_path / "slides").mkdir()
+    (tmp_path / "slides" / "a.svs").touch()
+    found = one.look(20)
+    assert found.there and list(found.slides) == ["a.svs"]
+
+
+@pytest.mark.slow
+def test_a_slide_that_goes_away_is_no_longer_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(catalogue, "FRESH", 0.0)
+    levels = slides.pyramid(slides.drawn(1024, 768), 2)
+    for name in ("a.svs", "b.svs"):
+        slides.aperio(tmp_path / name, levels)
+    page = app(monkeypatch, str(tmp_path))
+    page.selectbox(key="slide-box").set_value("b.svs").run()
+    assert not page.exception and page.button(key="scan-start")
+    (tmp_path / "b.svs").unlink()
+    page.run()
+    assert not page.exception and page.selectbox(key="slide-box").options == ["a.svs"]
+    assert page.selectbox(key="slide-box").value is None
+    slides.aperio(tmp_path / "b.svs", levels)
+    page.run()
+    assert not page.exception and page.selectbox(key="slide-box").options == ["a.svs", "b.svs"]
 
 
 def test_only_a_field_of_the_grid_is_asked_about() -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dala.errors import SlideError
-from dala.slides.folder import Listed, find, listed, shard, slides_in
+from dala.slides.folder import Listed, listed, shard, slides_in
 from tests.helpers.dicoms import dicom
 from tests.helpers.generated import examples
 
@@ -39,15 +41,15 @@ def test_ten_thousand_are_listed_in_under_a_second(tmp_path: Path) -> None:
     assert time.process_time() - start < 1
 
 
-@pytest.mark.parametrize(
-    "name", ["../secret.svs", "/etc/passwd", "sub/../../secret.svs", "", ".", "c.svs/", "sub", "no.svs"]
-)
-def test_a_name_that_is_not_listed_is_none(name: str, tmp_path: Path) -> None:
-    touch(tmp_path, "secret.svs", "slides/c.svs", "slides/sub/d.svs")
-    with pytest.raises(SlideError) as error:
-        find(tmp_path / "slides", name)
-    assert error.value.name == "absent"
-    assert find(tmp_path / "slides", "sub/d.svs") == tmp_path / "slides" / "sub" / "d.svs"
+def test_names_are_text_and_each_is_another(tmp_path: Path) -> None:
+    names = [b"100% a b.svs", "乳腺.svs".encode(), b"a\nb.svs", b"a\tb.svs", b"\xe9.svs", b"\xe8.svs"]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).touch()
+    found = slides_in(tmp_path)
+    assert sorted(one.name for one in found) == sorted(
+        ["100% a b.svs", "乳腺.svs", "a\ufffdb.svs", "a\ufffdb.svs~2", "\ufffd.svs", "\ufffd.svs~2"]
+    )
+    assert sorted(os.fsencode(one.path.name) for one in found) == sorted(names)
 
 
 def test_links_to_files_count_and_links_to_folders_do_not(tmp_path: Path) -> None:
@@ -56,6 +58,8 @@ def test_links_to_files_count_and_links_to_folders_do_not(tmp_path: Path) -> Non
     (tmp_path / "slides" / "folder").symlink_to(tmp_path / "archive")
     (tmp_path / "slides" / "gone.svs").symlink_to(tmp_path / "archive" / "none.svs")
     (tmp_path / "slides" / "round").symlink_to(tmp_path / "slides")
+    (tmp_path / "slides" / "itself.svs").symlink_to("itself.svs")
+    os.mkfifo(tmp_path / "slides" / "pipe.svs")
     assert [one.name for one in slides_in(tmp_path / "slides")] == ["link.svs", "near.svs"]
 
 
@@ -63,6 +67,10 @@ def test_equal_names_are_told_apart_and_equal_files_are_listed_once(tmp_path: Pa
     touch(tmp_path, "one/a.svs", "two/a.svs", "two/b.svs")
     found = listed([tmp_path / "one", tmp_path / "two", tmp_path / "two" / "a.svs", tmp_path / "one" / "a.svs"])
     assert [one.name for one in found] == ["a.svs", "a.svs~2", "b.svs"]
+
+
+def test_a_folder_that_is_gone_has_none(tmp_path: Path) -> None:
+    assert slides_in(tmp_path / "gone") == []
 
 
 def test_missing_paths_and_empty_folders_are_sentences(tmp_path: Path) -> None:
@@ -91,6 +99,13 @@ def test_of_a_dicom_series_one_is_listed(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(dicom(np.zeros((8, 8), np.uint8), **head))
     touch(tmp_path, "letter.dcm")
     assert [one.name for one in slides_in(tmp_path)] == ["0002.dcm", "0005.dcm", "letter.dcm"]
+    # A header is read once, and again when the file has changed.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pydicom, "dcmread", lambda *_, **__: pytest.fail("a header is read again"))
+        assert len(slides_in(tmp_path)) == 3
+    head = {"ImageType": ["ORIGINAL", "PRIMARY", "LABEL"], "TotalPixelMatrixColumns": 9, "SeriesInstanceUID": "1.2.4"}
+    (tmp_path / "0005.dcm").write_bytes(dicom(np.zeros((8, 9), np.uint8), **head))
+    assert [one.name for one in slides_in(tmp_path)] == ["0002.dcm", "letter.dcm"]
 
 
 @given(count=st.integers(0, 40), of=st.integers(1, 12))

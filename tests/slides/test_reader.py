@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import shutil
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from PIL import Image
 
 from dala.errors import DalaError, SlideError
 from dala.intake.pixel_size import PixelSize
+from dala.slides import reader
 from dala.slides.grid import Grid
 from dala.slides.reader import Level, Slide, open_slide
 from tests.helpers import slides
@@ -168,6 +171,59 @@ def test_what_is_no_slide_is_a_sentence(tmp_path: Path) -> None:
         with pytest.raises(SlideError) as error:
             open_slide(tmp_path / name)
         assert name_of(error) == expected
+
+
+def with_tag(data: bytes, tag: int, value: int) -> bytes:
+    """A classic TIFF whose first directory says that of a tag, as a long number."""
+    changed = bytearray(data)
+    (at,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, at)
+    entries = [at + 2 + 12 * number for number in range(count)]
+    (entry,) = [one for one in entries if struct.unpack_from("<H", data, one)[0] == tag]
+    struct.pack_into("<HII", changed, entry + 2, 4, 1, value)
+    return bytes(changed)
+
+
+WIDTH, LENGTH, TILE_WIDTH, TILE_LENGTH = 256, 257, 322, 323
+
+
+@pytest.mark.parametrize("name", ["aperio.svs", "generic.tiff"])
+@pytest.mark.parametrize(
+    ("tag", "value", "expected"),
+    [
+        (WIDTH, 0, "damaged"),
+        (WIDTH, 2_000_000_000, "damaged"),
+        (LENGTH, 1_000_000, "damaged"),
+        (TILE_WIDTH, 0, "damaged"),
+        (TILE_WIDTH, 2**30, "layout"),  # memory for one such tile cannot be had, and OpenSlide would end the process
+        (TILE_LENGTH, 2**17, "layout"),
+    ],
+)
+def test_a_header_that_claims_what_cannot_be(
+    name: str, tag: int, value: int, expected: str, made: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(with_tag((made / name).read_bytes(), tag, value))
+    with pytest.raises(SlideError) as error:
+        open_slide(path)
+    assert name_of(error) == expected
+
+
+def test_larger_than_glass_is_refused_before_memory_is_taken(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "LARGEST_OVERVIEW", 100)
+    with pytest.raises(SlideError) as error:
+        open_slide(made / "generic.tiff")
+    assert name_of(error) == "too_large"
+
+
+def test_a_pipe_beside_a_dicom_slide_is_not_waited_for(tmp_path: Path) -> None:
+    slides.dicom(tmp_path / "slide.dcm", levels())
+    with open_slide(tmp_path / "slide.dcm") as slide:
+        assert slide.format == "DICOM"
+    os.mkfifo(tmp_path / "pipe.svs")
+    with pytest.raises(SlideError) as error:
+        open_slide(tmp_path / "slide.dcm")
+    assert name_of(error) == "not_a_slide"
 
 
 def test_a_refusal_passes_from_one_process_to_another() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dala.errors import SlideError
 from dala.phantoms.tissue import draw
+from dala.slides import tissue
 from dala.slides.reader import Overview, open_slide
 from dala.slides.tissue import find_tissue, glass_of, threshold_of, tissue_mask
 from tests.helpers import slides
@@ -50,6 +51,26 @@ def test_the_glass_is_measured() -> None:
     assert seen is not None and np.abs(np.subtract(seen, GLASS)).max() <= 1.5
     yellow = (pixels * np.array([1.0, 0.98, 0.92])).astype(np.uint8)
     assert (found(yellow) == found(pixels)).mean() > 0.98
+
+
+def test_strip_by_strip_it_is_what_numpy_says_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(4711)
+    for number in range(20):
+        height, width = random.integers(3, 60, 2)
+        pixels = random.integers(120 if number % 2 else 235, 256, (height, width, 3)).astype(np.uint8)
+        scanned = random.random((height, width)) < 0.8
+        seen = pixels[scanned].astype(float)
+        neutral = seen[(seen.min(1) >= tissue.BRIGHT) & (np.ptp(seen, 1) <= tissue.NEUTRAL)]
+        level = neutral.sum(1)
+        expected = np.median(neutral[level >= np.median(level)], axis=0) if len(neutral) else None
+        monkeypatch.setattr(tissue, "STRIP", int(random.integers(1, 400)))
+        glass = glass_of(Overview(pixels, scanned, (16.0, 16.0)))
+        assert (glass is None) == (expected is None or len(neutral) < 0.01 * len(seen))
+        if glass is not None:
+            assert glass == pytest.approx(expected)
+            parts = tissue_mask(pixels, glass, 2)
+            monkeypatch.setattr(tissue, "STRIP", 2**20)
+            assert np.array_equal(parts, tissue_mask(pixels, glass, 2))
 
 
 PENS = {

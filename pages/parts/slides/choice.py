@@ -8,10 +8,12 @@ from pathlib import Path
 import streamlit as st
 
 from dala.errors import SlideError
-from dala.slides.folder import Listed, slides_in
+from dala.intake.pixel_size import USER
 from dala.slides.reader import RANGE_UM, Slide
+from dala.words import counted
 from pages.parts.session import session
 from pages.parts.shared import plain
+from pages.parts.slides.catalogue import catalogue
 from pages.parts.slides.shelf import address_of, shelf
 
 VARIABLE = "DALA_SLIDES"
@@ -21,25 +23,24 @@ HOW = (
 )
 
 
-@st.cache_data(ttl=10, show_spinner=False, max_entries=4)
-def listed(folder: str) -> list[Listed]:
-    return slides_in(Path(folder))
-
-
 def choose_slide() -> tuple[Slide, Path, str] | None:
     """The slide that was chosen, open, its path, and the address of its tiles; None while there is none."""
     folder = os.environ.get(VARIABLE, "")
     if not folder:
         st.info(HOW)
         return None
-    if not Path(folder).is_dir():
+    found = catalogue(folder).look()
+    if not found.there:
         st.error(f"The folder that `{VARIABLE}` names does not exist.")
         return None
-    slides = {one.name: one.path for one in listed(folder)}
+    if not found.whole:
+        _wait_for_the_rest(folder)
+    slides, last = found.slides, session().slide
     if not slides:
-        st.info(f"There are no slides in this server's folder yet. {HOW}")
+        if found.whole:
+            st.info(f"There are no slides in this server's folder yet. {HOW}")
         return None
-    names, last = list(slides), session().slide
+    names = list(slides)
     row = st.container(key="slide-choice", horizontal=True, vertical_alignment="bottom")
     name = row.selectbox(
         f"Slide, of {len(names):,}" if len(names) > 1 else "Slide",
@@ -48,18 +49,40 @@ def choose_slide() -> tuple[Slide, Path, str] | None:
         placeholder="Type to search",
         key="slide-box",
     )
-    session().slide = name
-    if name is None:
+    if name is None or name not in slides:
+        session().slide = last if last is not None and not found.whole else None
         return None
+    session().slide = name
     try:
         token, slide = shelf().open(slides[name], session().slide_um.get(name), _session_id(), st.context.cookies)
     except SlideError as error:
         st.error(plain(str(error)))
+        if session().slide_um.pop(name, None) is not None:  # by another size it may be one
+            _ask_size(name, slides[name])
         return None
     if slide.um is None:
-        _ask_size(name)
+        st.warning(
+            "This slide does not say how large its pixels are, so no field can be read yet. What you enter is printed "
+            "in every output. (20x is about 0.5 um, 40x about 0.25 um; scanners differ.)"
+        )
+        _ask_size(name, slides[name])
     row.markdown(told(slide), width="content")
+    if slide.um is not None and slide.um.source == USER:
+        with row.popover("Change", type="tertiary", width="content", help="Another pixel size"):
+            _ask_size(name, slides[name])
     return slide, slides[name], address_of(token, str(st.get_option("server.baseUrlPath") or ""))
+
+
+def _wait_for_the_rest(folder: str) -> None:
+    """Says how many there are so far, and draws the page again when there are all."""
+
+    def look() -> None:
+        found = catalogue(folder).look(0)
+        if found.whole:
+            st.rerun()
+        st.caption(f"The folder is still being searched: {counted(len(found.slides), 'slide')} so far.")
+
+    st.fragment(look, run_every=1.0)()
 
 
 def told(slide: Slide) -> str:
@@ -67,23 +90,20 @@ def told(slide: Slide) -> str:
     parts = [slide.format, f"{slide.size[0]:,} x {slide.size[1]:,} px"]
     if slide.um is not None:
         wide, high = slide.size[0] * slide.um.columns / 1000, slide.size[1] * slide.um.rows / 1000
-        whose = "given by you" if slide.um.source == "user" else "from the file"
+        whose = "given by you" if slide.um.source == USER else "from the file"
         parts += [f"{wide:.1f} x {high:.1f} mm", f"{slide.um.columns:.3g} um per pixel ({whose})"]
     return plain(", ".join(parts))
 
 
-def _ask_size(name: str) -> None:
+def _ask_size(name: str, path: Path) -> None:
     """The pixel size is asked for where the file does not state one, and never guessed."""
-    st.warning(
-        "This slide does not say how large its pixels are, so no field can be read yet. What you enter is printed in "
-        "every output. (20x is about 0.5 um, 40x about 0.25 um; scanners differ.)"
-    )
     with st.form(f"size-{name}", border=False):
         low, high = RANGE_UM
         row = st.container(horizontal=True, vertical_alignment="bottom")
         um = row.number_input("Micrometres per pixel", low, high, None, 0.01, format="%.3f", width=220)
         if row.form_submit_button("Use it") and um is not None:
             session().slide_um[name] = um
+            session().field_picked.pop(str(path), None)  # of another grid
             st.rerun()
 
 

@@ -21,7 +21,7 @@ def walk(slide: Slide, address: str, cells: list[tuple[int, int, str]]) -> None:
         grid = None
         if error.name != "no_pixel_size":
             st.error(plain(str(error)))
-    picked, flight = session().field_picked.get(slide.name), session().flight
+    picked, flight = session().field_picked.get(str(slide.path)), session().flight
     answer = component("slide")(
         data={
             "id": address,
@@ -48,7 +48,7 @@ def walk(slide: Slide, address: str, cells: list[tuple[int, int, str]]) -> None:
     )
     found = None if grid is None else field_of(answer.get("picked"), grid)
     if found is not None and found != picked:
-        session().field_picked[slide.name] = found
+        session().field_picked[str(slide.path)] = found
         st.rerun()
 
 
