@@ -45,7 +45,7 @@ def choose_slide() -> tuple[Slide, Path, str] | None:
     name = row.selectbox(
         f"Slide, of {len(names):,}" if len(names) > 1 else "Slide",
         names,
-        names.index(last) if last in slides else None,
+        names.index(last) if last is not None and last in slides else None,
         placeholder="Type to search",
         key="slide-box",
     )
