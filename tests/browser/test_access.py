@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +15,9 @@ from playwright.sync_api import Page, expect
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
 from tests.helpers.browser import PAGE_MS, Served, Visit, script_ended, settle
+from tests.helpers.npm import package
 
-ROOT = Path(__file__).resolve().parents[2]
 AXE = "4.10.3"
-CACHE = ROOT / "build" / f"axe-core-{AXE}"  # not in git
 # Of Streamlit's own drop zone: a section with role=presentation that has a name.
 STREAMLITS_OWN = {"presentation-role-conflict"}
 STATES = (
@@ -41,13 +37,7 @@ STATES = (
 @pytest.fixture(scope="session")
 def axe() -> str:
     """The source of axe-core, fetched by npm where it is not at hand yet."""
-    found = CACHE / "node_modules" / "axe-core" / "axe.min.js"
-    if not found.exists():
-        if shutil.which("npm") is None:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("No npm on the PATH.")
-        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(CACHE), f"axe-core@{AXE}"]
-        subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return found.read_text(encoding="utf-8")
+    return (package("axe-core", AXE) / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
