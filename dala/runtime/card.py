@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+from jsonschema.exceptions import best_match
+from jsonschema.validators import validator_for
 
 from dala.errors import WeightsError
 from dala.files import shipped, write_json
@@ -23,7 +25,7 @@ WEIGHTS_DIR = shipped("weights")
 # The weights that analyse an image of each modality where nobody names others.
 SERVED = {HISTOLOGY: "breast", MAMMOGRAM: "mini_ddsm"}
 SCHEMA: dict[str, Any] = json.loads((Path(__file__).parent / "card.schema.json").read_text(encoding="utf-8"))
-
+VALIDATOR = validator_for(SCHEMA)(SCHEMA)  # made once, which takes longer than to check a card
 
 # A card is shown on the pages: an address of an image in it would make them ask a foreign host.
 MARKUP = re.compile(r"\]\s*[(\[]|<[\w/!]|[\x00-\x08\x0b-\x1f\x7f]")
@@ -105,7 +107,7 @@ def read_card(name: str | Path, folder: Path = WEIGHTS_DIR) -> tuple[Card, Path]
         raise WeightsError(f"There is no model card {card_path.name}; weights with a card here: {known}.")
     try:
         fields = json.loads(card_path.read_text(encoding="utf-8"), parse_constant=_no_number)
-        jsonschema.validate(fields, SCHEMA)
+        _check(fields)
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"The model card {card_path.name} is not readable JSON.") from error
     except jsonschema.ValidationError as error:
@@ -124,6 +126,13 @@ def read_card(name: str | Path, folder: Path = WEIGHTS_DIR) -> tuple[Card, Path]
     except ValueError as error:
         raise WeightsError(f"The model card {card_path.name} is not valid at input/pooling: {error}.") from error
     return Card(fields), path
+
+
+def _check(fields: Any) -> None:
+    """As jsonschema.validate does."""
+    error = best_match(VALIDATOR.iter_errors(fields))
+    if error is not None:
+        raise error
 
 
 def _no_number(name: str) -> float:
@@ -146,6 +155,6 @@ def _texts(value: Any) -> Iterator[str]:
 
 def write_card(path: Path, fields: dict[str, Any]) -> Card:
     """Write the card of the weights at `path` if it satisfies the schema; jsonschema.ValidationError otherwise."""
-    jsonschema.validate(fields, SCHEMA)
+    _check(fields)
     write_json(path.with_suffix(".json"), fields)
     return Card(fields)
