@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 import os
+
+PARALLEL = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
+if PARALLEL:
+    # Each worker has one core: two threads each would wait for each other, and a thread that waits keeps its core busy
+    # unless it is told not to. Before numpy and torch are imported, which read it.
+    os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+
+# ruff: noqa: E402
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -16,18 +25,16 @@ from tests.helpers.trees import draw_tree
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from torch import Tensor
 
     from dala.nets.imagenet import Backbone
+    from dala.runtime.engines import TorchEngine
     from dala.training.recipe import Recipe
 
 # Exact numbers are torch's; the engines have tests of their own, and the served app of the browser tests chooses its.
 os.environ["DALA_ENGINE"] = "torch"
 # Nothing is kept in the home folder of whoever tests; a test of cases opens a store of its own.
 os.environ["DALA_DATABASE"] = "off"
-PARALLEL = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
-if PARALLEL:
-    # Each worker has one core: two threads each would wait for each other. Before torch is imported, which reads it.
-    os.environ["OMP_NUM_THREADS"] = "1"
 CHROMIUM_ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -128,10 +135,15 @@ def recipe() -> Recipe:
 
 @pytest.fixture
 def weights_stay_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks are read once a session, however often a test empties the app's own cache of models."""
-    from dala.runtime import predict, weights
+    """Networks are read once a session, however often a test empties the app's own cache of models.
+
+    Nor does a trunk compute twice what it makes of the same image: many tests look at the same few drawings.
+    """
+    from dala.runtime import engines, predict, weights
 
     monkeypatch.setattr(predict, "load_weights", lambda *given: _loaded(weights.read_card, *given))
+    trunk = engines.TorchEngine.trunk
+    monkeypatch.setattr(engines.TorchEngine, "trunk", lambda *given: _made(trunk, *given))
 
 
 @lru_cache(maxsize=4)
@@ -140,6 +152,32 @@ def _loaded(_: Callable[..., Any], *given: Any) -> Any:
     from dala.runtime import weights
 
     return weights.load_weights(*given)
+
+
+TRUNKS: dict[tuple[Any, ...], tuple[Any, Tensor]] = {}  # with the network, so that no other has its number
+
+
+def _made(trunk: Callable[..., Tensor], engine: TorchEngine, x: Tensor) -> Tensor:
+    key = (id(engine.net), engine.precision, x.shape, hashlib.sha256(x.numpy().tobytes()).digest())
+    if key not in TRUNKS:
+        while len(TRUNKS) > 60:  # some 2 MB each
+            TRUNKS.pop(next(iter(TRUNKS)))
+        TRUNKS[key] = (engine.net, trunk(engine, x))
+    return TRUNKS[key][1].clone()
+
+
+@pytest.fixture
+def components_stay_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a session; Streamlit's harness would look through all installed packages for every page that it opens."""
+    from streamlit.components.v2 import manifest_scanner
+
+    scan = manifest_scanner.scan_component_manifests
+    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", lambda: _components(scan))
+
+
+@lru_cache(maxsize=1)
+def _components(scan: Callable[[], Any]) -> Any:
+    return scan()
 
 
 @pytest.fixture(scope="module")

@@ -25,5 +25,5 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Files:
 
 
 @pytest.fixture(autouse=True)
-def _weights(weights_stay_loaded: None) -> None:
+def _once(weights_stay_loaded: None, components_stay_found: None) -> None:
     """Of the pages' tests only those of missing weights need them read anew."""

@@ -24,6 +24,8 @@ from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime
 from pages.parts.second_opinion import viewer as _viewer
 
+pytestmark = pytest.mark.usefixtures("weights_stay_loaded", "components_stay_found")
+
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 SET = {
     "target": "benign",
@@ -69,7 +71,7 @@ def model() -> runtime.Model:
 
 
 @pytest.fixture
-def browser(monkeypatch: pytest.MonkeyPatch, model: runtime.Model, weights_stay_loaded: None) -> Iterator[Browser]:
+def browser(monkeypatch: pytest.MonkeyPatch, model: runtime.Model) -> Iterator[Browser]:
     browser = Browser()
     monkeypatch.delenv("DALA_SAMPLES", raising=False)
     monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(model.net, model.card))
