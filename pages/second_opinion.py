@@ -6,7 +6,7 @@ import streamlit as st
 
 from dala.errors import IntakeError, TooLarge
 from pages.parts.cases.keep import Source, offer_keeping
-from pages.parts.second_opinion.choice import choose_example, choose_image
+from pages.parts.second_opinion.choice import choose_example, choose_image, hide_the_answer_before
 from pages.parts.second_opinion.explanation import show_explanation
 from pages.parts.second_opinion.fields import number_looked_at, show_fields
 from pages.parts.second_opinion.first import show_gallery
@@ -19,6 +19,7 @@ from pages.parts.shared import model_or_stop, plain
 from pages.parts.sites import choose_site
 
 usual_model = model_or_stop()  # loaded before it is needed
+hide_the_answer_before()
 choose_site()
 
 try:

@@ -204,13 +204,20 @@ def _answer(record: Record) -> str:
 
 
 def _in_words(record: Record) -> str:
+    from dala.export.worth import has_probability
+
     outside = record["status"] == "outside"
     if (shares := record["probabilities"]) is None:
         return f"{OUTSIDE if outside else 'refused'}. {record['reason']}"
-    listed = ", ".join(f"{name} {p:.3f}" for name, p in shares.items())
     unsure = "not sure: the scale is unknown" if record["verdict_reason"] == "scale" else "not sure"
     verdict = f"{unsure}, leaning to {record['prediction']}" if record["not_sure"] else record["prediction"]
-    listed += f"; {'' if record['calibrated'] else 'not '}calibrated"
+    if has_probability(record):
+        calibrated = (
+            "calibrated" if record["calibrated"] else "calibrated elsewhere" if record["sets"] else "not calibrated"
+        )
+        listed = "; ".join([", ".join(f"{name} {p:.3f}" for name, p in shares.items()), calibrated])
+    else:
+        listed = "no probability is calibrated for its laboratory"
     if record["um_per_pixel"] is not None:
         size = record["pixel_size"]
         listed += f"; at {size['rows']:.3g} um per pixel, {size['told'] or size['source']}"

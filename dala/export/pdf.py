@@ -41,6 +41,7 @@ from dala.export.typeset import (
     text,
     write,
 )
+from dala.export.worth import leaning_in_words, probability_in_words
 from dala.opinion import NOTICE, Explanation, Opinion
 from dala.words import share
 
@@ -116,16 +117,14 @@ def _heading(content: dict[str, Any]) -> list[Flowable]:
 def _verdict(content: dict[str, Any]) -> list[Flowable]:
     """The answer and its probability, and in the same size what is known against it."""
     record = content["opinion"]
-    label = record["prediction"]
-    p = record["probabilities"][label]
-    kind = "calibrated probability" if record["calibrated"] else "probability, not calibrated,"
-    shown = f"{kind} of {label} {_percent(p)}"
+    label, calibrated = record["prediction"], record["calibrated"]
+    p = _percent(record["probabilities"][label])
     if record["not_sure"]:
         unknown = record["verdict_reason"] == "scale"
         title = "Not sure: the scale is unknown" if unknown else "Not sure"
-        first = f"{UNKNOWN_SCALE if unknown else ''}The model leans to {label}: {shown}."
+        first = f"{UNKNOWN_SCALE if unknown else ''}{leaning_in_words(label, p, calibrated)}"
     else:
-        title, first = label.capitalize(), f"{shown[0].upper()}{shown[1:]}."
+        title, first = label.capitalize(), probability_in_words(p, calibrated, elsewhere=bool(record["sets"]))
     return [text(title, 18, strong=True), text(first, 10), text(content["model"]["worth"], 10), Spacer(0, 8)]
 
 

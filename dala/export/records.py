@@ -39,17 +39,18 @@ def prediction_record(opinion: Opinion, anyway: bool = False) -> dict[str, objec
     }
     if gate.reason is not None and not anyway:
         return record | _no_verdict(opinion.model) | _ran_on(prediction)
-    decisive, verdict = prediction.default_set, opinion.verdict
+    calibration, verdict = prediction.calibration, opinion.verdict
+    sets = {f"{one.alpha:.2f}": list(one.classes) for one in prediction.sets(verdict.laboratory)}
     return {
         **record,
         "verdict": verdict.answer,
         "verdict_reason": verdict.reason,
         "prediction": prediction.label,
         "probabilities": _shares(prediction, prediction.probabilities),
-        "calibrated": prediction.calibration is not None,
-        "set": None if decisive is None else list(decisive.classes),
-        "not_sure": None if decisive is None and not verdict.not_sure else verdict.not_sure,
-        "sets": {f"{one.alpha:.2f}": list(one.classes) for one in prediction.sets},
+        "calibrated": verdict.calibrated,
+        "set": None if calibration is None else sets[f"{calibration.decides:.2f}"],
+        "not_sure": None if calibration is None and not verdict.not_sure else verdict.not_sure,
+        "sets": sets,
         "fields": [
             {"box": list(one.box), "probabilities": _shares(prediction, one.probabilities), "blank": one.blank}
             for one in (prediction.fields if prediction.scale is not None and len(prediction.fields) > 1 else ())

@@ -22,7 +22,7 @@ def columns(classes: Sequence[str]) -> list[str]:
     return [
         *("file", "sha256", "status", "reason", "verdict", "verdict_reason", "prediction", "not_sure"),
         *(f"probability_{name}" for name in classes),
-        *("pixel_rows_um", "pixel_columns_um", "pixel_size_source", "laboratory"),
+        *("calibrated", "pixel_rows_um", "pixel_columns_um", "pixel_size_source", "laboratory"),
         *("gate_distance", "weights", "site", "ms", "notice"),
     ]
 
@@ -42,6 +42,7 @@ def write_csv(records: Iterable[Record], classes: Sequence[str], file: TextIO) -
         row = [
             *(record[key] for key in told),
             *(shares.get(name) for name in classes),
+            record["calibrated"],
             *(size.get(key) for key in ("rows", "columns", "source")),
             gate.get("laboratory"),
             *(gate.get("distance"), record["weights"], (record["site"] or {}).get("name"), record["ms"], NOTICE),

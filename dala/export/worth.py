@@ -45,6 +45,25 @@ def worth(card: Card, laboratory: str | None) -> str:
     return f"{taken} On {where}: {'; '.join(told)}."
 
 
+def has_probability(record: Mapping[str, Any]) -> bool:
+    """`Verdict.has_probability` of a record: whether a person may be shown a probability beside its answer."""
+    return bool(record["calibrated"]) or not record["not_sure"]
+
+
+def probability_in_words(p: str, calibrated: bool, elsewhere: bool) -> str:
+    """The probability `p` in a sentence, and on what it is calibrated: on the laboratory that the image is taken for,
+    only `elsewhere`, or on nothing."""
+    if calibrated:
+        return f"Calibrated probability {p}."
+    return f"Model probability {p}, {'calibrated on other laboratories only' if elsewhere else 'not calibrated'}."
+
+
+def leaning_in_words(label: str, p: str, calibrated: bool) -> str:
+    """Towards which class the model leans without answering; how much, only where its probability is calibrated."""
+    said = f"calibrated probability {p}" if calibrated else "no probability is calibrated for its laboratory"
+    return f"The model leans towards {label}{',' if calibrated else ';'} {said}."
+
+
 def site_in_words(opinion: Opinion) -> str:
     """Which site is in use, and whether the image is taken for one of it; empty without one."""
     site = opinion.model.site

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,15 +34,16 @@ class Calibration:
 
     Probabilities are softmax(logits / temperature + bias). At error level alpha a class is in the set if its calibrated
     probability reaches `thresholds[alpha]` of that class: 0 means that it is in every set. `laboratories` holds the
-    thresholds for images of laboratories that the model knows; `thresholds` are then those for all others. `decides` is
-    the alpha of the set that gives the verdict. `bias` and thresholds are in the order of `classes`.
+    thresholds for images of laboratories that the model knows, and `thresholds` are then those for all others; it is
+    None for weights of one source, which tell no laboratories apart. `decides` is the alpha of the set that gives the
+    verdict. `bias` and thresholds are in the order of `classes`.
     """
 
     classes: tuple[str, ...]
     temperature: float
     bias: tuple[float, ...]
     thresholds: Mapping[float, tuple[float, ...]]
-    laboratories: Mapping[str, Mapping[float, tuple[float, ...]]] = field(default_factory=dict)
+    laboratories: Mapping[str, Mapping[float, tuple[float, ...]]] | None = None
     decides: float = DEFAULT_ALPHA
 
     @classmethod
@@ -58,6 +59,8 @@ class Calibration:
                 raise ValueError(f"calibration names the classes {', '.join(sorted(part))}")
             return tuple(float(part[name]) for name in classes)
 
+        known = given.get("laboratories")
+
         def by_alpha(part: Mapping[str, Any]) -> dict[float, tuple[float, ...]]:
             if f"{decides:.2f}" not in part:
                 raise ValueError(f"calibration has no thresholds for the alpha that decides, {decides:.2f}")
@@ -68,13 +71,21 @@ class Calibration:
             float(given["temperature"]),
             ordered(given["bias"]),
             by_alpha(given["thresholds"]),
-            {name: by_alpha(part) for name, part in given.get("laboratories", {}).items()},
+            None if known is None else {name: by_alpha(part) for name, part in known.items()},
             decides,
         )
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities (..., classes) of logits (..., classes)."""
         return softmax(logits / self.temperature + np.array(self.bias))
+
+    def holds_for(self, laboratory: str | None) -> bool:
+        """Whether the probabilities are calibrated on this laboratory; weights of one source tell none apart."""
+        return self.laboratories is None or laboratory in self.laboratories
+
+    def limits_for(self, laboratory: str | None) -> Mapping[float, tuple[float, ...]]:
+        """The thresholds by alpha of this laboratory if it is known, else those for laboratories that are not."""
+        return self.thresholds if laboratory is None else (self.laboratories or {}).get(laboratory, self.thresholds)
 
     def set_of(
         self, probabilities: NDArray[np.float64], alpha: float | None = None, laboratory: str | None = None
@@ -86,8 +97,8 @@ class Calibration:
         classes, which can only raise the coverage. Raises KeyError for an alpha that the card has no thresholds for.
         """
         alpha = self.decides if alpha is None else alpha
-        known = self.thresholds if laboratory is None else self.laboratories.get(laboratory, self.thresholds)
-        left = tuple(name for name, p, t in zip(self.classes, probabilities, known[alpha], strict=True) if p >= t)
+        limits = self.limits_for(laboratory)[alpha]
+        left = tuple(name for name, p, t in zip(self.classes, probabilities, limits, strict=True) if p >= t)
         return PredictionSet(alpha, left or self.classes)
 
 

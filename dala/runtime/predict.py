@@ -110,17 +110,13 @@ class Prediction:
         """The most probable class."""
         return self.classes[int(self.probabilities.argmax())]
 
-    @property
-    def sets(self) -> tuple[PredictionSet, ...]:
-        """The set at every error level of the card, the largest level first; empty without a calibration."""
+    def sets(self, laboratory: str | None = None) -> tuple[PredictionSet, ...]:
+        """The set at every error level of the card, the largest level first, for an image that is taken for one of this
+        laboratory; empty without a calibration."""
         if self.calibration is None:
             return ()
-        return tuple(self.calibration.set_of(self.probabilities, a) for a in sorted(self.calibration.thresholds)[::-1])
-
-    @property
-    def default_set(self) -> PredictionSet | None:
-        """The set that holds for an unknown laboratory at the alpha that decides, None without a calibration."""
-        return None if self.calibration is None else self.calibration.set_of(self.probabilities)
+        levels = sorted(self.calibration.thresholds, reverse=True)
+        return tuple(self.calibration.set_of(self.probabilities, one, laboratory) for one in levels)
 
 
 def load_model(name: str | Path = "breast", folder: Path = WEIGHTS_DIR, engine: str | None = None) -> Model:

@@ -16,15 +16,23 @@ PROBABILITY, SCALE = "probability", "scale"
 class Verdict:
     """`answer` is a class of the model, or None for "not sure"; then the `reason` is "probability", for an image on
     which the prediction set leaves more than one class, or "scale", for one whose unknown scale decides the answer.
-    `laboratory` is the one whose prediction sets were used, None for those that hold for an unknown laboratory."""
+    `laboratory` is the one whose prediction sets were used, None for those that hold for an unknown laboratory;
+    `calibrated`, whether the probabilities are calibrated on it."""
 
     answer: str | None
     reason: str | None = None
     laboratory: str | None = None
+    calibrated: bool = True
 
     @property
     def not_sure(self) -> bool:
         return self.answer is None
+
+    @property
+    def has_probability(self) -> bool:
+        """Whether a person may be shown a probability beside it. "Not sure" has none where it would not be calibrated:
+        "not sure, 99 % benign" reads like an answer, and nothing says that it is right 99 times in 100."""
+        return self.calibrated or not self.not_sure
 
 
 def verdict_of(prediction: Prediction, laboratory: str | None = None) -> Verdict:
@@ -40,7 +48,9 @@ def verdict_of(prediction: Prediction, laboratory: str | None = None) -> Verdict
             return (prediction.classes[int(probabilities.argmax())],)
         return calibration.set_of(probabilities, laboratory=laboratory).classes
 
-    here = left(prediction.probabilities)
+    here, sound = left(prediction.probabilities), calibration is not None and calibration.holds_for(laboratory)
     if any(left(other) != here for other in prediction.rescaled):
-        return Verdict(None, SCALE, laboratory)
-    return Verdict(here[0], None, laboratory) if len(here) == 1 else Verdict(None, PROBABILITY, laboratory)
+        return Verdict(None, SCALE, laboratory, sound)
+    if len(here) > 1:
+        return Verdict(None, PROBABILITY, laboratory, sound)
+    return Verdict(here[0], None, laboratory, sound)

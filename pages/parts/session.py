@@ -122,7 +122,8 @@ class Session:
     ZIP of the batch. batch_filter, batch_order, batch_place: how its table is looked at; left_out: what was no image.
     usual_size: the choice for the batch's images that tell no pixel size; size_table: a CSV of the sizes of others.
     lesson_image: what the lessons are about. site: the file of the site that is in use; run_site: that of the
-    batch, as it was started. pixel_sizes: what was chosen for an image, by its sha256. looked_at: the opinion and
+    batch, as it was started. pixel_sizes: what was chosen for an image, by its sha256. spoken_of: the example and the
+    file that the page was about when it ran last. looked_at: the opinion and
     the number of the field of it that is looked at. slide: the name of the one that is open; slide_um: what was told
     of the pixels of one; field_picked: (column, row) of the field that is asked about, by a slide's path; flight: the
     region to fly to, its number and its box; scan_ran: whether a scan was under way; scan_shown: whether its map may be
@@ -140,6 +141,7 @@ class Session:
     taken: set[str] = field(default_factory=set)
     dropped: Dropped | None = None
     viewing: Viewing = field(default_factory=Viewing)
+    spoken_of: object = None
     effect: tuple[str, str, bool] | None = None
     report: str | None = None
     run: Run | None = None

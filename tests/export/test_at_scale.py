@@ -9,13 +9,15 @@ from datetime import date
 import numpy as np
 import pytest
 
+from dala.cli.serve import _in_words
 from dala.export.geojson import geojson
 from dala.export.pdf import pdf
 from dala.export.records import prediction_record, square_um
 from dala.export.report import Remarks, read_report, report
-from dala.export.worth import worth
+from dala.export.worth import has_probability, probability_in_words, worth
 from dala.intake.image import read_image
 from dala.opinion import Explanation, Opinion, explain, opinion_of
+from dala.runtime.calibration import Calibration
 from dala.runtime.card import read_card
 from dala.runtime.predict import load_model
 from tests.helpers.physical import at_scale, drawn
@@ -91,3 +93,35 @@ def test_what_an_unknown_laboratory_makes_of_the_probability() -> None:
     told = worth(card, None)
     assert "Its probability is calibrated on others, and it never answers benign there." in told
     assert "calibrated on others" not in worth(card, "UCSB")
+
+
+@pytest.mark.parametrize(
+    ("laboratory", "left", "words"),
+    [
+        ("UCSB", ["benign"], "Benign Calibrated probability 97 %."),
+        (None, ["benign", "malignant"], "Not sure The model leans towards benign; no probability is calibrated for its"),
+    ],
+)
+def test_not_sure_in_an_unknown_laboratory_has_no_probability(
+    large: Opinion, explained: Explanation, laboratory: str | None, left: list[str], words: str
+) -> None:
+    """What is exported as the prediction set is the one that the verdict was made from."""
+    sets = {0.1: (0.5, 0.5)}
+    calibration = Calibration(("benign", "malignant"), 1.0, (0.0, 0.0), {0.1: (0.9, 0.0)}, {"UCSB": sets})
+    prediction = replace(large.prediction, probabilities=np.array([0.97, 0.03]), calibration=calibration)
+    found = replace(large, gate=replace(large.gate, laboratory=laboratory), prediction=prediction)
+    record = prediction_record(found)
+    assert (record["set"], record["sets"]) == (left, {"0.10": left})
+    assert (record["verdict"] is None) == record["not_sure"] == (len(left) == 2) == (not record["calibrated"])
+    assert record["probabilities"] == {"benign": 0.97, "malignant": 0.03}  # for programs
+    assert has_probability(record) is found.verdict.has_probability is (laboratory is not None)
+    text = page_text(pdf(found, explained, Remarks(), date(2026, 1, 1)))
+    assert words in text and ("97 %" in text) is (laboratory is not None)
+    told = _in_words({**record, "site": None})
+    assert told.startswith("benign (benign 0.970" if laboratory else "not sure, leaning to benign (no probability is")
+
+
+def test_an_answer_in_an_unknown_laboratory_says_where_its_probability_was_calibrated() -> None:
+    assert probability_in_words("97 %", True, True) == "Calibrated probability 97 %."
+    assert probability_in_words("97 %", False, True) == "Model probability 97 %, calibrated on other laboratories only."
+    assert probability_in_words("97 %", False, False) == "Model probability 97 %, not calibrated."

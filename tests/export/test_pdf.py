@@ -57,9 +57,9 @@ def test_pdf_tells_the_verdict_of_the_page(opinion: Opinion, explanation: Explan
     words, day = Remarks(), DAY
     for p, said in (
         (0.995, "Benign Calibrated probability of benign over 99 %. In cross"),
-        (0.79, "Benign Calibrated probability of benign 79 %. In cross-validation by accession group "
+        (0.79, "Benign Calibrated probability 79 %. In cross-validation by accession group "
                "on BreakHis 200X: balanced accuracy"),
-        (0.6, "Not sure The model leans to benign: calibrated probability of benign 60 %. In cross"),
+        (0.6, "Not sure The model leans towards benign, calibrated probability 60 %. In cross"),
     ):  # fmt: skip
         thresholds = {0.1: (0.65, 0.65), 0.05: (0.05, 0.05)}
         prediction = replace(
@@ -70,7 +70,7 @@ def test_pdf_tells_the_verdict_of_the_page(opinion: Opinion, explanation: Explan
         assert said in page_text(pdf(replace(opinion, prediction=prediction), explanation, words, day))
     plain = replace(opinion.prediction, calibration=None, probabilities=np.array([0.25, 0.75]))
     text = page_text(pdf(replace(opinion, prediction=plain), explanation, words, day))
-    assert "Malignant Probability, not calibrated, of malignant 75 %." in text
+    assert "Malignant Model probability 75 %, not calibrated." in text
 
 
 def test_pdf_draws_the_effect_curve(opinion: Opinion, explanation: Explanation) -> None:

@@ -18,6 +18,7 @@ from dala.export.worth import basis, worth
 from dala.gate import Gate
 from dala.phantoms.tissue import draw
 from dala.runtime import predict as runtime
+from dala.runtime.calibration import Calibration
 from dala.runtime.card import Card
 from pages.parts.second_opinion.fields import SHOWN_FIRST
 from pages.parts.shared import percent
@@ -176,6 +177,31 @@ def test_figures_are_of_the_laboratory_that_the_image_is_taken_for(
         st.cache_resource.clear()
         upload(page, FIELD)
         assert words in said(page).replace("\N{NO-BREAK SPACE}", " ").replace("\\", "")
+
+
+def test_not_sure_in_an_unknown_laboratory_has_no_percentage(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that never answers benign there must not say "not sure, over 99 % benign"."""
+    predict = opinion.predict
+    sets = {0.1: (0.5, 0.5)}
+    calibration = Calibration(("benign", "malignant"), 1.0, (0.0, 0.0), {0.1: (0.9, 0.0)}, {"A": sets})
+
+    def leaning(*given: Any) -> runtime.Prediction:
+        found = predict(*given)
+        p = np.array([0.9995, 0.0005])
+        fields = tuple(replace(one, probabilities=p) for one in found.fields)
+        return replace(found, probabilities=p, fields=fields, rescaled=(), calibration=calibration)
+
+    monkeypatch.setattr(opinion, "predict", leaning)
+    for laboratory, heading in (("A", "● Benign"), (None, "◆ Not sure")):
+        st.cache_resource.clear()
+        monkeypatch.setattr(opinion, "assess", lambda *_, here=laboratory: Gate(None, None, None, here))
+        upload(page, FIELD)
+        own(page).set_value(0.5).run()
+        assert page.header[0].value == heading
+        shown = [*(one.label for one in buttons(page)), said(page)]
+        assert any("over 99 %" in one for one in shown) is (laboratory is not None)
+    assert "The model leans towards ● **benign**; no probability is calibrated for its laboratory." in said(page)
+    assert {one.label for one in buttons(page)} == {"◆ Not sure"}
 
 
 def test_what_is_known_against_an_answer(model: runtime.Model) -> None:

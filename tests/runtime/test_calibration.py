@@ -99,3 +99,22 @@ def test_a_known_laboratory_has_sets_of_its_own_and_the_card_says_which_alpha_de
     del fields["calibration"]["laboratories"]["Here"]["0.05"]
     with pytest.raises(ValueError, match=r"the alpha that decides, 0\.05"):
         Calibration.of_card(fields)
+
+
+def test_each_laboratory_has_its_own_limits() -> None:
+    strict, known = {"0.10": {"benign": 0.9, "malignant": 0.0}}, {"0.10": {"benign": 0.5, "malignant": 0.5}}
+    given = {**FIELDS["calibration"], "thresholds": strict, "laboratories": {"A": known}}
+    calibration = Calibration.of_card({**FIELDS, "calibration": given})
+    assert calibration is not None
+    p = np.array([0.95, 0.05])
+    assert calibration.set_of(p, laboratory="A").classes == ("benign",)
+    for elsewhere in (None, "B"):
+        assert calibration.set_of(p, laboratory=elsewhere).classes == ("benign", "malignant")
+    assert [calibration.holds_for(one) for one in ("A", "B", None)] == [True, False, False]
+
+
+def test_weights_of_one_source_tell_no_laboratories_apart(calibration: Calibration) -> None:
+    assert calibration.laboratories is None and calibration.holds_for(None)
+    # A site of too few patients for limits of its own: the weights do tell laboratories apart, and know none.
+    none = Calibration.of_card({**FIELDS, "calibration": {**FIELDS["calibration"], "laboratories": {}}})
+    assert none is not None and not none.holds_for("A") and not none.holds_for(None)

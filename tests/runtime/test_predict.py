@@ -108,11 +108,10 @@ def test_calibration_changes_probabilities_and_sets_but_no_map(model: Model) -> 
     assert calibrated.probabilities[1] == pytest.approx(1 / (1 + np.exp(-margin)), abs=1e-12)
     for name, seen in evidence_maps(plain).items():
         np.testing.assert_array_equal(seen.values, evidence_maps(calibrated)[name].values)
-    assert (plain.sets, plain.default_set) == ((), None)
-    assert [one.alpha for one in calibrated.sets] == [0.10, 0.05]
-    assert calibrated.sets[0] == calibrated.default_set
-    assert calibrated.sets[0].classes == (calibrated.label,)
-    assert calibrated.sets[1].classes == ("benign", "malignant")
+    assert plain.sets() == ()
+    large, small = calibrated.sets()
+    assert (large.alpha, large.classes) == (0.10, (calibrated.label,))
+    assert (small.alpha, small.classes) == (0.05, ("benign", "malignant"))
 
 
 @pytest.mark.slow

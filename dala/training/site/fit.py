@@ -203,7 +203,7 @@ def answered_before(margins: Floats, images: SiteImages, model: Model) -> Answer
     limits = []
     for distances in each:
         name = gate.laboratories.taken_for(distances)
-        known = calibration.thresholds if name is None else calibration.laboratories.get(name, calibration.thresholds)
+        known = calibration.limits_for(name)
         limits.append(known[calibration.decides])
     benign, malignant = np.array(limits).T
     return _answered(margins[None], images, (far <= gate.limit)[None], (benign[None], malignant[None]), calibration)

@@ -13,7 +13,7 @@ import streamlit as st
 
 from dala.batch import Result, Run
 from dala.export.records import Record
-from dala.export.worth import worth
+from dala.export.worth import has_probability, worth
 from dala.gate.modality import WORDS
 from dala.preprocess.scale import ASSUMED
 from dala.runtime.card import SERVED
@@ -64,7 +64,7 @@ def laboratory_of(record: Record) -> str:
 def table_row(result: Result, positive: str, at_scale: bool) -> dict[str, Any]:
     """`at_scale`: the weights see at a physical scale, so that pixel size and laboratory have columns."""
     record = result.record
-    shares, gate = record["probabilities"] or {}, record["gate"] or {}
+    shares, gate = (record["probabilities"] or {}) if has_probability(record) else {}, record["gate"] or {}
     scale = {"Pixel size": size_in_words(record), "Laboratory": laboratory_of(record)} if at_scale else {}
     # The answer first: a phone shows no more than the first three columns.
     return {
@@ -108,7 +108,9 @@ def table(results: list[Result], model: Model, key: str | None, choosable: bool)
             "Pixel size": st.column_config.TextColumn(width=150),
             "Laboratory": st.column_config.TextColumn(width=110, help="The one that the model takes the image for."),
             f"P({positive}), %": st.column_config.NumberColumn(
-                format="%.1f", width=120, help="Calibrated where the weights are; shown from 0.1 to 99.9."
+                format="%.1f",
+                width=120,
+                help="Shown from 0.1 to 99.9; none where the model is not sure in a laboratory that it does not know.",
             ),
             "Distance": st.column_config.NumberColumn(
                 format="%.2f",

@@ -7,6 +7,7 @@ from typing import Any
 
 from dala.cases.kept import KeptCase, KeptImage
 from dala.explanation.threshold import RULES
+from dala.export.worth import leaning_in_words, probability_in_words
 from dala.preprocess.scale import ASSUMED
 from dala.runtime.verdict import SCALE
 from pages.parts.batch.table import OUTSIDE_SHORT
@@ -66,10 +67,10 @@ def below_headline(record: dict[str, Any]) -> str:
         return said
     if share is None:
         return ""
-    kind = "calibrated probability" if record.get("calibrated") else "model probability, not calibrated,"
+    calibrated, shown = bool(record.get("calibrated")), f"**{percent(share)}**"
     if record.get("verdict") is None:
-        return f"The model leaned towards **{plain(str(label))}**, {kind} **{percent(share)}**."
-    return f"{kind.capitalize()} **{percent(share)}**."
+        return leaning_in_words(f"**{plain(str(label))}**", shown, calibrated)
+    return probability_in_words(shown, calibrated, elsewhere=bool(record.get("sets")))
 
 
 def in_one_line(record: dict[str, Any]) -> str:
@@ -79,8 +80,10 @@ def in_one_line(record: dict[str, Any]) -> str:
         return f"{OUTSIDE}: no verdict"
     if share is None or record.get("verdict_reason") == SCALE:
         return headline(record)
-    leaning = f", leaning towards {record.get('prediction')}" if record.get("verdict") is None else ""
-    return f"{headline(record)}{leaning}, {percent(share)}"
+    if record.get("verdict") is not None:
+        return f"{headline(record)}, {percent(share)}"
+    shown = f", {percent(share)}" if record.get("calibrated") else ""
+    return f"{headline(record)}, leaning towards {record.get('prediction')}{shown}"
 
 
 def scale_in_words(record: dict[str, Any]) -> str:

@@ -154,6 +154,14 @@ def choose_image(model: Model) -> Chosen | None:
     return Chosen(*example_bytes(example, files), drawn, row)
 
 
+def hide_the_answer_before() -> None:
+    """Hide what was said of another image, which would stand below the name of this one until the page has run."""
+    now = (st.session_state.get(EXAMPLE, NONE), session().handed)
+    another = now != session().spoken_of
+    session().spoken_of = now
+    st.html(f"<style>.stMain [data-stale=true] {{ {'visibility: hidden' if another else ''} }}</style>")
+
+
 def offer_upload(place: DeltaGenerator, small: bool) -> None:
     """Where files are dropped, with what is taken, in words."""
     place.file_uploader(

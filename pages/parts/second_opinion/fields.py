@@ -120,11 +120,13 @@ def positive_of(opinion: Opinion, field: Field) -> float:
 
 
 def sign(opinion: Opinion, field: Field) -> str:
-    """What is on the field's button: the shape of its answer and the probability of the positive class."""
+    """What is on the field's button: the shape of its answer, and with it the probability of the positive class."""
     if field.blank:
         return "glass"
-    answer = verdict_of_field(opinion, field).answer
-    shape = NOT_SURE[0] if answer is None else SHAPES[answer == opinion.model.card.fields["positive"]]
+    verdict = verdict_of_field(opinion, field)
+    if not verdict.has_probability:
+        return NOT_SURE
+    shape = NOT_SURE[0] if verdict.not_sure else SHAPES[verdict.answer == opinion.model.card.fields["positive"]]
     return f"{shape} {percent(positive_of(opinion, field))}"
 
 
@@ -132,6 +134,8 @@ def in_words(opinion: Opinion, field: Field) -> str:
     positive = str(opinion.model.card.fields["positive"])
     if field.blank:
         return "glass, which does not count"
-    answer = verdict_of_field(opinion, field).answer
-    said = NOT_SURE if answer is None else called(answer, positive)
-    return f"{said}, probability of {positive} {percent(positive_of(opinion, field))}"
+    verdict = verdict_of_field(opinion, field)
+    said = NOT_SURE if verdict.answer is None else called(verdict.answer, positive)
+    return (
+        f"{said}, probability of {positive} {percent(positive_of(opinion, field))}" if verdict.has_probability else said
+    )

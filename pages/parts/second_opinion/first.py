@@ -56,8 +56,9 @@ def drawn_result(weights: str, _model: Model) -> tuple[NDArray[np.uint8], NDArra
         said = OUTSIDE_SIGN
     else:
         said = NOT_SURE if opinion.verdict.not_sure else called(prediction.label, positive)
-        share = float(prediction.probabilities[prediction.classes.index(positive)])
-        said += f", probability of {positive} {percent(share)}"
+        if opinion.verdict.has_probability:
+            share = float(prediction.probabilities[prediction.classes.index(positive)])
+            said += f", probability of {positive} {percent(share)}"
     return explanation.panels.patch, explanation.panels.dt, said
 
 

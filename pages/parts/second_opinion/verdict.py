@@ -5,7 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from dala.explanation.render import encode_png
-from dala.export.worth import basis, beside_the_verdict, site_in_words
+from dala.export.worth import (
+    basis,
+    beside_the_verdict,
+    leaning_in_words,
+    probability_in_words,
+    site_in_words,
+)
 from dala.gate.checks import MAMMOGRAM
 from dala.intake.patch import Patch
 from dala.opinion import Opinion
@@ -120,38 +126,33 @@ def show_origin(opinion: Opinion) -> None:
 def in_one_line(opinion: Opinion) -> str:
     """The answer and its probability, for where there is room for one line."""
     prediction = opinion.prediction
-    probability = percent(float(prediction.probabilities.max()))
+    probability = f", {percent(float(prediction.probabilities.max()))}" if opinion.verdict.has_probability else ""
     if not opinion.gate.inside:
         return f"{OUTSIDE}: no verdict"
     if opinion.verdict.reason == SCALE:
         return SCALE_UNKNOWN
     if opinion.verdict.not_sure:
-        return f"{NOT_SURE}, leaning towards {prediction.label}, {probability}"
-    return f"{shape_of(opinion)} {prediction.label.capitalize()}, {probability}"
+        return f"{NOT_SURE}, leaning towards {prediction.label}{probability}"
+    return f"{shape_of(opinion)} {prediction.label.capitalize()}{probability}"
 
 
 def show_answer(opinion: Opinion) -> None:
     """The headline and its probability."""
     prediction, verdict = opinion.prediction, opinion.verdict
     label, probability = prediction.label, float(prediction.probabilities.max())
-    calibrated = prediction.calibration is not None
-    told = worth_of_sets(opinion.model) if calibrated else None
+    known, shown = prediction.calibration is not None, f"**{percent(probability)}**"
+    told = worth_of_sets(opinion.model) if known else None
     if verdict.reason == SCALE:
         st.header(SCALE_UNKNOWN, anchor=False)
         st.markdown(at_each_scale(prediction, str(opinion.model.card.fields["positive"])), help=told)
     elif verdict.not_sure:
         st.header(NOT_SURE, anchor=False)
-        leans = f"The model leans towards {shape_of(opinion)} **{label}**, calibrated probability "
-        st.markdown(f"{leans}**{percent(probability)}**.", help=told)
+        leans = leaning_in_words(f"{shape_of(opinion)} **{label}**", shown, verdict.calibrated)
+        st.markdown(leans, help=told)
     else:
         st.header(f"{shape_of(opinion)} {label.capitalize()}", anchor=False)
-        said = (
-            f"Calibrated probability **{percent(probability)}**."
-            if calibrated
-            else f"Model probability **{percent(probability)}**, not calibrated."
-        )
-        st.markdown(said, help=told)
-        if not calibrated and probability < CLOSE_TO_EVEN:
+        st.markdown(probability_in_words(shown, verdict.calibrated, elsewhere=known), help=told)
+        if not known and probability < CLOSE_TO_EVEN:
             st.markdown(f"**Close to even:** the model leans towards {label} but can hardly tell them apart here.")
 
 

@@ -216,10 +216,11 @@ def show_answer(going: Round, case: Case, opinion: Opinion, phantom: Phantom | N
         st.subheader(f"{'✓ Right' if read.right else '✗ Wrong'}: it is {case.answer}", anchor=False)
         if case.path is not None and (diagnosis := diagnosis_of(case.path)):
             st.markdown(f"Diagnosis: **{plain(diagnosis)}**.")
+        verdict, p = opinion.verdict, float(opinion.prediction.probabilities.max())
         st.markdown(
             f"You: {SHAPES[read.call == POSITIVE]} **{read.call}**, {100 * read.confidence:.0f} % sure.  \n"
-            f"The model: {SHAPES[target == POSITIVE]} **{target}**, "
-            f"{percent(float(opinion.prediction.probabilities.max()))}{model_doubt(opinion)}."
+            f"The model: {SHAPES[target == POSITIVE]} **{target}**"
+            f"{f', {percent(p)}' if verdict.has_probability else ''}{model_doubt(opinion)}."
         )
         for sentence in remarks(read, opinion, explanation, phantom):
             st.markdown(sentence)
