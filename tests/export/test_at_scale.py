@@ -21,6 +21,7 @@ from dala.runtime.calibration import Calibration
 from dala.runtime.card import read_card
 from dala.runtime.predict import load_model
 from tests.helpers.physical import at_scale, drawn
+from tests.helpers.reports import page_text
 
 pytestmark = pytest.mark.slow
 EITHER = {"0.10": {"benign": 0.5, "malignant": 0.5}}
@@ -99,7 +100,11 @@ def test_what_an_unknown_laboratory_makes_of_the_probability() -> None:
     ("laboratory", "left", "words"),
     [
         ("UCSB", ["benign"], "Benign Calibrated probability 97 %."),
-        (None, ["benign", "malignant"], "Not sure The model leans towards benign; no probability is calibrated for its"),
+        (
+            None,
+            ["benign", "malignant"],
+            "Not sure The model leans towards benign; no probability is calibrated for its",
+        ),
     ],
 )
 def test_not_sure_in_an_unknown_laboratory_has_no_probability(
