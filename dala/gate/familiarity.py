@@ -167,7 +167,10 @@ def _arrays(gaussian: Gaussian) -> dict[str, Floats]:
 
 def _gaussian(values: Mapping[str, Floats], notes: Mapping[str, str], of: str = "") -> Gaussian:
     mean, scale, axes, variances = (values[f"{of}{part}"] for part in GAUSSIAN)
-    return Gaussian(mean, scale, axes, variances, float(notes[f"{of}rest"]))
+    rest = float(notes[f"{of}rest"])
+    if not ((scale > 0).all() and (variances > 0).all() and rest > 0):
+        raise ValueError("no deviation or variance is 0, negative or no number")
+    return Gaussian(mean, scale, axes, variances, rest)
 
 
 def load_familiarity(weights: Path, trunk: nn.Module, enlarged: int) -> Familiarity | None:
@@ -190,8 +193,10 @@ def load_familiarity(weights: Path, trunk: nn.Module, enlarged: int) -> Familiar
             limits, margins = (values[f"{OF_LABORATORIES}{key}"] for key in ("limits", "margins"))
             names = tuple(json.loads(notes["laboratories"]))
             known = Laboratories(names, _gaussian(values, notes, OF_LABORATORIES), limits, margins)
-        gaussian = _gaussian(values, notes)
-        return Familiarity(gaussian, float(notes["limit"]), values["others"], known)
+        gaussian, limit = _gaussian(values, notes), float(notes["limit"])
+        if not all(np.isfinite(one).all() for one in (*values.values(), limit)):
+            raise ValueError("a value that is not finite: every image would be as near as any other")
+        return Familiarity(gaussian, limit, values["others"], known)
     except (SafetensorError, KeyError, ValueError) as error:
         raise WeightsError(
             f"{path.name} is damaged or does not hold a gate's statistics; `dala gate` writes it."

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from scipy.spatial.distance import mahalanobis
 from sklearn.decomposition import PCA
 from torch import nn
@@ -107,6 +109,28 @@ def test_a_damaged_file_is_an_error(kept: tuple[Path, Familiarity]) -> None:
         file.write_bytes(content)
         with pytest.raises(WeightsError, match="damaged"):
             load_familiarity(path, small_trunk(), 320)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("mean", np.nan), ("axes", np.inf), ("scale", 0.0), ("variances", -1.0), ("rest", np.nan), ("limit", np.nan),
+     ("limit", np.inf), ("others", np.nan)],
+)  # fmt: skip
+def test_statistics_by_which_nothing_can_be_told_are_damaged(
+    kept: tuple[Path, Familiarity], part: str, value: float
+) -> None:
+    """A distance that is no number would pass or refuse every image alike."""
+    path, familiarity = kept
+    with safe_open(path.with_suffix(SUFFIX), "numpy") as file:
+        notes = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    if part in notes:
+        notes[part] = str(value)
+    else:
+        tensors[part].flat[0] = value
+    save_file(tensors, path.with_suffix(SUFFIX), notes)
+    with pytest.raises(WeightsError, match="damaged"):
+        load_familiarity(path, small_trunk(), 320)
 
 
 def test_a_trunk_is_known_at_the_precision_of_weights_on_disk() -> None:
