@@ -120,7 +120,7 @@ def test_statistics_by_which_nothing_can_be_told_are_damaged(
     kept: tuple[Path, Familiarity], part: str, value: float
 ) -> None:
     """A distance that is no number would pass or refuse every image alike."""
-    path, familiarity = kept
+    path, _ = kept
     with safe_open(path.with_suffix(SUFFIX), "numpy") as file:
         notes = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
