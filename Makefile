@@ -18,7 +18,7 @@ PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 .PHONY: run test pytest quick fuzz soak lint help
 
 run: $(VENV)/.runtime ## create the environment, install this package into it, serve the app on localhost
-	MALLOC_ARENA_MAX=2 $(BIN)/streamlit run app.py --server.port $(PORT)
+	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: lint pytest ## the same environment with the development tools; lint, types, unit, page and browser tests
 

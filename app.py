@@ -12,6 +12,7 @@ from dala.cases.opening import store_from_environment
 from dala.errors import SiteError
 from pages.parts.limits import LARGEST_MB
 from pages.parts.login import auth_settings
+from pages.parts.memory import share_memory
 from pages.parts.slides.shelf import tile_route
 from pages.parts.visits import BrowserCookie
 
@@ -32,6 +33,7 @@ def model_with_site(name: str, site: str | None) -> Model:
     return model_with(file, name)
 
 
+share_memory()
 base = st.get_option("server.baseUrlPath") or ""
 app = st.App(
     "pages/frame.py",

@@ -154,10 +154,7 @@ async def visited(images: Sequence[Path], users: int, seconds: float, pid: int) 
 def served_to(images: Sequence[Path], users: int, seconds: float) -> Visit:
     """Start the app, let the users in, and stop it; its complaints are among the errors."""
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(PORT)]
-    surroundings = os.environ | {"MALLOC_ARENA_MAX": "2"}  # as `make run`
-    served = subprocess.Popen(
-        command, cwd=ROOT, env=surroundings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    served = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         while True:
             try:
