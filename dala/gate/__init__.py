@@ -18,6 +18,11 @@ UNFAMILIAR = {
     MAMMOGRAM: "This image is unlike the films that the model learnt from: something other than a mammogram, or a part "
     "of one.",
 }
+LOOKALIKE = Reason(
+    "lookalike",
+    "This image looks like crowded lymphocytes or like apocrine cells. The model takes both for carcinoma and cannot "
+    "tell them from it.",
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,8 @@ def assess(
     """Assess an image by its views, (N, side, side, 3) uint8, their pooled trunk features, (N, C), and its file's word.
 
     What a DICOM file has `stated` to be something else is outside, whatever it looks like. A view fails by a check of
-    its pixels or, where there are statistics, by its score. An image of several views is outside if more than half of
-    them fail; the reason is that of most of these.
+    its pixels or, where there are statistics, by its score, or as tissue that the model takes for carcinoma and is
+    none. An image of several views is outside if more than half of them fail; the reason is that of most of these.
     """
     reasons = [CHECKS[modality](view) for view in views]
     score = p_value = laboratory = None
@@ -68,6 +73,11 @@ def assess(
             strange if reason is None and one > familiarity.limit else reason
             for reason, one in zip(reasons, scores, strict=True)
         ]
+        if familiarity.lookalike is not None:
+            like = familiarity.lookalike.recognised(pooled)
+            reasons = [
+                LOOKALIKE if reason is None and one else reason for reason, one in zip(reasons, like, strict=True)
+            ]
     failed = [reason for reason in reasons if reason is not None]
     reason = stated_reason(stated, modality)
     if reason is None and 2 * len(failed) > len(reasons):

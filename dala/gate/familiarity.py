@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 SUFFIX = ".gate.safetensors"
 GAUSSIAN = ("mean", "scale", "axes", "variances")
-OF_LABORATORIES = "laboratories."
+OF_LABORATORIES, LOOKALIKE = "laboratories.", "lookalike"
 SMALLEST_SCALE = 1e-3  # a feature that is dead on all training images must not make a new one infinitely far
 
 
@@ -87,15 +87,29 @@ class Laboratories:
 
 
 @dataclass(frozen=True, eq=False)
+class Lookalike:
+    """A linear classifier of tissue that the model takes for carcinoma though it is none, which no distance tells:
+    `weights` (C,) and a bias; above 0 it is such tissue."""
+
+    weights: Floats
+    bias: float
+
+    def recognised(self, pooled: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(N,) of pooled features (N, C)."""
+        return np.asarray(np.asarray(pooled, np.float64) @ self.weights + self.bias > 0)
+
+
+@dataclass(frozen=True, eq=False)
 class Familiarity:
     """A Gaussian with what its distances, the out-of-distribution scores, mean: `limit` is the largest that passes;
     `others` (Q,), ascending, are the scores of true patches of patients that were held out. Of several laboratories
-    there is also what tells them apart."""
+    there is also what tells them apart, and what is taken for carcinoma and is none."""
 
     gaussian: Gaussian
     limit: float
     others: Floats
     laboratories: Laboratories | None = None
+    lookalike: Lookalike | None = None
 
     def p_value(self, score: float) -> float:
         """Share of true patches, of new patients, that score at least as high; 0..1."""
@@ -157,6 +171,9 @@ def save_familiarity(path: Path, familiarity: Familiarity, trunk: str, enlarged:
         values |= {f"{OF_LABORATORIES}{key}": value for key, value in _arrays(known.gaussian).items()}
         values |= {f"{OF_LABORATORIES}limits": known.limits, f"{OF_LABORATORIES}margins": known.margins}
         notes |= {"laboratories": json.dumps(known.names), f"{OF_LABORATORIES}rest": repr(known.gaussian.rest)}
+    if familiarity.lookalike is not None:
+        values |= {LOOKALIKE: familiarity.lookalike.weights}
+        notes |= {LOOKALIKE: repr(familiarity.lookalike.bias)}
     save_file({key: np.ascontiguousarray(value, np.float32) for key, value in values.items()}, path, notes)
     path.chmod(0o644)
 
@@ -193,10 +210,11 @@ def load_familiarity(weights: Path, trunk: nn.Module, enlarged: int) -> Familiar
             limits, margins = (values[f"{OF_LABORATORIES}{key}"] for key in ("limits", "margins"))
             names = tuple(json.loads(notes["laboratories"]))
             known = Laboratories(names, _gaussian(values, notes, OF_LABORATORIES), limits, margins)
+        lookalike = Lookalike(values[LOOKALIKE], float(notes[LOOKALIKE])) if LOOKALIKE in notes else None
         gaussian, limit = _gaussian(values, notes), float(notes["limit"])
-        if not all(np.isfinite(one).all() for one in (*values.values(), limit)):
+        if not all(np.isfinite(one).all() for one in (*values.values(), limit, lookalike.bias if lookalike else 0)):
             raise ValueError("a value that is not finite: every image would be as near as any other")
-        return Familiarity(gaussian, limit, values["others"], known)
+        return Familiarity(gaussian, limit, values["others"], known, lookalike)
     except (SafetensorError, KeyError, ValueError) as error:
         raise WeightsError(
             f"{path.name} is damaged or does not hold a gate's statistics; `dala gate` writes it."

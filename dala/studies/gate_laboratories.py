@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dala.stats.bootstrap import Interval
 from dala.studies.blocks import Block, Row, Table, Text, numbers
@@ -29,23 +30,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Fate(Record):
-    """What becomes of true fields: how many a check of the pixels refuses, the share that passes all, and of those
-    that are looked at how many are taken for which laboratory."""
+    """What becomes of true fields: how many a check of the pixels refuses, and how many are taken for tissue that looks
+    like carcinoma (`lookalike`); the share that passes all; and how many are taken for which laboratory."""
 
     images: int = field(metadata=IMAGES)
     by_check: dict[str, int]
+    lookalike: int
     passes: Interval
     taken_for: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strange(Record):
-    """A kind of image that should be refused: by a check of the pixels, as unfamiliar, or not at all."""
+    """A kind of image that should be refused: by a check of the pixels, as unfamiliar, as tissue that looks like
+    carcinoma, or not at all."""
 
     family: str
     images: int = field(metadata=IMAGES)
     by_check: int
     unfamiliar: int
+    lookalike: int
     passed: int
 
 
@@ -83,22 +87,27 @@ class Laboratories(Result):
 
 def measure(root: Path, model: Model, runs: Path) -> tuple[Familiarity, Laboratories]:
     """The statistics for a model and what they do; what its trunk sees is kept under `runs`."""
+    from dala.runtime.card import read_card
     from dala.studies import gate_laboratories_fit as fit
+    from dala.training.laboratories.release import load_samples
 
     kept = fit.folder_of(runs, model)
     bar = progress("strange images")
     trained, tested = fit.trained_fields(root, model, kept), fit.tested_fields(root, model, kept)
-    found = fit.held_out(trained)
-    familiarity = fit.statistics(trained, found)
-    known = familiarity.laboratories
-    assert known is not None
+    tissue = fit.tissue_of(load_samples(read_card(model.name)[1]))
+    found = fit.held_out(trained, tissue)
+    familiarity = fit.statistics(trained, found, tissue)
+    known, lookalike = familiarity.laboratories, familiarity.lookalike
+    assert known is not None and lookalike is not None
 
-    def fate(fields: Fields, distances: fit.Floats, taken: dict[str, int]) -> Fate:
-        passes = (fields.failed == "") & (distances <= familiarity.limit)
+    def fate(fields: Fields, distances: fit.Floats, like: NDArray[np.bool_], taken: dict[str, int]) -> Fate:
+        near = (fields.failed == "") & (distances <= familiarity.limit)
+        passes = near & ~like
         names, counts = np.unique(fields.failed[fields.failed != ""], return_counts=True)
         return Fate(
             images=len(fields.failed),
             by_check={str(name): int(count) for name, count in zip(names, counts, strict=True)},
+            lookalike=int((near & like).sum()),
             passes=_interval(fit.share(passes, fields.groups)),
             taken_for=taken,
         )
@@ -107,38 +116,40 @@ def measure(root: Path, model: Model, runs: Path) -> tuple[Familiarity, Laborato
     for number, name in enumerate(found.names):
         own = found.fields.laboratories == name
         fields = found.fields.of(own)
-        of_known[name] = fate(fields, found.familiar[own], fit.counted(known, found.apart[own]))
+        of_known[name] = fate(fields, found.familiar[own], found.like[own], fit.counted(known, found.apart[own]))
         # The others' limits and margins are those with this laboratory in: what a fit without it would give is near.
         keep = [k for k in range(len(found.names)) if k != number]
         rest = type(known)(tuple(found.names[k] for k in keep), known.gaussian, known.limits[keep], known.margins[keep])
-        of_left_out[name] = fate(fields, found.strange[own], fit.counted(rest, found.others[own]))
+        taken = fit.counted(rest, found.others[own])
+        of_left_out[name] = fate(fields, found.strange[own], found.strange_like[own], taken)
     never = {}
     for name in dict.fromkeys(map(str, tested.laboratories)):
         fields = tested.of(tested.laboratories == name)
         distances = familiarity.gaussian.distances(fields.pooled)
-        never[name] = fate(fields, distances, fit.taken(known, fields.pooled))
+        like = lookalike.recognised(fields.pooled)
+        never[name] = fate(fields, distances, like, fit.taken(known, fields.pooled))
     strange, kinds = {}, fit.strange_kinds(root)
     for number, kind in enumerate(kinds):
         fields = fit.kind_fields(kind, model, kept)
-        looked = fields.failed == ""
-        far = (
-            int((familiarity.gaussian.distances(fields.pooled[looked]) > familiarity.limit).sum())
-            if looked.any()
-            else 0
-        )
+        looked = fields.pooled[fields.failed == ""]
+        far = familiarity.gaussian.distances(looked) > familiarity.limit if len(looked) else np.zeros(0, bool)
+        like = lookalike.recognised(looked) & ~far
         strange[kind.name] = Strange(
             family=kind.family,
-            images=len(looked),
-            by_check=int((~looked).sum()),
-            unfamiliar=far,
-            passed=int(looked.sum()) - far,
+            images=len(fields.failed),
+            by_check=len(fields.failed) - len(looked),
+            unfamiliar=int(far.sum()),
+            lookalike=int(like.sum()),
+            passed=int((~far & ~like).sum()),
         )
         bar(number + 1, len(kinds))
     return familiarity, Laboratories(
         protocol="familiarity and laboratory by Gaussians of pooled layer3 features, a mean for each laboratory; "
         f"known: patients held out in {fit.FOLDS} grouped folds; left out: fits without the laboratory; the limit lets "
         f"{fit.ACCEPTED:.0%} of the fields of laboratories left out through, and was chosen on these figures, as were "
-        "the lines of the checks of the pixels. 95 % intervals: bootstrap over patients",
+        "the lines of the checks of the pixels; crowded lymphocytes and apocrine cells, which the model takes for "
+        "carcinoma, by a linear classifier of the same features, fitted on the tiles of tissue that the weights were "
+        "trained with, by the same folds. 95 % intervals: bootstrap over patients",
         command=STUDY.command,
         weights_sha256=model.card.fields["sha256"],
         limit=round(familiarity.limit, 4),
@@ -195,6 +206,7 @@ def fates(rows: Mapping[str, Fate]) -> list[Row]:
         {
             "Laboratory": name,
             "Fields": f"{one.images:,}",
+            "Looks like carcinoma and is none": str(one.lookalike),
             "Pass": figure(one.passes, percent=True),
             "Taken for": ", ".join(f"{lab} {number}" for lab, number in one.taken_for.items()) or "none of them",
         }
@@ -225,6 +237,7 @@ def section(record: Laboratories) -> list[Block]:
                     "Images": f"{one.images:,}",
                     "By a check": str(one.by_check),
                     "Unfamiliar": str(one.unfamiliar),
+                    "A lookalike": str(one.lookalike),
                     "Passed": str(one.passed),
                 }
                 for name, one in record.strange.items()

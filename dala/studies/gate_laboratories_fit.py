@@ -2,8 +2,8 @@
 
 Two Gaussians of pooled layer3 features with a mean for each laboratory: one of the images and of random views of them,
 whose distance says whether an image is familiar at all, and one of the images as they are, which tells laboratories
-apart by their stain and camera. Nothing here depends on how the network was trained: of other weights the same command
-writes other statistics.
+apart by their stain and camera. Beside them a linear classifier of the same features knows the tissue that the model
+takes for carcinoma though it is none. Of other weights the same command writes other statistics.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ from dala.data.splits import grouped_folds
 from dala.errors import TooLarge
 from dala.files import replacing
 from dala.gate.checks import CHECKS
-from dala.gate.familiarity import Familiarity, Gaussian, Laboratories, fit_gaussian, trunk_identity
+from dala.gate.familiarity import Familiarity, Gaussian, Laboratories, Lookalike, fit_gaussian, trunk_identity
 from dala.preprocess.physical import views_at_scale
 from dala.preprocess.scale import ASSUMED_UM, LEAST_UM, Scale
 from dala.preprocess.views import Input, network_input
 from dala.runtime.predict import Model
 from dala.stats.agreement import share_over_groups
 from dala.studies.gate_images import EVERY, Kind, all_kinds
+from dala.training.head import logistic_regression
+from dala.training.laboratories.fit import TOLERANCE, balanced_weights
+from dala.training.laboratories.samples import PARTS, Samples
 from dala.training.laboratories.sources import BREAKHIS_FIELD, TESTED, TRAINED, Item, Source, items_of
 
 Floats = NDArray[np.float64]
@@ -48,6 +51,8 @@ NEARER, FARTHER = 0.8, 1.25
 VIEWS = Augmentation(
     crop=1.0, aspect=1.0, stain=0.3, stain_mix=0.06, gain=0.06, gamma=0.15, grey=0.0, blur=0.2, symmetries=True
 )
+LOOKALIKES = ("immunecels", "apocrine_change")  # kinds of tissue, of `dala.data.tissue.CLASSES`
+LOOKALIKE_C = 1e-3  # of its logistic regression
 FIELDS_OF_AN_IMAGE = 2  # of those that were not trained on, as so many pass the network
 KIND_IMAGES = 80  # of a kind of image, at most; those that a check of the pixels refuses cost nothing
 
@@ -218,9 +223,43 @@ def _fit(fields: Fields) -> Gaussian:
 
 
 @dataclass(frozen=True, eq=False)
+class Tissue:
+    """Views of tissue in named classes: layer3 features (T, 1024), the group, and whether it is a class that the model
+    takes for carcinoma."""
+
+    pooled: NDArray[np.float32]
+    lookalike: NDArray[np.bool_]
+    groups: NDArray[np.str_]
+
+
+def tissue_of(samples: Samples) -> Tissue:
+    """The tissue that weights were trained with, of their training features."""
+    own = samples.extra & (samples.labels >= 0)
+    groups = samples.groups[own]
+    kinds = np.array([group.removeprefix("tissue/").split(" ")[0] for group in groups.tolist()])
+    return Tissue(samples.features[own][:, PARTS["layer3"]], np.isin(kinds, LOOKALIKES), groups)
+
+
+def fit_lookalike(trained: Fields, tissue: Tissue) -> Lookalike:
+    """Crowded lymphocytes and apocrine cells against all other tissue and all images of the laboratories, which
+    together weigh the same: each laboratory alike, in it each patient."""
+    names = np.where(tissue.lookalike, "lookalike", "tissue")
+    laboratories = np.concatenate([trained.laboratories, names])
+    labels = (laboratories == "lookalike").astype(np.int64)
+    others = len(set(laboratories[labels == 0].tolist()))
+    weights = balanced_weights(
+        labels, np.concatenate([trained.groups, tissue.groups]), laboratories, {"lookalike": others}
+    )
+    x = np.concatenate([trained.pooled, tissue.pooled]).astype(np.float64)
+    rows, biases = logistic_regression(x, labels, weights, LOOKALIKE_C, TOLERANCE)
+    return Lookalike(rows[1] - rows[0], float(biases[1] - biases[0]))
+
+
+@dataclass(frozen=True, eq=False)
 class HeldOut:
     """Of the images as they are: distances to their own fold's means (n, L), familiarity by patients held out (n,)
-    and by laboratories left out (n,), and to the means (n, L - 1) of the other laboratories."""
+    and by laboratories left out (n,), and to the means (n, L - 1) of the other laboratories; and whether they were
+    taken for a lookalike by patients held out (n,) and by laboratories left out (n,)."""
 
     fields: Fields
     names: tuple[str, ...]
@@ -228,26 +267,31 @@ class HeldOut:
     familiar: Floats
     strange: Floats
     others: Floats
+    like: NDArray[np.bool_]
+    strange_like: NDArray[np.bool_]
 
 
-def held_out(trained: Fields, folds: int = FOLDS) -> HeldOut:
+def held_out(trained: Fields, tissue: Tissue, folds: int = FOLDS) -> HeldOut:
     """Every image seen by fits without its patient, and by fits without its laboratory."""
     plain = trained.of(~trained.random)
     names, number = np.unique(plain.laboratories, return_inverse=True)
     apart, familiar = np.zeros((len(number), len(names))), np.zeros(len(number))
     strange, others = np.zeros(len(number)), np.zeros((len(number), len(names) - 1))
+    like, strange_like = np.zeros(len(number), bool), np.zeros(len(number), bool)
     for _, test in grouped_folds(number.astype(np.int64), plain.groups, folds):
         rest = trained.of(~np.isin(trained.groups, plain.groups[test]))
         apart[test] = fit_apart(rest).to_each(plain.pooled[test])
         familiar[test] = fit_familiar(rest).distances(plain.pooled[test])
+        like[test] = fit_lookalike(rest, tissue).recognised(plain.pooled[test])
     for name in names:
         test, rest = plain.laboratories == name, trained.of(trained.laboratories != name)
         others[test] = fit_apart(rest).to_each(plain.pooled[test])
         strange[test] = fit_familiar(rest).distances(plain.pooled[test])
-    return HeldOut(plain, tuple(map(str, names)), apart, familiar, strange, others)
+        strange_like[test] = fit_lookalike(rest, tissue).recognised(plain.pooled[test])
+    return HeldOut(plain, tuple(map(str, names)), apart, familiar, strange, others, like, strange_like)
 
 
-def statistics(trained: Fields, found: HeldOut) -> Familiarity:
+def statistics(trained: Fields, found: HeldOut, tissue: Tissue) -> Familiarity:
     """What is shipped: fitted on all, with the limits that patients and laboratories held out give."""
     limits, margins = [], []
     for number, name in enumerate(found.names):
@@ -256,7 +300,8 @@ def statistics(trained: Fields, found: HeldOut) -> Familiarity:
         margins.append(np.quantile(np.delete(own, number, 1).min(1) ** 2 - own[:, number] ** 2, 1 - OWN))
     known = Laboratories(found.names, fit_apart(trained), np.array(limits), np.maximum(margins, 0))
     limit = wide_limit([found.strange[found.fields.laboratories == name] for name in found.names])
-    return Familiarity(fit_familiar(trained), limit, np.sort(found.familiar), known)
+    like = fit_lookalike(trained, tissue)
+    return Familiarity(fit_familiar(trained), limit, np.sort(found.familiar), known, like)
 
 
 def wide_limit(distances: Sequence[Floats], accepted: float = ACCEPTED) -> float:

@@ -22,6 +22,7 @@ from dala.gate.familiarity import (
     Familiarity,
     Gaussian,
     Laboratories,
+    Lookalike,
     fit_gaussian,
     load_familiarity,
     save_familiarity,
@@ -264,3 +265,22 @@ def test_laboratories_are_kept_and_reach_the_answer(tmp_path: Path) -> None:
     far = assess(good[None], np.full((1, 4), 5.5), HISTOLOGY, loaded)
     assert (far.inside, far.laboratory) == (False, None)
     assert assess(good[None], np.full((1, 4), 0.1), HISTOLOGY, Familiarity(TWO, 1.0, np.ones(1))).laboratories == {}
+
+
+def test_tissue_that_the_model_takes_for_carcinoma_is_outside(tmp_path: Path) -> None:
+    """Above 0 of 2 x1 - x2 - 1; what is unfamiliar is said first, and of several views most must be so."""
+    lookalike = Lookalike(np.array([2.0, -1.0, 0.0, 0.0]), -1.0)
+    familiarity = Familiarity(TWO, 1.0, np.array([0.5, 1, 1.5, 2]), KNOWN, lookalike)
+    save_familiarity(tmp_path / f"tiny{SUFFIX}", familiarity, trunk_identity(small_trunk()), 224)
+    loaded = load_familiarity(tmp_path / "tiny.safetensors", small_trunk(), 224)
+    assert loaded is not None and loaded.lookalike is not None
+    like, unlike, far = np.array([1.5, 0.5, 0, 0]), np.array([1.0, 1.0, 0, 0]), np.full(4, 5.5)
+    assert loaded.lookalike.recognised(np.stack([like, unlike, far])).tolist() == [True, False, True]
+    good = squeezed(draw(PHANTOMS[0]).pixels)
+
+    def reason(*pooled: np.ndarray) -> str | None:
+        gate = assess(np.stack([good] * len(pooled)), np.stack(pooled), HISTOLOGY, loaded)
+        return None if gate.reason is None else gate.reason.name
+
+    assert [reason(like), reason(unlike), reason(far)] == ["lookalike", None, "unfamiliar"]
+    assert [reason(like, unlike), reason(like, unlike, like)] == [None, "lookalike"]
