@@ -79,7 +79,7 @@ def test_predict_in_order_with_refusals(image: Path, tmp_path: Path, capsys: pyt
     assert good["prediction"] == max(good["probabilities"], key=good["probabilities"].get)
     assert good["probabilities"] == records[3]["probabilities"]
     assert good["ms"] > 0
-    assert good["calibrated"]
+    assert not good["calibrated"]  # a drawing is of no laboratory that the model knows
     assert good["set"] == good["sets"]["0.10"]
     assert set(good["sets"]) == {"0.05", "0.10"}
     assert good["not_sure"] is (len(good["set"]) == 2)
@@ -122,7 +122,10 @@ def test_a_image_outside_has_no_verdict_unless_asked_anyway(
 def test_predict_all_read_is_zero(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(image)]) == 0
     card, path = read_card("breakhis")
-    assert "; calibrated; at 0.35 um per pixel, assumed)" in capsys.readouterr().out
+    told = "leaning to benign (no probability is calibrated for its laboratory; at 0.35 um per pixel, assumed)"
+    assert told in capsys.readouterr().out
+    assert main(["predict", str(image), "--weights", "breakhis"]) == 0
+    assert "; calibrated)" in capsys.readouterr().out
     bare = {key: value for key, value in card.fields.items() if key != "calibration"}
     (tmp_path / "breakhis.json").write_text(json.dumps(bare))
     (tmp_path / path.name).symlink_to(path)

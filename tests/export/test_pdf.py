@@ -56,7 +56,7 @@ def test_pdf_tells_the_verdict_of_the_page(opinion: Opinion, explanation: Explan
     assert calibration is not None
     words, day = Remarks(), DAY
     for p, said in (
-        (0.995, "Benign Calibrated probability of benign over 99 %. In cross"),
+        (0.995, "Benign Calibrated probability over 99 %. In cross"),
         (0.79, "Benign Calibrated probability 79 %. In cross-validation by accession group "
                "on BreakHis 200X: balanced accuracy"),
         (0.6, "Not sure The model leans towards benign, calibrated probability 60 %. In cross"),
