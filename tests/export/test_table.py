@@ -42,7 +42,8 @@ def test_csv_reads_back() -> None:
     first, second = csv.DictReader(io.StringIO(text, newline=""))
     assert first == {
         "file": odd, "sha256": "ab", "status": "ok", "reason": "", "verdict": "", "verdict_reason": "scale",
-        "prediction": "benign", "not_sure": "true", "calibrated": "true", "pixel_rows_um": "0.25", "pixel_columns_um": "0.5",
+        "prediction": "benign", "not_sure": "true", "calibrated": "true",
+        "pixel_rows_um": "0.25", "pixel_columns_um": "0.5",
         "pixel_size_source": "user", "laboratory": "BreakHis",
         "probability_benign": "0.75", "probability_malignant": "0.25", "gate_distance": "1.25",
         "weights": "breakhis", "site": "Lab A", "ms": "12.5", "notice": NOTICE,

@@ -7,6 +7,7 @@ import io
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime
 from dala.runtime import weights
+from pages.parts.batch.table import table_row
 from pages.parts.session import KEY, Dropped, Handed, Session
 from tests.helpers.physical import at_scale
 
@@ -110,8 +112,12 @@ def test_a_batch_from_upload_to_table(page: AppTest) -> None:
     said = {"benign": "● Benign", "malignant": "▲ Malignant"}[first["prediction"]]
     answers = ["◆ Not sure" if first["not_sure"] else said, "◇ Outside", "✕ Refused"]
     assert table["Answer"].tolist() == answers
-    assert table["P(malignant), %"][0] == pytest.approx(100 * first["probabilities"]["malignant"])
-    assert table["P(malignant), %"].isna().tolist() == [False, True, True]
+    # A drawing is of no laboratory that the model knows: "not sure" has no probability there.
+    assert (first["not_sure"], first["calibrated"]) == (True, False)
+    assert table["P(malignant), %"].isna().all()
+    known = replace(run.results[0], record=first | {"calibrated": True})
+    shown = table_row(known, "malignant", at_scale=True)["P(malignant), %"]
+    assert shown == pytest.approx(100 * first["probabilities"]["malignant"])
     assert table["Patch"][0].startswith("data:image/jpeg;base64,")
     assert table["Patch"].isna().tolist() == [False, False, True]
     assert table["Why no verdict"][1].startswith("The image is grey")
