@@ -46,30 +46,53 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups and `-m` the markers
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for Chromium is marked `browser` and runs in one process; any other file runs in one too.
+# Of the tests in a browser, the files that serve apps of their own; the others share one.
+OWN_SERVERS = ("api", "cases", "decks", "hostile", "login", "proxy", "slides")
 
-    So the fixtures of a session or a module are made once. Several processes begin with the browser's tests, which take
+
+@pytest.hookimpl(tryfirst=True)  # `-m` reads the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for Chromium is marked `browser`. Several processes begin with the browser's tests, which take
     longest, and end with the files of quick tests, so that they end together. A single process ends with the browser's,
     for Playwright keeps an event loop running in its thread.
     """
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
-        item.add_marker(pytest.mark.xdist_group("browser" if item.get_closest_marker("browser") else _file(item)))
-    slow = {_file(item) for item in items if item.get_closest_marker("slow")}
+    slow = {_file(item.nodeid) for item in items if item.get_closest_marker("slow")}
 
     def place(item: pytest.Item) -> int:
         if item.get_closest_marker("browser"):
             return 0 if PARALLEL else 2
-        return 2 if PARALLEL and _file(item) not in slow else 1
+        return 2 if PARALLEL and _file(item.nodeid) not in slow else 1
 
     items.sort(key=place)
 
 
-def _file(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's, asked in the process that hands the tests out
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file of tests runs in one process, so that the fixtures of its module are made once, and so do all that share
+    the served app. pytest-xdist's own groups have no effect under pytest 9.2: tests/test_processes.py.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Files(config, log)
+
+
+def group_of(nodeid: str) -> str:
+    """What runs in one process with the test of that name."""
+    file = _file(nodeid)
+    if not file.startswith("tests/browser/"):
+        return file
+    return "served apps" if file.removeprefix("tests/browser/test_").removesuffix(".py") in OWN_SERVERS else "the app"
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")
