@@ -1,4 +1,7 @@
-"""Held-out predictions of drawn miniatures, stored before the engines of three data sets became one."""
+"""Held-out predictions of drawn miniatures, stored before the engines of three data sets became one.
+
+Those of Mini-DDSM are of smaller views since; they were stored by the engine that gave the old ones to the last digit.
+"""
 
 from __future__ import annotations
 

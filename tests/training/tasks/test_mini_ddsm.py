@@ -43,7 +43,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small() -> Recipe:
-    return dataclasses.replace(training.RECIPE, enlarged=32, epochs=1, batch=8, norm_batches=2, geometric_views=1)
+    return dataclasses.replace(
+        training.RECIPE, enlarged=32, epochs=1, batch=8, norm_batches=2, teacher=64, geometric_views=1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +54,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def decimals() -> Iterator[None]:
-    """Predictions as exact as the stored ones."""
+def miniature() -> Iterator[None]:
+    """Predictions as exact as the stored ones, and probes of small films."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MiniDDSM, "decimals", 6)
+        patch.setattr(films, "PROBE_SIDE", 64)
         yield
 
 
