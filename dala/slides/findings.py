@@ -25,7 +25,7 @@ from dala.words import counted
 
 MOSTLY_OUTSIDE = 0.9
 JUDGED = (MALIGNANT, BENIGN, NOT_SURE)
-# Tissue with nothing malignant in it, as `dala nothing` names the fields that it lays out of tiles; and in words.
+# Tissue with nothing malignant in it, as `dala mosaics` names the fields that it lays out of tiles; and in words.
 NORMAL = {
     "adipose tissue": "fat",
     "stroma": "stroma",
@@ -249,18 +249,26 @@ def false_alarms(card: Card, laboratory: str | None) -> tuple[float, float, floa
 
 
 def normal_tissue(weights_sha256: str) -> str:
-    """One sentence: what these weights call fields laid out of tiles of normal tissue; empty if nobody measured it."""
+    """One sentence: what a scan with these weights calls normal tissue, what is called malignant most often first;
+    empty if nobody measured it."""
     try:
-        record = json.loads((shipped("evidence") / "nothing.json").read_text(encoding="utf-8"))
+        record = json.loads((shipped("evidence") / "mosaics.json").read_text(encoding="utf-8"))
         if record["weights_sha256"] != weights_sha256:
             return ""
-        parts = []
-        for name, word in NORMAL.items():
-            known = next(kind["known"] for kind in record["kinds"] if kind["name"] == f"field: {name}")
-            parts.append(f"{word} {known['malignant']} of {known['pictures']}")
-    except (OSError, ValueError, KeyError, StopIteration):
+        found = []
+        for part in record["parts"]:
+            if word := NORMAL.get(part["shows"]):
+                malignant, fields = int(part["counts"]["malignant"]), int(part["counts"]["pictures"])
+                found.append((-malignant / fields, -fields, f"{word} {malignant} of {fields}"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
         return ""
-    return f"Fields laid out of tiles of normal tissue of TCGA that are called malignant: {', '.join(parts)}."
+    if not found:
+        return ""
+    told = ", ".join(words for *_, words in sorted(found))
+    return (
+        "Normal tissue can be called malignant, too: of fields laid out of tiles of TCGA that no training saw, of "
+        f"patients that nobody names, {told}."
+    )
 
 
 def _about(count: float) -> str:

@@ -97,7 +97,7 @@ def _walk(folder: Path) -> Iterator[str]:
     while waiting:
         try:
             with os.scandir(waiting.pop()) as found:
-                entries = sorted((one for one in found if not one.name.startswith(".")), key=lambda one: one.name)
+                entries = sorted((one for one in found if not one.name.startswith(".")), key=_order)
         except OSError:
             continue
         slides = [one for one in entries if one.name.lower().endswith(SUFFIXES) and _is_file(one)]
@@ -108,6 +108,11 @@ def _walk(folder: Path) -> Iterator[str]:
         dicom = [one.path for one in slides if one.name.lower().endswith(DICOM)]
         beside = set(dicom) - set(_of_series(dicom)) if len(dicom) > 1 else set[str]()
         yield from (one.path for one in slides if one.path not in beside)
+
+
+def _order(entry: os.DirEntry[str]) -> tuple[str, str]:
+    """As people look names up: capital and small letters together."""
+    return entry.name.casefold(), entry.name
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

@@ -29,6 +29,7 @@ from dala.export.table import harmless
 from dala.files import write_text
 from dala.intake.image import who_is
 from dala.intake.pixel_size import GivenSize
+from dala.slides.folder import readable
 from dala.slides.rows import ROWS, read_rows
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _written(task: Task, slide: Any, mm2: float | None) -> dict[str, Any]:
 
     found = read_rows(task.folder)
     if found is None:
-        raise SlideError("no_rows", f"There is no scan of {who_is(task.path.name)} to report.")
+        raise SlideError("no_rows", f"There is no scan of {who_is(readable(task.path.name))} to report.")
     header, rows = found
     if header["slide"] != slide.fingerprint:
         raise SlideError("other_slide", f"The folder '{task.folder.name}' holds the scan of another slide.")
@@ -182,7 +183,8 @@ def _use_threads(threads: int) -> None:
 
 
 def _of_system(error: OSError, path: Path) -> str:
-    return f"{who_is(path.name)} or its folder cannot be used: {(error.strerror or type(error).__name__).lower()}."
+    who, why = who_is(readable(path.name)), (error.strerror or type(error).__name__).lower()
+    return f"{who} or its folder cannot be used: {why}."
 
 
 # Several processes
@@ -253,7 +255,9 @@ def _watch_parent() -> None:
 
 def killed(task: Task) -> Outcome:
     """Of a slide that has killed its process too often."""
-    sentence = f"{who_is(task.path.name)} has ended the process that read it {STRIKES} times and was left out."
+    sentence = (
+        f"{who_is(readable(task.path.name))} has ended the process that read it {STRIKES} times and was left out."
+    )
     return Outcome(task.name, KILLED, "killed", sentence)
 
 

@@ -27,6 +27,7 @@ from dala.errors import SlideError
 from dala.intake.image import who_is
 from dala.intake.patch import Patch
 from dala.intake.pixel_size import FILE, USER, GivenSize, PixelSize, given
+from dala.slides.folder import readable
 from dala.slides.grid import Box, Grid
 from dala.slides.overviews import kept
 from dala.slides.sources import FORMATS, Pixels, Source, Unreadable, opener
@@ -80,7 +81,7 @@ class Slide:
     """
 
     def __init__(self, path: Path, um: PixelSize | None, open_again: Callable[[], Source]) -> None:
-        self.path, self.name = path, path.name
+        self.path, self.name = path, readable(path.name)
         self._open, self._lock, self._making = open_again, Lock(), Lock()
         self._overview: Overview | None = None
         self._source: Source | None = open_again()

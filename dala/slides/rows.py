@@ -81,7 +81,7 @@ def _read(path: Path) -> tuple[Header, list[tuple[Row, int]]] | None:
     """Each row with the place in the file where it ends; nothing after the first line that is not whole."""
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     lines = data.split(b"\n")[:-1]
     try:

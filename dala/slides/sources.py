@@ -18,6 +18,7 @@ from PIL import Image
 
 from dala.errors import SlideError
 from dala.intake.image import who_is
+from dala.slides.folder import readable
 
 # OpenSlide's vendors, in words.
 FORMATS = {
@@ -144,7 +145,7 @@ def _stated(properties: Any) -> tuple[float, float] | None:
 
 def opener(path: Path, cache: int) -> Callable[[], Source]:
     """How to open the slide at `path`, again and again; raises SlideError with the sentence why it cannot be opened."""
-    who = who_is(path.name, "The slide")
+    who = who_is(readable(path.name), "The slide")
     if not path.exists():
         raise SlideError("absent", f"{who} does not exist.")
     if path.is_dir():
@@ -152,7 +153,7 @@ def opener(path: Path, cache: int) -> Callable[[], Source]:
     if not path.is_file():
         raise SlideError("not_a_slide", f"{who} is not a regular file.")
     if path.suffix.lower() == ".mrxs" and not path.with_suffix("").is_dir():
-        folder = who_is(path.with_suffix("").name)
+        folder = who_is(readable(path.with_suffix("").name))
         raise SlideError("no_folder", f"{who} needs its folder {folder} beside it, which holds the image.")
     library()
     import openslide

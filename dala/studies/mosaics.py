@@ -2,8 +2,9 @@
 
 dala mosaics --data ROOT
 
-`bach_part_b`, tiles of a slide with outlines of carcinoma in situ and invasive carcinoma, and the tiles of normal
-tissue that no training saw are laid out on glass, written as a pyramid and scanned as any slide is.
+`bach_part_b`, tiles of a slide with outlines of carcinoma in situ and invasive carcinoma; `camelyon_tiles`, lymph nodes
+with outlines of metastases, a near miss; and the tiles of normal tissue that no training saw are laid out on glass,
+written as a pyramid and scanned as any slide is.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ GLASS, FRAME = 243, 256  # its grey level, and its width in pixels around a mosa
 UNMARKED, IN_SITU, INVASIVE = 0, 1, 2
 WORDS = {INVASIVE: "invasive carcinoma", IN_SITU: "carcinoma in situ", UNMARKED: "nothing outlined"}
 OUTLINED = (WORDS[INVASIVE], WORDS[IN_SITU])
+METASTASIS, NODE = 1, 0
+NODE_WORDS = {METASTASIS: "metastasis in a lymph node", NODE: "lymph node, no metastasis outlined"}
+NODE_UM = 0.97  # of `camelyon_tiles`, by the size of nuclei: level 2 of a slide whose pixels are 0.243 um
 LEAST = 0.10  # share of a field that must be outlined for it to count as that
 TILES_UM, ACROSS, DOWN = 0.25, 30, 20  # of `tissue_tiles_150`, and how many of them make a block of one tissue
 
@@ -58,10 +62,12 @@ class Part(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Mosaics(Result):
-    """Every part of every mosaic, all fields with outlined carcinoma, and all of normal tissue."""
+    """Every part of every mosaic, all fields with outlined carcinoma, all with outlined metastasis, and all of normal
+    tissue."""
 
     parts: tuple[Part, ...]
     outlined: Counts
+    near_miss: Counts
     normal: Counts
 
 
@@ -104,6 +110,26 @@ def outlined(root: Path) -> Mosaic:
     tiles = [(np.asarray(read_rgb(one.path)), bach_part_b.read_mask(one.mask)) for one in records]
     pixels, shown = laid_out(tiles, UNMARKED)
     return Mosaic("BACH part B", pixels, shown, WORDS, bach_part_b.MICRONS_PER_PIXEL)
+
+
+def lymph_nodes(root: Path) -> Mosaic:
+    """The tiles of lymph nodes with outlines of metastases, enlarged twice: as they are they are too coarse to scan."""
+    from dala.data.pixels import read_rgb
+
+    tiles = []
+    for path in sorted((root / "camelyon_tiles").glob("*_mask.png")):
+        tile = np.asarray(read_rgb(path.with_name(path.name.replace("_mask.png", ".jpg"))))
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if mask is None or mask.shape != tile.shape[:2]:
+            raise DataError(f"The mask {path.name} cannot be read, or is not of its tile's size.")
+        size = (2 * tile.shape[1], 2 * tile.shape[0])
+        large = np.asarray(cv2.resize(tile, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+        marked = cv2.resize((mask > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        tiles.append((large, np.asarray(marked, np.uint8) * METASTASIS))
+    if not tiles:
+        raise DataError(f"There are no tiles with masks in {root.name}/camelyon_tiles.")
+    pixels, shown = laid_out(tiles, NODE)
+    return Mosaic("lymph nodes of CAMELYON", pixels, shown, NODE_WORDS, NODE_UM / 2)
 
 
 def normal(root: Path) -> Mosaic:
@@ -168,13 +194,16 @@ def measure(mosaics: Sequence[Callable[[], Mosaic]], model: Model, report: Calla
     return Mosaics(
         protocol="tiles laid out on glass, written as a pyramid at their scale and scanned as any slide: a field "
         f"counts as what at least {100 * LEAST:g} % of it shows, invasive before in situ, and as nothing outlined "
-        "where nothing is; unmarked is not normal. Tiles of normal tissue are those that training leaves out, by a "
-        "hash of their names; the collection names no patients, so that other tiles of the same ones are trained on",
+        "where nothing is; of BACH unmarked is not normal. Lymph nodes: tiles enlarged twice, of a pixel size "
+        "estimated from nuclei, since slides as coarse as they are not scanned. Tiles of normal tissue are those that "
+        "training leaves out, by a hash of their names; the collection names no patients, so that other tiles of the "
+        "same ones are trained on",
         command=STUDY.command,
         weights_sha256=str(model.card.fields["sha256"]),
         parts=tuple(parts),
         outlined=together([part.counts for part in parts if part.shows in OUTLINED]),
-        normal=together([part.counts for part in parts if part.shows not in (*OUTLINED, WORDS[UNMARKED])]),
+        near_miss=together([part.counts for part in parts if part.shows == NODE_WORDS[METASTASIS]]),
+        normal=together([part.counts for part in parts if part.shows not in (*WORDS.values(), *NODE_WORDS.values())]),
     )
 
 
@@ -234,6 +263,7 @@ def table(record: Mosaics) -> list[Row]:
             "Mosaic": part.mosaic,
             "Fields that show": part.shows,
             **counts_row(part.counts),
+            "Malignant, of these fields": part.counts.share(part.counts.malignant),
             "Malignant a square millimetre": f"{part.per_mm2:.1f}",
         }
         for part in record.parts
@@ -244,7 +274,11 @@ def summary(record: Mosaics) -> str:
     """How many fields with outlined carcinoma are called malignant, and of normal tissue."""
     told = [
         f"of {counted(one.images, 'field')} {kind} {one.malignant} are called malignant"
-        for kind, one in (("with outlined carcinoma", record.outlined), ("of normal tissue", record.normal))
+        for kind, one in (
+            ("with outlined carcinoma", record.outlined),
+            ("with outlined metastasis in a lymph node", record.near_miss),
+            ("of normal tissue", record.normal),
+        )
     ]
     return f"On slides laid out of tiles, {'; '.join(told)}."
 
@@ -255,8 +289,9 @@ def section(record: Mosaics) -> list[Block]:
         Table(table(record), "What a scan calls fields whose content is known"),
         Text(summary(record)),
         Text(
-            "Mosaics have seams that no slide has. Where nothing is outlined there may be carcinoma all the same: only "
-            "one structure of a region is marked."
+            "Mosaics have seams that no slide has. Where nothing is outlined in BACH there may be carcinoma all the "
+            "same: only one structure of a region is marked. In lymph nodes metastases are marked, and malignant "
+            "fields beside them are false; a lymph node is no breast tissue."
         ),
     ]
 
@@ -265,16 +300,15 @@ def section(record: Mosaics) -> list[Block]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="ROOT", help="holds bach_part_b and tissue_tiles_150"
-    )
+    held = "holds bach_part_b, camelyon_tiles and tissue_tiles_150"
+    parser.add_argument("--data", type=Path, required=True, metavar="ROOT", help=held)
     parser.add_argument("--out", type=Path, default=Path(STUDY.path), metavar="FILE")
 
 
 def run(options: argparse.Namespace) -> int:
     from dala.runtime.predict import load_model
 
-    mosaics = [outlined(options.data), normal(options.data)]
+    mosaics = [outlined(options.data), lymph_nodes(options.data), normal(options.data)]
     record = measure([lambda one=one: one for one in mosaics], load_model(STUDY.weights or ""), progress)  # type: ignore[misc]
     STUDY.write(record, options.out)
     for row in table(record):

@@ -193,6 +193,15 @@ def test_a_slide_that_goes_away_is_no_longer_offered(monkeypatch: pytest.MonkeyP
     assert not page.exception and page.selectbox(key="slide-box").options == ["a.svs", "b.svs"]
 
 
+def test_where_no_scan_can_be_kept_is_a_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DALA_SCANS", str(tmp_path / "file"))
+    scans = Scans()
+    with pytest.raises(SlideError) as error:
+        scans.start(folder / "one.svs", None)
+    assert error.value.name == "unwritable" and not scans.state(folder / "one.svs").running
+
+
 def test_only_a_field_of_the_grid_is_asked_about() -> None:
     grid = Grid((1000, 500), (100.0, 50.0))
     assert field_of([9, 9], grid) == (9, 9)

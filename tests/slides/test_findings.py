@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,7 +137,17 @@ def test_a_site_s_false_alarms_are_not_on_the_card() -> None:
     assert findings("Mb", site={"name": "Ours", "sha256": "2"}).expected is None
 
 
-def test_normal_tissue_is_that_of_these_weights() -> None:
+def test_normal_tissue_is_that_of_these_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sha = str(read_card("breast")[0].fields["sha256"])
     assert "fat" in normal_tissue(sha) and "lymphocytes" in normal_tissue(sha)
     assert normal_tissue("0" * 64) == ""
+    parts = [
+        {"shows": shows, "counts": {"malignant": malignant, "pictures": fields}}
+        for shows, malignant, fields in (("stroma", 0, 12), ("immunecels", 8, 10), ("invasive carcinoma", 9, 9))
+    ]
+    monkeypatch.setattr("dala.slides.findings.shipped", lambda _: tmp_path)
+    (tmp_path / "mosaics.json").write_text(json.dumps({"weights_sha256": sha, "parts": parts}))
+    assert normal_tissue(sha).endswith("lymphocytes 8 of 10, stroma 0 of 12.")
+    for broken in ("{", "[]", json.dumps({"weights_sha256": sha, "parts": [{"shows": "stroma"}]})):
+        (tmp_path / "mosaics.json").write_text(broken)
+        assert normal_tissue(sha) == ""

@@ -26,9 +26,9 @@ def touch(root: Path, *names: str) -> None:
 
 
 def test_slides_are_found_by_suffix_and_sorted(tmp_path: Path) -> None:
-    touch(tmp_path, "b.svs", "a.NDPI", "sub/c.tif", "sub/.hidden.svs", ".hidden/d.svs", "letter.txt", "e.mrxs",
+    touch(tmp_path, "B.svs", "a.NDPI", "sub/c.tif", "sub/.hidden.svs", ".hidden/d.svs", "letter.txt", "e.mrxs",
           "e/Data0000.dat", "e/strange.tif", "map.png")  # fmt: skip
-    assert [one.name for one in slides_in(tmp_path)] == ["a.NDPI", "b.svs", "e.mrxs", "sub/c.tif"]
+    assert [one.name for one in slides_in(tmp_path)] == ["a.NDPI", "B.svs", "e.mrxs", "sub/c.tif"]
 
 
 def test_ten_thousand_are_listed_in_under_a_second(tmp_path: Path) -> None:

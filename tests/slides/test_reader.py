@@ -216,6 +216,17 @@ def test_larger_than_glass_is_refused_before_memory_is_taken(made: Path, monkeyp
     assert name_of(error) == "too_large"
 
 
+def test_a_name_that_is_no_text_is_said_as_text(made: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"lat\xe9 \n.svs")
+    path.write_bytes((made / "aperio.svs").read_bytes())
+    with open_slide(path) as slide:
+        assert slide.name == "lat\ufffd \ufffd.svs" and slide.read_field(0, 0).pixels.size
+    path.write_bytes(b"no slide")
+    with pytest.raises(SlideError) as error:
+        open_slide(path)
+    assert name_of(error) == "not_a_slide" and "lat\ufffd" in str(error.value)
+
+
 def test_a_pipe_beside_a_dicom_slide_is_not_waited_for(tmp_path: Path) -> None:
     slides.dicom(tmp_path / "slide.dcm", levels())
     with open_slide(tmp_path / "slide.dcm") as slide:

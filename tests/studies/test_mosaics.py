@@ -12,6 +12,7 @@ from dala.slides.reader import open_slide
 from dala.slides.rows import Row
 from dala.studies import mosaics
 from dala.studies.mosaics import FRAME, GLASS, IN_SITU, INVASIVE, WORDS, Mosaic, Mosaics, counted_by, laid_out, shows
+from dala.studies.replies import Counts
 from tests.helpers.records import partly
 from tests.helpers.scans import quick_model
 from tests.helpers.slides import drawn
@@ -70,7 +71,8 @@ def test_counts_and_areas_worked_out_by_hand() -> None:
     assert (nothing.counts.images, nothing.unreadable, nothing.mm2) == (2, 1, 0.2)
     assert nothing.per_mm2 == pytest.approx(5)
     assert mosaics.together([invasive.counts, nothing.counts]).images == 3
-    record = partly(Mosaics, parts=(invasive, nothing), outlined=invasive.counts, normal=nothing.counts)
+    none = Counts(images=0, benign=0, malignant=0, not_sure=0, outside=0)
+    record = partly(Mosaics, parts=(invasive, nothing), outlined=invasive.counts, near_miss=none, normal=nothing.counts)
     assert "of 1 field with outlined carcinoma 1 are called malignant" in mosaics.summary(record)
     assert [row["Malignant a square millimetre"] for row in mosaics.table(record)] == ["10.0", "5.0"]
 
@@ -98,6 +100,8 @@ def test_a_mosaic_is_written_read_and_scanned(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_true_tiles_are_laid_out(shared_data: Path) -> None:
     outlined, normal = mosaics.outlined(shared_data), mosaics.normal(shared_data)
+    nodes = mosaics.lymph_nodes(shared_data)
+    assert set(np.unique(nodes.shown)) == {0, 1} and nodes.pixels.shape[:2] == nodes.shown.shape == (4608, 4608)
     assert set(np.unique(outlined.shown)) == {0, 1, 2} and outlined.um == 0.42
     assert set(normal.words.values()) >= {"stroma", "adipose tissue", "muscle tissue"}
     assert set(np.unique(normal.shown)) == {0, *normal.words}

@@ -17,10 +17,12 @@ from pages.parts.slides.catalogue import catalogue
 from pages.parts.slides.shelf import address_of, shelf
 
 VARIABLE = "DALA_SLIDES"
+KINDS = "SVS, NDPI, MRXS, SCN, BIF, CZI, DICOM, TIFF and OME-TIFF pyramids"
 HOW = (
-    f"Slides are opened where they lie, never by upload. Set `{VARIABLE}` to a folder of slides (SVS, NDPI, MRXS, "
-    "SCN, BIF, CZI, DICOM, TIFF and OME-TIFF pyramids), start the server again, and they are listed here."
+    f"Slides are opened where they lie, never by upload. Set `{VARIABLE}` to a folder of slides ({KINDS}), start the "
+    "server again, and they are listed here."
 )
+EMPTY = f"There are no slides in the folder of this server yet. Put some there ({KINDS}), and they are listed here."
 
 
 def choose_slide() -> tuple[Slide, Path, str] | None:
@@ -38,7 +40,7 @@ def choose_slide() -> tuple[Slide, Path, str] | None:
     slides, last = found.slides, session().slide
     if not slides:
         if found.whole:
-            st.info(f"There are no slides in this server's folder yet. {HOW}")
+            st.info(EMPTY)
         return None
     names = list(slides)
     row = st.container(key="slide-choice", horizontal=True, vertical_alignment="bottom")

@@ -54,6 +54,8 @@ def show_controls(slide: Slide, path: Path, state: State) -> None:
             st.rerun()
         left = "" if state.seconds_left is None else f", about {_time(state.seconds_left)} left"
         words = f"{rows:,} of {fields:,} fields{left}" if fields else "The tissue is looked for …"
+        if fields and rows == fields:
+            words = f"{rows:,} of {fields:,} fields, the files are being written …"
         row.progress(rows / fields if fields else 0.0, text=words)
         return
     whole = bool(fields) and rows == fields

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from dala.errors import SlideError
 from dala.intake.pixel_size import PixelSize
+from dala.slides.folder import readable
 from dala.slides.rows import Header, Row, read_rows
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,13 +55,14 @@ class Scans:
 
     def out_of(self, path: Path) -> Path:
         """The folder that the scan of a slide is written into, by a digest of its path."""
-        return folder_of_scans().absolute() / hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+        return folder_of_scans().absolute() / hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
 
     def folder(self, path: Path) -> Path:
-        return self.out_of(path) / path.name
+        return self.out_of(path) / readable(path.name)
 
     def start(self, path: Path, um: PixelSize | None) -> None:
-        """Scan, or go on; nothing where it runs already. Raises SlideError ("busy") where too many are under way."""
+        """Scan, or go on; nothing where it runs already. Raises SlideError: "busy" where too many are under way,
+        "unwritable" where nothing can be kept."""
         with self._lock:
             running = [one for one in self._processes.values() if one.process.poll() is None]
             known = self._processes.get(path)
@@ -69,14 +71,18 @@ class Scans:
             if len(running) >= MOST:
                 raise SlideError("busy", f"{MOST} slides are being scanned already: wait until one of them is done.")
             out = self.out_of(path)
-            out.mkdir(parents=True, exist_ok=True)
             told = ["--um", f"{um.columns:.6g}"] if um is not None and um.source == "user" else []
             command = [sys.executable, "-m", "dala", "scan", str(path), "--out", str(out), *told]
             found = read_rows(self.folder(path))
-            with (out / "log").open("wb") as log:
-                process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
-                )
+            try:
+                out.mkdir(parents=True, exist_ok=True)
+                with (out / "log").open("wb") as log:
+                    process = subprocess.Popen(
+                        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
+                    )
+            except OSError as error:
+                why = (error.strerror or type(error).__name__).lower()
+                raise SlideError("unwritable", f"The server's folder of scans cannot be written to: {why}.") from error
             self._processes[path] = _Process(process, time.monotonic(), len(found[1]) if found else 0)
 
     def stop(self, path: Path) -> None:
