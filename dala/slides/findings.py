@@ -266,8 +266,8 @@ def normal_tissue(weights_sha256: str) -> str:
         return ""
     told = ", ".join(words for *_, words in sorted(found))
     return (
-        "Normal tissue can be called malignant, too: of fields laid out of tiles of TCGA that no training saw, of "
-        f"patients that nobody names, {told}."
+        "Of fields laid out of tiles of normal tissue (TCGA; no training saw them, and nobody names the patients) a "
+        f"scan calls malignant: {told}."
     )
 
 
