@@ -191,6 +191,11 @@ class Slide:
         return max(self.size) / coarsest > FLAT
 
     @property
+    def slow(self) -> bool:
+        """Whether a tile may take as long as that first look, which nobody has had yet."""
+        return self.flat and self._overview is None
+
+    @property
     def halvings(self) -> int:
         """How often the slide must be halved until it fits into one tile."""
         return max(0, math.ceil(math.log2(max(self.size) / TILE)))

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,29 @@ def test_a_tile_is_that_of_the_slide_below_any_base_path(folder: Path) -> None:
             assert client.get(address_of(token, base) + wrong).status_code == 404
         assert client.get(address_of("x" * 32, base) + "0/0_0.jpg").status_code == 404
     slide.close()
+
+
+def test_a_slide_whose_first_look_takes_long_keeps_no_other_waiting(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf(lambda session: True)
+    (slow, slide), (quick, _) = (shelf.open(folder / "one.svs", None, one, {}) for one in "ab")
+    going = threading.Event()
+    monkeypatch.setattr(type(slide), "slow", property(lambda self: self is slide))
+    read = slide.read_tile
+
+    def waiting(*place: int) -> object:
+        assert going.wait(30)
+        return read(*place)
+
+    monkeypatch.setattr(slide, "read_tile", waiting)
+    client = TestClient(Starlette(routes=[tile_route("", lambda: shelf)]))
+    with client, ThreadPoolExecutor(8) as people:
+        held = [people.submit(client.get, address_of(slow, "") + "0/0_0.jpg") for _ in range(6)]
+        assert client.get(address_of(quick, "") + "0/0_0.jpg").status_code == 200
+        assert not any(one.done() for one in held)
+        going.set()
+        assert {one.result().status_code for one in held} == {200}
 
 
 def test_a_token_belongs_to_a_session_and_to_who_is_logged_in(folder: Path) -> None:

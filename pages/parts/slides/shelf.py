@@ -13,6 +13,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ QUALITY = 88
 PREFIX = "tiles"
 USER_COOKIE = "_streamlit_user"
 AT_ONCE = 2 * (os.cpu_count() or 1)  # tiles that are decoded, of all viewers
+SLOW_AT_ONCE = 2  # of slides of which the first look takes long
 HEADERS = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
 
 
@@ -116,23 +118,26 @@ def encoded(pixels: NDArray[np.uint8]) -> bytes:
 
 def tile_route(base: str, of: Callable[[], Shelf] = shelf) -> Route:
     """The route of tiles below the server's base path: PREFIX/{token}/{halvings}/{column}_{row}.jpg, integers only."""
-    room = threading.Semaphore(AT_ONCE)
+    # Threads of their own: the server's others answer everybody else. And a slide that is looked at for the first time
+    # without a pyramid keeps nobody waiting who looks at another one.
+    quick, slow = (ThreadPoolExecutor(count, f"dala-tile-{count}") for count in (AT_ONCE, SLOW_AT_ONCE))
 
     def drawn(slide: Slide, halvings: int, column: int, row: int) -> bytes:
-        with room:
-            return encoded(slide.read_tile(halvings, column, row))
+        return encoded(slide.read_tile(halvings, column, row))
 
-    async def tile(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         told = request.path_params
         slide = of().find(told["token"], request.cookies)
         if slide is not None:
             with contextlib.suppress(SlideError, IndexError):
                 place = told["halvings"], told["column"], told["row"]
-                return Response(await asyncio.to_thread(drawn, slide, *place), media_type="image/jpeg", headers=HEADERS)
+                threads = slow if slide.slow else quick
+                tile = await asyncio.get_running_loop().run_in_executor(threads, drawn, slide, *place)
+                return Response(tile, media_type="image/jpeg", headers=HEADERS)
         return Response(status_code=404, headers={"Cache-Control": "no-store"})
 
     start = f"/{base.strip('/')}" if base.strip("/") else ""
-    return Route(f"{start}/{PREFIX}/{{token}}/{{halvings:int}}/{{column:int}}_{{row:int}}.jpg", tile)
+    return Route(f"{start}/{PREFIX}/{{token}}/{{halvings:int}}/{{column:int}}_{{row:int}}.jpg", answer)
 
 
 def address_of(token: str, base: str) -> str:
