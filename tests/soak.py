@@ -6,6 +6,9 @@ answer or one sentence; and it keeps, reopens, changes and deletes cases of its 
 there are no hostile files. At the end every case that was kept and not deleted is there as it was last changed, every
 deleted one is not, the log's chain holds, and the server's memory (VmRSS, Linux) has not grown. What is wrong is
 printed, and is the exit status. `DALA_SOAK_DATABASE` names a database; else it is a file in a folder that goes away.
+
+`--browsers 8` lets browsers in, too (`tests/soak_browsers.py`), and a slide is scanned beside them all the time;
+`--record` writes how long everything took into evidence/soak.json.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import time
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import numpy as np
@@ -30,14 +33,22 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dala.explanation.render import encode_png
+from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import PHANTOMS, draw
+from dala.studies.soak import STUDY, Memory, Run, Wait, with_run
+from dala.studies.speed import processor
 from tests.fuzz import alter, memory
+from tests.helpers import slides
 from tests.helpers.browser import ROOT, free_port, serving
 from tests.helpers.seeds import SEEDS
+
+if TYPE_CHECKING:
+    from tests.soak_browsers import Reader
 
 SLOWEST = 60.0  # seconds for one answer on two busy cores
 GROWTH = 100  # MB in the second half: by then the models of both kinds of image are loaded
 CALM = 0.25  # of the time, without hostile files
+CALM_OPINION, MIXED_OPINION = "opinion", "opinion beside hostile files"
 KINDS = ("good", "hostile", "keep", "reopen", "change", "delete")
 SHARES = (0.4, 0.3, 0.12, 0.08, 0.05, 0.05)
 
@@ -48,15 +59,19 @@ class Found:
 
     failures: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    calm: list[float] = field(default_factory=list)
-    mixed: list[float] = field(default_factory=list)
+    waits: dict[str, list[float]] = field(default_factory=dict)
     memory: list[int] = field(default_factory=list)
+    both_models: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def wrong(self, what: str) -> None:
         with self.lock:
             self.failures.append(what[:300])
             print(self.failures[-1], file=sys.stderr, flush=True)
+
+    def took(self, what: str, seconds: float) -> None:
+        with self.lock:
+            self.waits.setdefault(what, []).append(seconds)
 
     def did(self, kind: str) -> None:
         with self.lock:
@@ -142,8 +157,7 @@ class Client:
         seconds = time.perf_counter() - start
         assert status == 200, told
         assert is_of(told["opinion"], image), "the opinion is of another image"
-        with self.found.lock:
-            (self.found.calm if calm else self.found.mixed).append(seconds)
+        self.found.took(CALM_OPINION if calm else MIXED_OPINION, seconds)
 
     def _hostile(self, rng: np.random.Generator, calm: bool) -> None:
         kinds, others = list(self.seeds), list(self.seeds.values())
@@ -189,9 +203,31 @@ class Client:
         return self.images[int(rng.integers(len(self.images)))]
 
 
-def run(minutes: float, clients: int, folder: Path) -> Found:
-    """So many clients for so long; what they keep is in the folder."""
+def scan(folder: Path, end: float, found: Found) -> None:
+    """Scan a drawn slide from its beginning, again and again."""
+    slide = folder / "drawn.svs"
+    slides.aperio(slide, slides.pyramid(slides.drawn(4096, 4096)))
+    number = 0
+    while time.monotonic() < end:
+        number += 1
+        command = [sys.executable, "-m", "dala", "scan", str(slide), "--out", str(folder / f"scan-{number}")]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(0.2)
+        if process.poll() is None:
+            process.terminate()
+            process.communicate()
+        elif process.returncode:
+            found.wrong(f"the scan: {process.communicate()[1]}")
+        else:
+            process.communicate()
+            found.did("scan")
+
+
+def run(minutes: float, clients: int, folder: Path, browsers: int = 0) -> Found:
+    """So many clients for so long, and browsers beside a scan; what they keep is in the folder."""
     told = {
+        "MALLOC_ARENA_MAX": "2",  # as `make run`
         "DALA_API": "open",
         "DALA_CASES_FOLDER": str(folder / "cases"),
         "DALA_DATABASE": os.environ.get("DALA_SOAK_DATABASE", f"sqlite:///{folder / 'cases.sqlite'}"),
@@ -200,11 +236,20 @@ def run(minutes: float, clients: int, folder: Path) -> Found:
     with serving(free_port(), folder / "server.log", environment=told) as served:
         server = Server(served.url)
         images = [known(server, number) for number in range(2 * len(PHANTOMS))]
+        film = encode_png(draw_film().pixels)
+        server.ask("POST", "opinion", film, anyway="true")  # by the other model
+        found.both_models = memory(served.process)
         seeds = {kind: make() for kind, make in SEEDS.items() if kind != "zip"}
+        readers: list[Reader] = []
         crowd = [Client(number, server, images, seeds, found) for number in range(clients)]
         start = time.monotonic()
         end, hostile_from = start + 60 * minutes, start + 60 * minutes * CALM
         threads = [threading.Thread(target=one.run, args=(end, hostile_from)) for one in crowd]
+        if browsers:
+            from tests.soak_browsers import browse
+
+            threads.append(threading.Thread(target=browse, args=(served.url, browsers, end, found, readers)))
+            threads.append(threading.Thread(target=scan, args=(folder, end, found)))
         for thread in threads:
             thread.start()
         settled = 0
@@ -225,8 +270,16 @@ def run(minutes: float, clients: int, folder: Path) -> Found:
                 status, _ = server.ask("GET", f"cases/{case}")
                 if status != 404:
                     found.wrong(f"a deleted case is still there: {case}")
+        for reader in readers:
+            for case, title in reader.cases.items():
+                status, told_ = server.ask("GET", f"cases/{case}")
+                if status != 200 or told_["title"] != title:
+                    found.wrong(f"browser {reader.number}, at the end: {case} is {told_}")
+            for case in reader.gone:
+                if server.ask("GET", f"cases/{case}")[0] != 404:
+                    found.wrong(f"a case that a browser deleted is still there: {case}")
         status, listed = server.ask("GET", "cases", limit=1)
-        kept = sum(len(client.cases) for client in crowd)
+        kept = sum(len(one.cases) for one in (*crowd, *readers))
         if status != 200 or listed["total"] != kept:
             found.wrong(f"{kept} cases were kept, the list has {listed}")
     log = (folder / "server.log").read_text(encoding="utf-8")
@@ -239,26 +292,56 @@ def run(minutes: float, clients: int, folder: Path) -> Found:
     return found
 
 
-def percentile(seconds: list[float]) -> float | None:
-    return round(float(np.percentile(seconds, 95)), 2) if seconds else None
+def waits_of(found: Found) -> dict[str, Wait]:
+    return {
+        what: Wait(
+            count=len(seconds),
+            median=round(float(np.median(seconds)), 2),
+            percentile_95=round(float(np.percentile(seconds, 95)), 2),
+        )
+        for what, seconds in found.waits.items()
+    }
 
 
 def summary(found: Found) -> dict[str, Any]:
     return {
         "asked": dict(sorted(found.counts.items())),
         "failures": len(found.failures),
-        "opinion_p95_s": {"without hostile files": percentile(found.calm), "with them": percentile(found.mixed)},
-        "memory_mb": found.memory[:: max(1, len(found.memory) // 10)],
+        "seconds": {what: wait.to_json() for what, wait in waits_of(found).items()},
+        "memory_mb": [found.both_models, *found.memory[:: max(1, len(found.memory) // 10)]],
     }
+
+
+def record(found: Found, minutes: float, clients: int, browsers: int) -> None:
+    """Put the run into the record of the evidence page."""
+    path = ROOT / STUDY.path
+    told = Run(
+        database="PostgreSQL" if "postgresql" in os.environ.get("DALA_SOAK_DATABASE", "") else "SQLite",
+        minutes=minutes,
+        browsers=browsers,
+        programs=clients,
+        scans=found.counts.get("scan", 0),
+        processor=processor(),
+        cores=len(os.sched_getaffinity(0)),
+        waits=waits_of(found),
+        memory_mb=Memory(both_models=found.both_models, largest=max(found.memory), last=found.memory[-1]),
+        failures=tuple(found.failures),
+        measured=time.strftime("%Y-%m-%d"),
+    )
+    STUDY.write(with_run(STUDY.load(path) if path.is_file() else None, told), path)
 
 
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--minutes", type=float, default=5)
-    asked.add_argument("--clients", type=int, default=8)
+    asked.add_argument("--clients", type=int, default=8, help="programs")
+    asked.add_argument("--browsers", type=int, default=0, help="and beside them browsers, and a scan")
+    asked.add_argument("--record", action="store_true", help="write evidence/soak.json")
     options = asked.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = run(options.minutes, options.clients, Path(folder))
+        found = run(options.minutes, options.clients, Path(folder), options.browsers)
+    if options.record:
+        record(found, options.minutes, options.clients, options.browsers)
     print(json.dumps(summary(found), indent=2))
     return int(bool(found.failures))
 

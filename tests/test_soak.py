@@ -19,7 +19,7 @@ def test_a_few_seconds_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     found = soak.run(0.15, 3, tmp_path)
     assert found.failures == []
     assert found.counts["good"] > 3
-    assert found.calm and min(found.memory) > 100
+    assert found.waits[soak.CALM_OPINION] and min(found.memory) > 100 and found.both_models > 100
 
 
 @pytest.mark.parametrize(

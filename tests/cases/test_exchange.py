@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dala.cases import audit
+from dala.cases.images import Images
 from dala.cases.kept import KeptCase
 from dala.cases.people import SERVER
 from dala.cases.store import Store
@@ -146,3 +147,34 @@ def test_the_opinion_of_an_import_is_the_one_that_was_given(store: Store, export
     elsewhere = sqlite_store(tmp_path / "elsewhere")
     identity = elsewhere.import_(BEN, exported).new[0]
     assert elsewhere.case(BEN, identity).images[0].opinion == opinion()
+
+
+def test_an_import_that_breaks_off_says_how_far_it_came_and_goes_on(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = sqlite_store(tmp_path / "elsewhere")
+    put, count = Images.put, iter(range(99))
+
+    def full(self: Images, data: bytes, sha256: str | None = None) -> str:
+        if sha256 is None and next(count) == 2:  # the second image of the first case was the last that fitted
+            raise OSError(28, "No space left on device")
+        return put(self, data, sha256)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Images, "put", full)
+        with pytest.raises(StoreError, match="1 case of this archive was imported before; import it again to go on"):
+            elsewhere.import_(BEN, exported)
+    assert elsewhere.search(BEN).total == 1
+    came = elsewhere.import_(BEN, exported)
+    assert (len(came.new), len(came.known)) == (1, 1) and elsewhere.search(BEN).total == 2
+
+
+def test_an_export_without_an_image_names_the_case_and_is_not_logged(store: Store, tmp_path: Path) -> None:
+    identity = store.keep(ANNA, case(image("a"), image("b"), title="Two ducts"))
+    store.images.path(sha256(b"bytes of b")).write_bytes(b"altered")
+    target = tmp_path / "export.zip"
+    with pytest.raises(StoreError, match='image 2 of the case "Two ducts"'):
+        store.export(ANNA, [identity], target)
+    assert not target.exists()
+    with store.database.read(SERVER) as session:
+        assert [entry.what for entry in audit.entries(session)] == ["kept"]

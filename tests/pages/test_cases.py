@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from dala.cases import audit
 from dala.cases.kept import KeptCase, NewCase, NewImage
 from dala.cases.opening import store_from_environment
-from dala.cases.people import LOCAL, Person, Role
+from dala.cases.people import LOCAL, SERVER, Person, Role
 from dala.cases.store import ABSENT, Store
 from dala.export.kept import kept_record, thumbnail
 from dala.intake.image import read_image
@@ -322,12 +324,12 @@ def test_the_list_shows_filters_sorts_and_turns_pages_by_the_database(store: Sto
     at.selectbox(key="cases-answer").set_value("benign")
     ran(at)
     assert set(at.dataframe[0].value["Answer"]) == {"● Benign"} and "1 to 10 of **10**" in said(at)
-    at.selectbox(key="cases-order").set_value("Most malignant first")
+    at.selectbox(key="cases-order").set_value("malignant")
     ran(at)
     shares = list(at.dataframe[0].value["P(malignant), %"])
     assert shares == sorted(shares, reverse=True) and max(shares) == pytest.approx(100 * 28 / 30)
     at.selectbox(key="cases-answer").set_value("Any")
-    at.selectbox(key="cases-agreement").set_value("Disagrees")
+    at.selectbox(key="cases-agreement").set_value("disagrees")
     ran(at)
     assert "of **15**" in said(at)
     at.selectbox(key="cases-agreement").set_value("Any")
@@ -339,8 +341,150 @@ def test_the_list_shows_filters_sorts_and_turns_pages_by_the_database(store: Sto
     assert not at.dataframe and "No case fits" in said(at)
 
 
+def thirty(store: Store) -> None:
+    """Cases of two laboratories."""
+    for number in range(30):
+        answer, laboratory = ("malignant", "benign")[number % 2], ("UCSB", "TCGA")[number // 15]
+        store.keep(LOCAL, case(image(f"{number}.png", answer=answer, laboratory=laboratory), title=f"Case {number:02}"))
+
+
+def test_what_is_listed_stands_in_the_address_and_an_address_is_listed(store: Store) -> None:
+    thirty(store)
+    at = page("cases")
+    at.selectbox(key="cases-order").set_value("title")
+    ran(at)
+    pressed(at, "Next")
+    assert at.query_params == {"plain": "true", "order": "title", "page": "2"}
+    assert list(at.dataframe[0].value["Title"]) == [f"Case {number}" for number in range(25, 30)]
+    # The same in another window, and after a reload.
+    again = page("cases", **{key: str(value) for key, value in at.query_params.items()})
+    assert said(again) == said(at) and list(again.dataframe[0].value["Title"]) == list(at.dataframe[0].value["Title"])
+    assert again.selectbox(key="cases-order").value == "title"
+    # Another filter begins with its first page, and taken away it is gone from the address.
+    at.selectbox(key="cases-answer").set_value("benign")
+    at.selectbox(key="cases-laboratory").set_value("TCGA")
+    at.text_input(key="cases-text").set_value(" case ")
+    ran(at)
+    assert at.query_params == {
+        "plain": "true", "order": "title", "answer": "benign", "laboratory": "TCGA", "text": "case"
+    }  # fmt: skip
+    assert list(at.dataframe[0].value["Title"]) == [f"Case {number}" for number in range(15, 30, 2)]
+    for key in ("answer", "laboratory"):
+        at.selectbox(key=f"cases-{key}").set_value("Any")
+    at.text_input(key="cases-text").set_value("")
+    ran(at)
+    assert at.query_params == {"plain": "true", "order": "title"} and "of **30**" in said(at)
+    # As the browser does when somebody goes back.
+    at.query_params.pop("order")
+    at.query_params.update({"laboratory": "UCSB", "since": "2020-01-01", "agreement": "disagrees"})
+    ran(at)
+    assert at.selectbox(key="cases-order").value == "newest" and at.selectbox(key="cases-laboratory").value == "UCSB"
+    assert "No case fits" in said(at)
+    assert any("More filters (3)" in str(one.proto) for one in at.get("popover"))
+
+
+def test_the_list_is_found_as_it_was_left(store: Store) -> None:
+    thirty(store)
+    at = page("cases", laboratory="UCSB", answer="benign")
+    (identity, *_) = [row.id for row in store.search(LOCAL).rows]
+    at.query_params.clear()
+    at.query_params["id"] = identity
+    ran(at)
+    assert not at.dataframe
+    pressed(at, "← All cases")
+    assert at.query_params == {"laboratory": "UCSB", "answer": "benign"}
+    assert "of **7**" in said(at)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"answer": "HOSTILE", "order": "'; DROP TABLE cases", "agreement": "[]"},
+        {"page": "-1"}, {"page": "999999999999999999999"}, {"page": "9999"}, {"page": "\N{SUPERSCRIPT TWO}"},
+        {"since": "today", "until": "0000-00-00"}, {"text": "\0%_\\" + HOSTILE * 9},
+        {"laboratory": HOSTILE, "reader": "\0"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_no_address_ends_the_list(store: Store, told: dict[str, str]) -> None:
+    thirty(store)
+    at = page("cases", **told)
+    assert not at.error
+    listed = "" if not at.dataframe else list(at.dataframe[0].value["Title"])
+    assert listed == "" if told.keys() & {"text", "laboratory"} else len(listed) in (5, 25)
+
+
+def test_of_other_rows_none_is_ticked(store: Store) -> None:
+    """The key of the table is of its rows: what was ticked is not what stands in its place."""
+    thirty(store)
+    at = page("cases")
+    first = at.dataframe[0].proto.id
+    at.selectbox(key="cases-answer").set_value("benign")
+    ran(at)
+    assert at.dataframe[0].proto.id != first
+
+
 def test_an_empty_list_says_how_a_case_is_kept(store: Store) -> None:
     assert "Nothing is kept yet. **Keep this case**" in said(page("cases"))
+
+
+# What fails
+
+
+def missing(store: Store) -> str:
+    """A case whose image somebody has removed from the folder, beside one that is whole."""
+    store.keep(LOCAL, case(image("whole.png"), title="Whole"))
+    identity = store.keep(LOCAL, case(image("lost.png"), title="A [lost](x) one"))
+    sha256 = store.case(LOCAL, identity).images[0].sha256
+    assert sha256 is not None
+    store.images.remove(sha256)
+    return identity
+
+
+def logged(store: Store) -> list[str]:
+    with store.database.read(SERVER) as session:
+        return [entry.what for entry in audit.entries(session)]
+
+
+def test_an_export_is_made_and_then_saved(store: Store) -> None:
+    identity = store.keep(LOCAL, case(image("whole.png"), title="Whole"))
+    at = pressed(page("cases"), "Export all 1 (ZIP)")
+    assert [one.proto.label for one in at.get("download_button")] == ["Save cases.zip"]
+    assert logged(store) == ["kept", "exported"]
+    at = pressed(page("cases", id=identity), "Export (ZIP)")
+    assert f"Save case-{identity[:8]}.zip" in [one.proto.label for one in at.get("download_button")]
+
+
+def test_an_export_without_an_image_is_one_sentence_that_names_the_case(store: Store) -> None:
+    identity = missing(store)
+    for at in (pressed(page("cases"), "Export all 2 (ZIP)"), pressed(page("cases", id=identity), "Export (ZIP)")):
+        sentence = at.error[-1].value
+        assert (
+            r"image 1 of the case \"A \[lost\]" in sentence.replace('"', r"\"") and "Nothing was exported" in sentence
+        )
+        assert not at.get("download_button")
+    assert "exported" not in logged(store) and store.search(LOCAL).total == 2
+
+
+@pytest.mark.parametrize("what", ["Export all 1 (ZIP)", "Export (ZIP)", "Delete this case", "Save"])
+def test_a_full_disk_is_a_sentence_and_nothing_is_lost(
+    store: Store, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = store.keep(LOCAL, case(image("whole.png"), title="Whole"))
+    before = store.case(LOCAL, identity)  # and it is logged that it was seen
+    at = page("cases") if what.startswith("Export all") else page("cases", id=identity)
+    if what == "Save":
+        field(at, "Title").set_value("Other")
+    with monkeypatch.context() as full:
+        full.setattr(audit, "append", failing)
+        pressed(at, what)
+    assert [one.value for one in at.error if "full" in one.value] != [] and not at.get("download_button")
+    assert store.case(LOCAL, identity) == before and store.image(LOCAL, identity, 1) == b"bytes of whole.png"
+    assert logged(store) == ["kept", "seen"]
+
+
+def failing(*_: Any, **__: Any) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 # Comparing
@@ -390,6 +534,27 @@ def test_the_figures_are_of_both_decided_and_a_disagreement_is_listed(store: Sto
         "benign called malignant", "malignant called benign", "malignant called benign",
     ]  # fmt: skip
     assert "**3 cases** in which" in said(at)
+
+
+def test_what_is_held_against_stands_in_the_address(store: Store) -> None:
+    for number in range(60):
+        truth = ("malignant", "benign")[number % 2]
+        new = case(image(f"{number}.png", answer="malignant"), title=f"{number}", diagnosis="malignant")
+        store.keep(LOCAL, replace(new, read_before={"call": truth}))
+    at = page("agreement")
+    against = field(at, "Held against", "segmented_control")
+    assert against.value == "diagnosis" and "In no case did" in said(at)
+    against.set_value("before")
+    ran(at)
+    assert at.query_params == {"plain": "true", "against": "before"} and "**30 cases** in which" in said(at)
+    at.number_input(key="agreement-page").set_value(2)
+    ran(at)
+    assert at.query_params["page"] == "2" and len(at.dataframe[0].value) == 5
+    again = page("agreement", against="before", page="2")
+    assert list(again.dataframe[0].value["Title"]) == list(at.dataframe[0].value["Title"])
+    for wrong in ({"against": "nobody"}, {"page": "x"}, {"figure": "beauty"}):
+        assert field(page("agreement", **wrong), "Held against", "segmented_control").value == "diagnosis"
+    assert len(page("agreement", against="before", page="77").dataframe[0].value) == 5
 
 
 def test_without_anything_to_compare_the_page_says_so(store: Store) -> None:
