@@ -19,6 +19,9 @@ from dala.files import replacing
 
 MANIFEST, IMAGES = "manifest.json", "images"
 LARGEST_JSON = 256 * 2**20  # bytes of one member that is read in one piece
+MOST_VALUES = 5_000_000  # in one of them: small values take far more memory than they have characters
+MOST_MEMBERS = 500_000
+MEMBER, PIECE = b"PK\x01\x02", 2**20  # how a member begins in the directory at the end
 DAMAGE = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError),
     *(LookupError, TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError),
@@ -41,6 +44,8 @@ def writing(to: Path | IO[bytes]) -> Iterator[zipfile.ZipFile]:
 def reading(source: Path | IO[bytes], kind: str) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
     """An archive of this kind and its manifest; CaseError for anything else, and for damage met in the block."""
     try:
+        if not isinstance(source, Path) and _members(source) > MOST_MEMBERS:
+            raise CaseError("This ZIP has more members than any that dala writes.")
         with zipfile.ZipFile(source) as archive:
             manifest = read_json(archive, MANIFEST)
             if not isinstance(manifest, dict) or manifest.get("kind") != kind or manifest.get("format") != 1:
@@ -57,11 +62,25 @@ def reading(source: Path | IO[bytes], kind: str) -> Iterator[tuple[zipfile.ZipFi
         raise CaseError(f"This is no {kind} of cases, or it is damaged.") from error
 
 
+def _members(file: IO[bytes]) -> int:
+    """At least how many members the directory names, before all of it is read into memory."""
+    count, end = 0, b""
+    file.seek(0)
+    while piece := file.read(PIECE):
+        count += (end + piece).count(MEMBER)
+        end = piece[1 - len(MEMBER) :]
+    file.seek(0)
+    return count
+
+
 def read_json(archive: zipfile.ZipFile, name: str) -> Any:
-    """A member that is JSON, of bounded size."""
+    """A member that is JSON, of bounded size and with so many values at most."""
     if archive.getinfo(name).file_size > LARGEST_JSON:
         raise CaseError("A member of this archive is larger than any that dala writes.")
-    return json.loads(archive.read(name))
+    text = archive.read(name)
+    if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise CaseError("A member of this archive holds more values than any that dala writes.")
+    return json.loads(text)
 
 
 def write_image(archive: zipfile.ZipFile, images: Images, sha256: str) -> None:

@@ -7,7 +7,7 @@ else is here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -114,6 +114,17 @@ class Round:
 
 
 @dataclass
+class Form:
+    """The form by which a case is changed: its id, what tells this form from later ones, the values that it was filled
+    with, and what its user knows that the case now says."""
+
+    id: str
+    number: str
+    filled: dict[str, Any]
+    known: dict[str, Any]
+
+
+@dataclass
 class Session:
     """Everything that one person's visit has come to.
 
@@ -132,8 +143,9 @@ class Session:
     next; deck_readers: by a deck's id, the secret by which this reader is known there.
     token: what the address calls this visit, once there is something to come back to.
     kept: the case that an image was kept as. case_opened: the case that is open, and which of its images; cases_listed:
-    what was last listed of the cases; cases_opened: how many were opened from the list;
-    recent_cases: titles of those that further images may be added to. met: what the log-in says, once tokens know it.
+    what was last listed of the cases; cases_opened: how many were opened from the list; recent_cases: titles of those
+    that further images may be added to; case_form: that of the case that is open. met: what the log-in says, once
+    tokens know it.
     """
 
     handed: Handed | None = None
@@ -174,6 +186,7 @@ class Session:
     cases_listed: Asked = field(default_factory=Asked)
     cases_opened: int = 0
     recent_cases: dict[str, str] = field(default_factory=dict)
+    case_form: Form | None = None
     met: Claims | None = None
     _first_reads: dict[str, FirstRead] = field(default_factory=dict)
     _answers_seen: set[str] = field(default_factory=set)

@@ -33,7 +33,7 @@ YEAR = 365 * 24 * 3600
 KEEPING = ("keep-image-", "keep-name-", "keep-shared-")
 TOGGLES = ("anyway-", "all-fields-", "steady", "with-name", "batch-with-names", "now-", READ_FIRST, *KEEPING)
 PLAIN_VALUES = (str, int, float, list, tuple)
-NOT_KEPT = ("upload", "batch-upload", "batch-sizes", "batch-table", "field-", "whole-", "choose-")
+NOT_KEPT = ("upload", "batch-upload", "batch-sizes", "batch-table", "field-", "whole-", "choose-", "change-")
 
 
 @dataclass

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from dala.cases import audit
+from dala.cases import archives, audit
 from dala.cases.images import Images
 from dala.cases.kept import KeptCase
 from dala.cases.people import SERVER
 from dala.cases.store import Store
 from dala.errors import CaseError, NotFound, StoreError
-from tests.helpers.archives import changed
+from tests.helpers.archives import changed, zipped
 from tests.helpers.cases import ANNA, BEN, case, image, opinion, sha256, sqlite_store
 
 
@@ -178,3 +178,21 @@ def test_an_export_without_an_image_names_the_case_and_is_not_logged(store: Stor
     assert not target.exists()
     with store.database.read(SERVER) as session:
         assert [entry.what for entry in audit.entries(session)] == ["kept"]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "case"])
+def test_small_values_do_not_fill_the_memory(exported: Path, tmp_path: Path, name: str) -> None:
+    """A ZIP of 20 kB whose JSON would be more than 600 MB of empty objects."""
+    with zipfile.ZipFile(exported) as archive:
+        entries = {one: archive.read(one) for one in archive.namelist()}
+    member = name if name in entries else next(one for one in entries if one.startswith("cases/"))
+    entries[member] = b"[" + b"{}," * 5_000_000 + b"{}]"
+    elsewhere = sqlite_store(tmp_path / "elsewhere")
+    with pytest.raises(CaseError, match="more values than any"):
+        elsewhere.import_(BEN, io.BytesIO(zipped(entries)))
+
+
+def test_a_directory_of_too_many_members_is_not_read(tmp_path: Path) -> None:
+    elsewhere = sqlite_store(tmp_path / "elsewhere")
+    with pytest.raises(CaseError, match="more members than any"):
+        elsewhere.import_(BEN, io.BytesIO((archives.MEMBER + b"\0" * 42) * (archives.MOST_MEMBERS + 1)))

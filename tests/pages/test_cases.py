@@ -278,6 +278,36 @@ def test_words_of_a_case_are_changed_and_the_first_read_never(store: Store, opin
     assert r"\*\*bold\*\* \<img" in heading and r"\[a\]\(" in heading and r"\$x\$" in heading
 
 
+def test_two_windows_write_over_nothing_unawares(store: Store, opinion: Opinion) -> None:
+    identity = kept(store, opinion, title="Old", comment="First words.")
+    one, two = page("cases", id=identity), page("cases", id=identity)
+    field(two, "Title").set_value("Of the second window")
+    two.text_area[0].set_value("Words of the second window.")
+    pressed(two, "Save")
+    # What the first window did not touch stays as the second one left it.
+    field(one, "Words of the diagnosis").set_value("lobular")
+    pressed(one, "Save")
+    found = only(store)
+    assert (found.title, found.comment, found.subtype) == (
+        "Of the second window", "Words of the second window.", "lobular"
+    )  # fmt: skip
+    # What both have changed is told before it is written over, and the words of neither are lost.
+    for at, words_ in ((one, "Mine."), (two, "No, mine.")):
+        at.text_area[0].set_value(words_)
+    pressed(one, "Save")
+    pressed(two, "Save")
+    (warning,) = two.warning
+    assert "the comment of this case was changed elsewhere" in warning.value
+    assert two.text_area[0].value == "No, mine." and only(store).comment == "Mine." and "Mine." in said(two)
+    pressed(two, "Save")
+    assert only(store).comment == "No, mine." and not two.warning and only(store).subtype == "lobular"
+    # Opened anew, the form holds what is there.
+    again = pressed(page("cases", id=identity), "← All cases")
+    again.query_params["id"] = identity
+    store.change(LOCAL, identity, title="Of a program")
+    assert field(ran(again), "Title").value == "Of a program"
+
+
 def test_a_case_is_deleted_after_a_second_click(store: Store, opinion: Opinion) -> None:
     identity = kept(store, opinion, phantom_png("solid_sheets"))
     pressed(page("cases", id=identity), "Delete this case")

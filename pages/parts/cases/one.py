@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dala.cases.kept import CALLS, LONGEST_TITLE, KeptCase, KeptImage
+from dala.cases.kept import CALLS, CHANGEABLE, LONGEST_TITLE, KeptCase, KeptImage
 from dala.cases.people import Person
 from dala.cases.store import Store
 from dala.errors import CaseError, DalaError, IntakeError, StoreError
@@ -26,10 +26,21 @@ from pages.parts.second_opinion.explanation import show_explanation
 from pages.parts.second_opinion.fields import show_fields
 from pages.parts.second_opinion.verdict import in_one_line
 from pages.parts.second_opinion.viewer import identity, usual
-from pages.parts.session import session
+from pages.parts.session import Form, session
 from pages.parts.shared import COMPARE_PAGE, plain
 
 THUMBNAIL_WIDTH = 144
+AGREES = {"agree": True, "disagree": False}
+NAMED = {
+    "title": "the title",
+    "comment": "the comment",
+    "read_after": "the read after the answer",
+    "agrees": "the agreement",
+    "diagnosis": "the diagnosis",
+    "subtype": "its words",
+    "patient": "the patient",
+    "shared": "the sharing",
+}
 UNREADABLE = "What was kept of this image cannot be read by this version."
 
 
@@ -183,50 +194,61 @@ def remarks_of(case: KeptCase) -> Remarks:
 
 
 def offer_change(store: Store, who: Person, case: KeptCase) -> None:
-    """The form by which what a reader has said is changed; what was read before the answer never is."""
-    with st.expander("Change title, reads and comment"), st.form(f"change-{case.id}", border=False):
+    """The form by which what a reader has said is changed; what was read before the answer never is. What somebody else
+    has changed since the form was filled is not written over unawares."""
+    form = session().case_form
+    if form is None or form.id != case.id or f"change-title-{form.number}" not in st.session_state:
+        said = {name: getattr(case, name) for name in CHANGEABLE}
+        form = session().case_form = Form(case.id, f"{case.id}-{case.changed.timestamp()}", said, dict(said))
+    said = form.filled
+    with st.expander("Change title, reads and comment"), st.form(f"change-{form.number}", border=False):
         first, second, third = st.columns([4, 3, 3], vertical_alignment="bottom")
-        title = first.text_input("Title", case.title, LONGEST_TITLE)
-        patient = second.text_input("Patient or case", case.patient or "", LONGEST_TITLE, help=NO_NAMES)
-        diagnosis = choose_diagnosis(third, f"diagnosis-of-{case.id}", case.diagnosis)
+        title = first.text_input("Title", said["title"], LONGEST_TITLE, key=f"change-title-{form.number}")
+        patient = second.text_input("Patient or case", said["patient"] or "", LONGEST_TITLE, help=NO_NAMES)
+        diagnosis = choose_diagnosis(third, f"change-diagnosis-{form.number}", said["diagnosis"])
         first, second, third = st.columns([4, 3, 3], vertical_alignment="bottom")
-        after = first.segmented_control(
-            "Own read after the answer",
-            CALLS,
-            default=None if case.read_after is None else case.read_after["call"],
-            format_func=words.short,
-        )
-        choices = {"agree": True, "disagree": False}
+        call = None if said["read_after"] is None else said["read_after"]["call"]
+        after = first.segmented_control("Own read after the answer", CALLS, default=call, format_func=words.short)
         agrees = second.segmented_control(
             "The model's answer: I",
-            list(choices),
-            default=None if case.agrees is None else ("agree" if case.agrees else "disagree"),
+            list(AGREES),
+            default=next((word for word, agreed in AGREES.items() if agreed is said["agrees"]), None),
         )
         subtype = third.text_input(
-            "Words of the diagnosis", case.subtype, LONGEST_TITLE, placeholder="Such as its subtype"
+            "Words of the diagnosis", said["subtype"], LONGEST_TITLE, placeholder="Such as its subtype"
         )
-        comment = st.text_area("Comment", case.comment, max_chars=max(LONGEST_COMMENT, len(case.comment)))
-        shared = case.shared
+        comment = st.text_area("Comment", said["comment"], max_chars=max(LONGEST_COMMENT, len(said["comment"])))
+        shared = said["shared"]
         if logs_in():
-            shared = st.toggle("Share with everybody who logs in", case.shared)
+            shared = st.toggle("Share with everybody who logs in", said["shared"])
         if not st.form_submit_button("Save", type="primary"):
             return
-        changes: dict[str, Any] = {
+        wanted: dict[str, Any] = {
             "title": title.strip(),
             "patient": patient.strip() or None,
             "diagnosis": diagnosis,
             "subtype": subtype.strip(),
-            "agrees": None if agrees is None else choices[agrees],
+            "agrees": None if agrees is None else AGREES[agrees],
             "comment": comment.strip(),
             "shared": shared,
         }
-        if after != (case.read_after or {}).get("call"):
-            changes["read_after"] = None if after is None else {"call": after}
+        if after != call:
+            wanted["read_after"] = None if after is None else {"call": after}
+        changes = {name: value for name, value in wanted.items() if value != said[name]}
+        if lost := [name for name in changes if getattr(case, name) not in (form.known[name], changes[name])]:
+            form.known.update({name: getattr(case, name) for name in lost})
+            st.warning(
+                f"Nothing was saved yet: meanwhile {' and '.join(map(NAMED.__getitem__, lost))} of this case "
+                f"{'was' if len(lost) == 1 else 'were'} changed elsewhere, to what stands above. Save again to put "
+                "yours in its place."
+            )
+            return
         try:
             store.change(who, case.id, **changes)
         except (CaseError, StoreError) as error:
             st.error(plain(str(error)))
             return
+        session().case_form = None
     st.rerun()
 
 
