@@ -243,3 +243,31 @@ def test_a_deck_is_made_of_kept_cases(decks: Decks) -> None:
     (item,) = decks.led(None, kept.made_deck.id, kept.made_deck.key).items
     assert item.truth is not None and (item.truth.name, item.truth.diagnosis) == ("Kept", "malignant")
     assert decks.image(None, kept.made_deck.id, 1, key=kept.made_deck.key)[:4] == b"\x89PNG"
+
+
+@pytest.mark.slow
+def test_a_deck_with_a_case_of_others_opens_after_log_in_only(decks: Decks, monkeypatch: pytest.MonkeyPatch) -> None:
+    opinion = {"status": "ok", "verdict": None, "weights_sha256": "0" * 64}
+    case = NewCase([NewImage("a.png", PNG, {}, opinion, b"jpeg")], title="Ben's", diagnosis="benign", shared=True)
+    ben = Person("ben", "Ben", Role.READER)
+    decks.store.keep(ben, case)
+    for teacher, anonymous in ((ADA, False), (Person("ben", "Ben", Role.TEACHER), True)):
+        monkeypatch.setattr("pages.parts.decks.making.person", lambda teacher=teacher: teacher)
+        at = making()
+        at.segmented_control(key="deck-source").set_value("Kept cases").run()
+        button(at, "Make the deck").click().run()
+        assert not at.exception
+        assert decks.led(teacher, at.session_state["session"].made_deck.id).anonymous is anonymous
+        assert any("opens after log-in only" in one.value for one in at.warning) is not anonymous
+
+
+@pytest.mark.slow
+def test_a_switch_stands_as_another_window_has_turned_it(decks: Decks, made: MadeDeck) -> None:
+    here = opened(id=made.id, key=made.key)
+    (switch,) = here.toggle
+    assert switch.value is True
+    decks.change(None, made.id, made.key, shared=False)
+    here.run()
+    assert here.toggle[0].value is False and decks.led(None, made.id, made.key).shared is False
+    here.toggle[0].set_value(True).run()
+    assert not here.exception and decks.led(None, made.id, made.key).shared is True

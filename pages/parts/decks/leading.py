@@ -39,18 +39,29 @@ def show_addresses(decks: Decks, deck: Deck, key: str) -> None:
     with students:
         st.markdown("**Address for students**")
         st.code(address_of(**{ID: deck.id}), language=None, wrap_lines=True)
-        shared = st.toggle("Open for reading", deck.shared, key=f"deck-shared-{deck.id}")
-        anonymous = deck.anonymous
+        show_switch(decks, deck, key, "shared", "Open for reading")
         if logs_in():
-            anonymous = st.toggle("Without log-in", deck.anonymous, key=f"deck-anonymous-{deck.id}")
-        if (shared, anonymous) != (deck.shared, deck.anonymous):
-            decks.change(who(), deck.id, key, shared=shared, anonymous=anonymous)
-            st.rerun()
+            show_switch(decks, deck, key, "anonymous", "Without log-in")
     if key:
         with own:
             st.markdown("**Your own address: keep it, and keep it to yourself**")
             st.code(address_of(**{ID: deck.id, KEY: key}), language=None, wrap_lines=True)
             st.caption("Whoever has it sees all answers and may reveal them. It is shown nowhere else.")
+
+
+def show_switch(decks: Decks, deck: Deck, key: str, name: str, label: str) -> None:
+    """One that stands as the deck is, whoever has turned it in whichever window."""
+    widget = f"deck-{name}-{deck.id}"
+
+    def turn() -> None:
+        changes: dict[str, bool] = {name: bool(st.session_state[widget])}
+        try:
+            decks.change(who(), deck.id, key, **changes)  # type: ignore[arg-type]
+        except DalaError as error:
+            st.error(plain(str(error)))
+
+    st.session_state[widget] = getattr(deck, name)
+    st.toggle(label, key=widget, on_change=turn)
 
 
 @st.fragment(run_every=EVERY)

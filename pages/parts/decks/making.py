@@ -34,11 +34,16 @@ from pages.parts.shared import plain, shared_model
 DRAWINGS, FILES, CASES, UPLOADS = "Drawn cases", "Images of the samples folder", "Kept cases", "Your own files"
 LAST_SEED, LARGEST_MB, USUAL_COUNT, MOST_KEPT = 99_999, 64, 10, 200
 NOT_KNOWN = "not known"
+NOT_OPEN = (
+    "The deck opens after log-in only, for it holds cases of others, who share them with those who log in; its own page "
+    "has the switch."
+)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A case that may go into a deck: its image is read only when the deck is made."""
+    """A case that may go into a deck: its image is read only when the deck is made. own: not a case that somebody else
+    shares with those who log in."""
 
     name: str
     answer: str | None
@@ -47,6 +52,7 @@ class Candidate:
     data: bytes | None = None
     dealt: Case | None = None
     kept: tuple[str, int] | None = None
+    own: bool = True
 
 
 def show_decks() -> None:
@@ -122,7 +128,10 @@ def make(store: Store, teacher: Person) -> None:
             return
         session().deck_left_out = left_out
         try:
-            session().made_deck = Decks(store).make(teacher, title, int(seed), items, anonymous=True)
+            open_to_all = all(one.own for one in candidates)
+            session().made_deck = Decks(store).make(teacher, title, int(seed), items, anonymous=open_to_all)
+            if not open_to_all:
+                session().deck_left_out = [*left_out, NOT_OPEN]
         except DalaError as error:
             st.error(plain(str(error)))
             return
@@ -176,7 +185,8 @@ def of_cases(store: Store, teacher: Person, count: int, seed: int) -> list[Candi
     )
     by_id = {row.id: row for row in rows}
     return [
-        Candidate(by_id[id].title or id, by_id[id].diagnosis, kept=(id, 1)) for id in shuffled(sorted(chosen), seed)
+        Candidate(by_id[id].title or id, by_id[id].diagnosis, kept=(id, 1), own=by_id[id].own)
+        for id in shuffled(sorted(chosen), seed)
     ]
 
 
