@@ -35,8 +35,8 @@ DRAWINGS, FILES, CASES, UPLOADS = "Drawn cases", "Images of the samples folder",
 LAST_SEED, LARGEST_MB, USUAL_COUNT, MOST_KEPT = 99_999, 64, 10, 200
 NOT_KNOWN = "not known"
 NOT_OPEN = (
-    "The deck opens after log-in only, for it holds cases of others, who share them with those who log in; its own page "
-    "has the switch."
+    "The deck opens after log-in only, for it holds cases that others share with those who log in. Its own page has a "
+    "switch for it."
 )
 
 
