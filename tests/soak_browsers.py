@@ -94,6 +94,7 @@ class Reader:
         page, identity = self.page, self._any(rng)
         await page.goto(f"{self.url}/cases?id={identity}")
         await self._is_open(identity)
+        await self._maps()  # what stands below them moves until they are there
         await page.get_by_role("button", name="Delete", exact=True).click()
         start = time.perf_counter()
         await page.get_by_role("button", name="Delete this case").click()

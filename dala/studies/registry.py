@@ -29,7 +29,6 @@ from dala.studies import (
     predictions,
     protocols,
     robustness,
-    soak,
     speed,
 )
 from dala.studies.study import Study
@@ -71,7 +70,6 @@ STUDIES: list[Study[Any]] = [
     engines.BREAST,
     speed.STUDY,
     load.STUDY,
-    soak.STUDY,
     mini_ddsm.STUDY,
     calibration.MINI_DDSM,
     gate_films.STUDY,
