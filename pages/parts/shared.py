@@ -78,13 +78,13 @@ def _case(name: str) -> str | None:
 
 
 WORD_JOINER = "\N{WORD JOINER}"
-PARTED = re.compile(r"(?<=www)(?=\.)|(?<=:)(?=//)|(?=@)|(?<=[-<>~])(?=[-=>])", re.IGNORECASE)
+PARTED = re.compile(r"(?<=www)(?=\.)|(?<=:)(?=//)|(?=@)|(?<=[-<>~])(?=[-=>])|(?<=:)(?=[\w+-]+[/:])", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
     """Text with every Markdown sign escaped: a file's name may hold anything, even the address of an image.
 
-    What becomes a link, a dash or an arrow on the page although it is escaped is parted by a mark without width.
+    What becomes a link, a dash, an arrow or an icon although it is escaped is parted by a mark without width.
     """
     return re.sub(r"([\\`*_{}\[\]()<>#~|$:!])", r"\\\1", PARTED.sub(WORD_JOINER, text))
 

@@ -454,6 +454,18 @@ def test_of_other_rows_none_is_ticked(store: Store) -> None:
     assert at.dataframe[0].proto.id != first
 
 
+def test_a_probability_stands_only_beside_what_it_says_something_of(store: Store) -> None:
+    for answer, laboratory in (("outside", "UCSB"), ("not sure", None), ("not sure", "UCSB"), ("malignant", None)):
+        new = image("a.png", answer=answer, laboratory=laboratory, probability=0.75)
+        if answer == "outside":
+            new.opinion["probabilities"] = {"benign": 0.25, "malignant": 0.75}
+        store.keep(LOCAL, case(new, title=f"{answer} {laboratory}"))
+    rows = page("cases").dataframe[0].value
+    shares = dict(zip(rows["Title"], rows["P(malignant), %"], strict=True))
+    assert {name for name, share in shares.items() if share == 75} == {"not sure UCSB", "malignant None"}
+    assert all(np.isnan(share) for name, share in shares.items() if name in ("outside UCSB", "not sure None"))
+
+
 def test_an_empty_list_says_how_a_case_is_kept(store: Store) -> None:
     assert "Nothing is kept yet. **Keep this case**" in said(page("cases"))
 

@@ -13,7 +13,7 @@ from pages.parts.shared import WORD_JOINER, plain
     "text",
     [
         "![x](http://198.51.100.1/x.png)",
-        ":material_home: :red[x]",
+        ":material_home: :material/home: :smile: :+1: 12:30:15 :red[x]",
         "www.example.org WWW.example.org",
         "a -- b -> c <- d <-> e >= f ~= g",
         "ada@example.org",
@@ -26,5 +26,6 @@ def test_nothing_of_it_is_left(text: str) -> None:
     assert re.sub(rf"\\(.)|{WORD_JOINER}", r"\1", shown) == text, "what is read is what was written"
     unescaped = re.sub(r"\\(.)", r"\1", shown)  # links are sought after the signs have been unescaped
     assert not re.search(r"https?://|www\.|[\w.]@\w", unescaped, re.IGNORECASE)
+    assert not re.search(r":(material/\w+|[\w+-]+):", unescaped)
     assert not re.search(r"(^|\s)(<->|<-|->|--|>=|<=|~=)(\s|$)", unescaped)
     assert not re.search(r"(?<!\\)[!\[\](){}<>:`*_$~|#]", shown)

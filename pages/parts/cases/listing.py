@@ -190,6 +190,13 @@ def open_case(identity: str) -> NoReturn:
     turn_to(CASES_PAGE, {"id": identity})
 
 
+def share_of(row: Row) -> float | None:
+    """The probability of malignant as far as it says something: not outside the model's competence, and of "not sure"
+    not in a laboratory that it does not know."""
+    says = row.answer != "outside" and (row.answer != "not sure" or row.laboratory is not None)
+    return row.probability if says else None
+
+
 def table_row(row: Row) -> dict[str, Any]:
     people = {"Reader": row.reader[1], "Shared": "shared" if row.shared else "private"} if logs_in() else {}
     several = f" ({row.images} images)" if row.images > 1 else ""
@@ -197,7 +204,7 @@ def table_row(row: Row) -> dict[str, Any]:
         "Preview": data_url(row.thumbnail),
         "Answer": words.short(row.answer),
         "Title": words.title_of(row.title, row.created) + several,
-        "P(malignant), %": None if row.probability is None else certain_of_nothing(100 * row.probability),
+        "P(malignant), %": None if (share := share_of(row)) is None else certain_of_nothing(100 * share),
         "Own read": "" if row.call is None else words.short(row.call),
         "Agreement": words.AGREEMENT[row.agrees],
         "Final diagnosis": "" if row.diagnosis is None else words.short(row.diagnosis),
