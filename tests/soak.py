@@ -8,7 +8,7 @@ deleted one is not, the log's chain holds, and the server's memory (VmRSS, Linux
 printed, and is the exit status. `DALA_SOAK_DATABASE` names a database; else it is a file in a folder that goes away.
 
 `--browsers 8` lets browsers in, too (`tests/soak_browsers.py`), and a slide is scanned beside them all the time;
-`--record` writes how long everything took into evidence/soak.json.
+`--record` writes how long everything took into evidence/soak.json, as `dala soak` does.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from dala.studies import (
     predictions,
     protocols,
     robustness,
+    soak,
     speed,
 )
 from dala.studies.study import Study
@@ -70,6 +71,7 @@ STUDIES: list[Study[Any]] = [
     engines.BREAST,
     speed.STUDY,
     load.STUDY,
+    soak.STUDY,
     mini_ddsm.STUDY,
     calibration.MINI_DDSM,
     gate_films.STUDY,

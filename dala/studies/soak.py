@@ -1,17 +1,24 @@
-"""Does the served app stay itself under everything at once? What `tests/soak.py --browsers 8 --record` has measured.
+"""Does the served app stay itself under everything at once? Browsers, programs, altered files and a scan.
 
-    python tests/soak.py --browsers 8 --clients 2 --minutes 5 --record
+    dala soak [--browsers 8] [--programs 2] [--minutes 5]
 
-writes a run; one of another database is added to the file, one of the same is replaced.
+runs `tests/soak.py` of a checkout, on SQLite or on the database that DALA_SOAK_DATABASE
+names. A run on another database is added to the file, one on the same is replaced.
 """
 
 from __future__ import annotations
 
+import argparse
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
+from dala.errors import DataError
 from dala.studies.blocks import Block, Row, Table, Text
 from dala.studies.record import Record, Result
-from dala.studies.study import Study
+from dala.studies.study import Study, Verb
+from dala.terminal import at_least
 from dala.words import NO_BREAK, counted
 
 ACTIONS = {
@@ -91,6 +98,25 @@ def in_words(run: Run) -> str:
     )
 
 
+# The command
+
+SCRIPT = Path(__file__).resolve().parents[2] / "tests" / "soak.py"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--browsers", type=at_least(1), default=8, metavar="N")
+    parser.add_argument("--programs", type=at_least(1), default=2, metavar="N")
+    parser.add_argument("--minutes", type=at_least(1), default=5, metavar="N")
+
+
+def run(options: argparse.Namespace) -> int:
+    if not SCRIPT.is_file():
+        raise DataError("The soak test needs a checkout of the repository, with its tests.")
+    told = {"browsers": options.browsers, "clients": options.programs, "minutes": options.minutes}
+    words = [word for name, value in told.items() for word in (f"--{name}", str(value))]
+    return subprocess.run([sys.executable, str(SCRIPT), *words, "--record"], cwd=SCRIPT.parents[1]).returncode
+
+
 # The page
 
 
@@ -136,9 +162,17 @@ STUDY = Study(
     "soak.json",
     Soak,
     None,
-    "python tests/soak.py --browsers 8 --clients 2 --minutes 5 --record",
+    "dala soak",
     part="Speed and load",
     title="Everything at once",
     question="Is every case still what was kept while browsers, programs, altered files and a scan are at the app?",
     section=section,
+    verb=Verb(
+        "soak",
+        None,
+        "browsers, programs, altered files and a scan at once against the served app: waits, memory, and whether every "
+        "case is what was kept (7 minutes)",
+        add_arguments,
+        run,
+    ),
 )

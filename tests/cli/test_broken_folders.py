@@ -26,7 +26,7 @@ OUTPUTS = {"out", "evidence", "runs", "csv", "to"}
 CHOSEN = {"weights", "backbone", "site"}  # files of the tool itself, or names
 # What may be a file itself; `data` and the others are folders.
 FILES = ("paths", "file", "predictions", "source", "archive")
-WITHOUT_INPUT = {("figures",), ("doctor",), ("licences",), ("speed",), ("studies",), ("samples",)} | {
+WITHOUT_INPUT = {("figures",), ("doctor",), ("licences",), ("soak",), ("speed",), ("studies",), ("samples",)} | {
     ("token", verb) for verb in ("create", "list", "revoke")
 }
 WITHOUT_INPUT |= {("cases", verb) for verb in ("list", "backup", "export", "expire")}

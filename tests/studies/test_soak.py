@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+
+from dala.cli.main import main
+from dala.studies import soak
 from dala.studies.soak import Memory, Run, Soak, Wait, in_words, sentence, table, with_run
 
 RUN = Run(
@@ -22,6 +27,23 @@ RUN = Run(
     failures=(),
     measured="2026-11-29",
 )
+
+
+def test_without_a_checkout_the_command_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(soak, "SCRIPT", tmp_path / "tests" / "soak.py")
+    assert main(["soak"]) == 1
+    assert "needs a checkout" in capsys.readouterr().err
+
+
+def test_the_command_runs_the_script_and_hands_on_its_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "tests" / "soak.py"
+    script.parent.mkdir()
+    script.write_text("import sys; open('told', 'w').write(' '.join(sys.argv[1:])); sys.exit(1)")
+    monkeypatch.setattr(soak, "SCRIPT", script)
+    assert main(["soak", "--browsers", "3"]) == 1
+    assert (tmp_path / "told").read_text() == "--browsers 3 --clients 2 --minutes 5 --record"
 
 
 def test_a_run_in_words() -> None:
