@@ -29,6 +29,7 @@ from dala.studies import (
     predictions,
     protocols,
     robustness,
+    scan_speed,
     soak,
     speed,
 )
@@ -70,6 +71,7 @@ STUDIES: list[Study[Any]] = [
     engines.STUDY,
     engines.BREAST,
     speed.STUDY,
+    scan_speed.STUDY,
     load.STUDY,
     soak.STUDY,
     mini_ddsm.STUDY,
