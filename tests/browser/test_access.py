@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -63,18 +64,45 @@ def upload(page: Page, path: Path) -> None:
     expect(page.locator("[data-stale=true]")).to_have_count(0, timeout=PAGE_MS)
 
 
-def violations(page: Page, axe: str) -> list[str]:
-    """What axe finds against WCAG 2 A and AA and its own best practice, a line each."""
+def violations(page: Page, axe: str, themes: tuple[str, ...] = ()) -> list[str]:
+    """What axe finds against WCAG 2 A and AA and its own best practice, a line each.
+
+    themes: those that the page is turned to, one after another; none: as it is.
+    """
     settle(page)
     expect(page.locator("[data-stale=true]")).to_have_count(0, timeout=PAGE_MS)
     page.evaluate(axe)
-    found: list[dict[str, Any]] = page.evaluate("async () => (await axe.run(document)).violations")
-    return [
-        f"{one['id']}: {node['html'][:120]} {node.get('failureSummary', '')[:200]}"
-        for one in found
-        if one["id"] not in STREAMLITS_OWN
-        for node in one["nodes"]
-    ]
+    lines = []
+    for theme in themes or ("as it is",):
+        if themes:
+            themed(page, theme)
+        found: list[dict[str, Any]] = page.evaluate("async () => (await axe.run(document)).violations")
+        lines += [
+            f"{theme}, {one['id']}: {node['html'][:120]} {node.get('failureSummary', '')[:200]}"
+            for one in found
+            if one["id"] not in STREAMLITS_OWN
+            for node in one["nodes"]
+        ]
+    return lines
+
+
+THEMED = """theme => {
+    const seen = [document.querySelector(".stApp")], all = root => {
+        for (const one of root.querySelectorAll("*")) {
+            if (one.matches(".viewer") && one.style.colorScheme && one.checkVisibility()) seen.push(one);
+            if (one.shadowRoot) all(one.shadowRoot);
+        }
+    };
+    all(document);
+    const moves = document.getAnimations().some(one => one instanceof CSSTransition);
+    return !moves && seen.every(one => getComputedStyle(one).colorScheme === theme);
+}"""
+
+
+def themed(page: Page, theme: str) -> None:
+    """Turn the page, viewers too, to the browser's light or dark setting."""
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    page.wait_for_function(THEMED, arg=theme)
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -106,12 +134,27 @@ def test_axe_finds_nothing_on_any_page_in_any_state(
         assert violations(page, axe) == [], state
 
 
-def test_verdict_image_maps_and_slider_are_seen_without_scrolling(visit: Callable[..., Visit], large: Path) -> None:
+@pytest.fixture(scope="module")
+def visited_large(visits: Callable[..., AbstractContextManager[Visit]], large: Path) -> Iterator[Visit]:
+    """With a strip of fields and an unknown scale, opened once for tests that leave it as they found it."""
+    with visits() as visited:
+        upload(visited.page, large)
+        visited.page.get_by_role("slider", name="Dynamic threshold").wait_for(timeout=PAGE_MS)
+        yield visited
+
+
+@pytest.fixture
+def shown(visited_large: Visit) -> Page:
+    page = visited_large.page
+    page.get_by_test_id("stMain").evaluate("main => main.scrollTo(0, 0)")
+    page.mouse.move(0, 0)
+    return page
+
+
+def test_verdict_image_maps_and_slider_are_seen_without_scrolling(shown: Page) -> None:
     """With a strip of fields and an unknown scale, the highest that the page gets above its maps."""
-    page = visit().page
-    upload(page, large)
+    page = shown
     slider = page.get_by_role("slider", name="Dynamic threshold")
-    slider.wait_for(timeout=PAGE_MS)
     expect(page.get_by_text("2 fields of view")).to_be_visible()
     expect(page.get_by_role("heading", level=2)).to_be_in_viewport(ratio=1)
     expect(slider).to_be_in_viewport(ratio=1)
@@ -139,13 +182,9 @@ def test_a_phone_has_words_to_navigate_by_and_the_image_first(visit: Callable[..
     expect(page.get_by_role("heading", name="Evidence", exact=True)).to_be_visible(timeout=PAGE_MS)
 
 
-def test_regions_and_their_rows_light_up_together_and_reset_puts_everything_back(
-    visit: Callable[..., Visit], large: Path
-) -> None:
-    page = visit().page
-    upload(page, large)
+def test_regions_and_their_rows_light_up_together_and_reset_puts_everything_back(shown: Page) -> None:
+    page = shown
     slider = page.get_by_role("slider", name="Dynamic threshold")
-    slider.wait_for(timeout=PAGE_MS)
     first = page.locator(".regions tbody tr").first
     first.scroll_into_view_if_needed()
     pane = page.locator("[data-kind=dt] canvas")
@@ -170,15 +209,16 @@ def test_regions_and_their_rows_light_up_together_and_reset_puts_everything_back
     assert pane.get_attribute("data-view").startswith("1.0000 ")  # type: ignore[union-attr]
 
 
-def test_full_screen_keeps_the_verdict(visit: Callable[..., Visit], large: Path) -> None:
-    page = visit().page
-    upload(page, large)
+def test_full_screen_keeps_the_verdict(shown: Page) -> None:
+    page = shown
     page.get_by_role("button", name="Full screen").click()
     page.wait_for_function("document.fullscreenElement !== null")
     said = page.get_by_role("heading", level=2).first.inner_text()
     verdict = page.locator(".viewer .verdict")
     expect(verdict).to_be_in_viewport(ratio=1)
     assert verdict.inner_text().startswith(said.split(":")[0])
+    page.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("document.fullscreenElement === null")
 
 
 def test_an_image_that_is_read_first_can_be_zoomed_and_tells_no_answer(
