@@ -28,9 +28,8 @@ def worth(card: Card, laboratory: str | None) -> str:
     fields = card.fields
     if "laboratories" not in fields:
         return _of_one_source(card)
-    taken = f"{'From' if laboratory is None else 'Taken for an image of'} {laboratory_in_words(laboratory)}."
-    if laboratory is None and card.calibration is not None:
-        taken += f" Its probability is calibrated on others{_never(card.calibration)}."
+    never = _never(card.calibration) if laboratory is None and card.calibration is not None else ""
+    taken = f"{'From' if laboratory is None else 'Taken for an image of'} {laboratory_in_words(laboratory)}{never}."
     measured = _measured(card, laboratory)
     if not measured:
         return f"{taken} Nobody has measured how often the model is wrong there."
@@ -111,7 +110,7 @@ def _never(calibration: Calibration) -> str:
     """Which classes are never answered in an unknown laboratory: a threshold of 0 keeps another one in every set."""
     limits = dict(zip(calibration.classes, calibration.thresholds[calibration.decides], strict=True))
     never = [name for name in limits if any(limit == 0 for other, limit in limits.items() if other != name)]
-    return f", and it never answers {' or '.join(never)} there" if never else ""
+    return f", where it never answers {' or '.join(never)}" if never else ""
 
 
 def _of_one_source(card: Card) -> str:

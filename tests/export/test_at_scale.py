@@ -92,8 +92,8 @@ def test_what_an_unknown_laboratory_makes_of_the_probability() -> None:
     """A threshold of 0 for malignant keeps it in every set, so benign is never answered alone."""
     card, _ = read_card("breast")
     told = worth(card, None)
-    assert "Its probability is calibrated on others, and it never answers benign there." in told
-    assert "calibrated on others" not in worth(card, "UCSB")
+    assert told.startswith("From a laboratory that the model does not know, where it never answers benign. On ")
+    assert "never answers" not in worth(card, "UCSB")
 
 
 @pytest.mark.parametrize(

@@ -164,8 +164,7 @@ def test_figures_are_of_the_laboratory_that_the_image_is_taken_for(
     for laboratory, words in (
         (
             None,
-            "From a laboratory that the model does not know. Its probability is calibrated on others. On another, left "
-            "out of its training: 12.5",
+            "From a laboratory that the model does not know. On another, left out of its training: 12.5",
         ),
         (
             "A",
