@@ -217,7 +217,7 @@ def _in_words(record: Record) -> str:
         )
         listed = "; ".join([", ".join(f"{name} {p:.3f}" for name, p in shares.items()), calibrated])
     else:
-        listed = "no probability is calibrated for its laboratory"
+        listed = "no probability holds for its laboratory"
     if record["um_per_pixel"] is not None:
         size = record["pixel_size"]
         listed += f"; at {size['rows']:.3g} um per pixel, {size['told'] or size['source']}"

@@ -59,7 +59,7 @@ def probability_in_words(p: str, calibrated: bool, elsewhere: bool) -> str:
 
 def leaning_in_words(label: str, p: str, calibrated: bool) -> str:
     """Towards which class the model leans without answering; how much, only where its probability is calibrated."""
-    said = f"calibrated probability {p}" if calibrated else "no probability is calibrated for its laboratory"
+    said = f"calibrated probability {p}" if calibrated else "no probability holds for its laboratory"
     return f"The model leans towards {label}{',' if calibrated else ';'} {said}."
 
 

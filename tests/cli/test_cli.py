@@ -122,7 +122,7 @@ def test_a_image_outside_has_no_verdict_unless_asked_anyway(
 def test_predict_all_read_is_zero(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(image)]) == 0
     card, path = read_card("breakhis")
-    told = "leaning to benign (no probability is calibrated for its laboratory; at 0.35 um per pixel, assumed)"
+    told = "leaning to benign (no probability holds for its laboratory; at 0.35 um per pixel, assumed)"
     assert told in capsys.readouterr().out
     assert main(["predict", str(image), "--weights", "breakhis"]) == 0
     assert "; calibrated)" in capsys.readouterr().out

@@ -103,7 +103,7 @@ def test_what_an_unknown_laboratory_makes_of_the_probability() -> None:
         (
             None,
             ["benign", "malignant"],
-            "Not sure The model leans towards benign; no probability is calibrated for its",
+            "Not sure The model leans towards benign; no probability holds for its laboratory",
         ),
     ],
 )

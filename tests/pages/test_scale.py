@@ -199,7 +199,7 @@ def test_not_sure_in_an_unknown_laboratory_has_no_percentage(page: AppTest, monk
         assert page.header[0].value == heading
         shown = [*(one.label for one in buttons(page)), said(page)]
         assert any("over 99 %" in one for one in shown) is (laboratory is not None)
-    assert "The model leans towards ● **benign**; no probability is calibrated for its laboratory." in said(page)
+    assert "The model leans towards ● **benign**; no probability holds for its laboratory." in said(page)
     assert {one.label for one in buttons(page)} == {"◆ Not sure"}
 
 

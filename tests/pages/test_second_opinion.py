@@ -166,7 +166,7 @@ def test_one_upload_is_one_pass_whatever_is_moved_then(page: AppTest, passes: li
     said = verdict(page)
     assert said in ("▲ Malignant", "● Benign", "◆ Not sure")
     # A drawing is of no laboratory that the model knows.
-    leaning = "; no probability is calibrated for its laboratory."
+    leaning = "; no probability holds for its laboratory."
     assert (leaning if said == "◆ Not sure" else "**, calibrated on other laboratories only.") in text(page)
     assert "not calibrated" not in text(page)
     assert "The model saw the whole image, 700 x 460 px" in text(page)

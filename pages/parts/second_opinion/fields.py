@@ -31,8 +31,8 @@ def show_fields(opinion: Opinion) -> Opinion:
     every = len(fields) <= SHOWN_FIRST or st.session_state.get(f"all-fields-{image}", False)
     row = st.container(horizontal=True, gap="small", vertical_alignment="center")
     row.markdown(
-        f"**{len(fields)} fields of view**, the most suspicious first, each with its own probability of {positive}. "
-        "Click on one to see its maps.",
+        f"**{len(fields)} fields of view**, the most suspicious first, each with its answer and, where one holds, its "
+        f"probability of {positive}. Click on one to see its maps.",
         width=WORDS_WIDTH,
     )
     for place, field in enumerate(fields if every else fields[:SHOWN_FIRST], start=1):
