@@ -123,7 +123,9 @@ def test_not_sure_in_an_unknown_laboratory_has_no_probability(
     text = page_text(pdf(found, explained, Remarks(), date(2026, 1, 1)))
     assert words in text and ("97 %" in text) is (laboratory is not None)
     told = _in_words({**record, "site": None})
-    assert told.startswith("benign (benign 0.970" if laboratory else "not sure, leaning to benign (no probability holds")
+    assert told.startswith(
+        "benign (benign 0.970" if laboratory else "not sure, leaning to benign (no probability holds"
+    )
 
 
 def test_an_answer_in_an_unknown_laboratory_says_where_its_probability_was_calibrated() -> None:
