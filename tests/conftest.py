@@ -204,11 +204,14 @@ def _components(scan: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def two_threads() -> Iterator[None]:
-    """As many threads of torch as made the stored predictions: each number of them adds up in its own order."""
+def one_thread() -> Iterator[None]:
+    """As many threads of torch as made the stored predictions: each number of them adds up in its own order.
+
+    Besides, two would wait for each other where other tests run beside these.
+    """
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)

@@ -1,6 +1,7 @@
 """Held-out predictions of drawn miniatures, stored before the engines of three data sets became one.
 
-Those of Mini-DDSM are of smaller views since; they were stored by the engine that gave the old ones to the last digit.
+The engine gave these to the last of six decimals with two threads; the ones here are of one thread, which adds up in
+another order, and those of Mini-DDSM of smaller views.
 """
 
 from __future__ import annotations

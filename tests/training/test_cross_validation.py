@@ -23,7 +23,7 @@ from dala.training.tasks import breakhis
 from tests.helpers.held_out import assert_as_stored
 from tests.helpers.trees import draw_tree
 
-pytestmark = pytest.mark.usefixtures("two_threads")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # Accessions by subtype: two subtypes of one group, one of two groups, the rest of three.
 FEW = {

@@ -34,7 +34,7 @@ from dala.training.tasks.bach import Bach, majority_vote, tiles_of
 from tests.helpers.held_out import assert_as_stored
 from tests.helpers.trees import draw_bach
 
-pytestmark = pytest.mark.usefixtures("two_threads")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FIELD = (66, 43)  # the field of view, as small as the drawn images
 

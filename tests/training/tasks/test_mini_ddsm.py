@@ -33,7 +33,7 @@ from tests.helpers.films import film as draw
 from tests.helpers.held_out import assert_as_stored
 from tests.helpers.trees import draw_mini_ddsm
 
-pytestmark = pytest.mark.usefixtures("two_threads")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
