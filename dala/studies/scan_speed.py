@@ -186,7 +186,7 @@ def run(options: argparse.Namespace) -> int:
         "it holds when the model has answered once; tiles: from the request to the last byte, in one viewer in "
         "Chromium on the same cores; clicks and drops of the same fields in the served app, warm; scans killed by "
         "SIGKILL after random numbers of rows",
-        command=STUDY.command,
+        command=f"{STUDY.command} --fields {options.fields} --most {options.most}",
         weights_sha256=str(model.card.fields["sha256"]),
         engine=model.runs_on.name,
         threads=found.threads,
