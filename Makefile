@@ -11,10 +11,9 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
 TORCH = $$($(BIN)/python install/torch_index.py)
 COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 
-# Processes, each with whole files of tests, in the order of tests/conftest.py; WORKERS=0 runs all in this one. One more
-# than the two cores that are counted on, for the tests in a browser wait half of their time.
-WORKERS = 3
-PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Two processes, in the order of tests/conftest.py; WORKERS=0 runs all in this one.
+WORKERS = 2
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: run test pytest quick fuzz soak lint help
 

@@ -13,6 +13,7 @@ if PARALLEL:
 # ruff: noqa: E402
 import hashlib
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -46,11 +47,7 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
-# Of the tests in a browser, the files that serve apps of their own; the others share one.
-OWN_SERVERS = ("api", "cases", "decks", "hostile", "login", "proxy", "slides")
-
-
-@pytest.hookimpl(tryfirst=True)  # `-m` reads the markers
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups and `-m` the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for Chromium is marked `browser`. Several processes begin with the browser's tests, which take
     longest, and end with the files of quick tests, so that they end together. A single process ends with the browser's,
@@ -59,40 +56,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
-    slow = {_file(item.nodeid) for item in items if item.get_closest_marker("slow")}
+        item.add_marker(pytest.mark.xdist_group("browser" if item.get_closest_marker("browser") else _file(item)))
+    slow = {_file(item) for item in items if item.get_closest_marker("slow")}
 
     def place(item: pytest.Item) -> int:
         if item.get_closest_marker("browser"):
             return 0 if PARALLEL else 2
-        return 2 if PARALLEL and _file(item.nodeid) not in slow else 1
+        return 2 if PARALLEL and _file(item) not in slow else 1
 
     items.sort(key=place)
 
 
-@pytest.hookimpl(optionalhook=True)  # pytest-xdist's, asked in the process that hands the tests out
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file of tests runs in one process, so that the fixtures of its module are made once, and so do all that share
-    the served app. pytest-xdist's own groups have no effect under pytest 9.2: tests/test_processes.py.
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class Files(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return group_of(nodeid)
-
-    return Files(config, log)
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
-def group_of(nodeid: str) -> str:
-    """What runs in one process with the test of that name."""
-    file = _file(nodeid)
-    if not file.startswith("tests/browser/"):
-        return file
-    return "served apps" if file.removeprefix("tests/browser/test_").removesuffix(".py") in OWN_SERVERS else "the app"
-
-
-def _file(nodeid: str) -> str:
-    return nodeid.partition("::")[0]
+@pytest.fixture(autouse=True)
+def own_main() -> Iterator[None]:
+    """Streamlit's test harness leaves a page as the main module, which a process that is spawned later would run."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")
