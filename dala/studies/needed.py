@@ -343,7 +343,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, required=True, metavar="ROOT", help="holds breakhis_200x_224, ucsb, brca_m2c"
     )
     parser.add_argument("--each", type=at_least(1), default=1, metavar="N", help="images of a patient, at most")
-    parser.add_argument("--steps", type=at_least(1), default=8, metavar="N", help="steps in which cells are taken away")
+    parser.add_argument("--steps", type=at_least(1), default=6, metavar="N", help="steps in which cells are taken away")
     add_runs(parser, "what is done, image by image")
     parser.add_argument("--out", type=Path, default=Path(STUDY.path), metavar="FILE")
 
