@@ -50,7 +50,7 @@ def act(page: Page, action: str, files: list[Path], random: np.random.Generator)
     if action == "reload":
         page.reload()
         return "stays"
-    page.get_by_role("link", name="Evidence", exact=True).click()
+    page.get_by_role("link", name="Evidence", exact=True).first.click()
     page.wait_for_url("**/evidence", timeout=PAGE_MS)  # before that, back would leave the app
     page.go_back()
     page.locator("input[type=file]").first.wait_for(state="attached", timeout=PAGE_MS)
