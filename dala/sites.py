@@ -232,7 +232,7 @@ def _card(card: Card, site: Site) -> Card:
     after = facts["after"]
     worth = {**counts, "scores": after["scores"], "answered": after["answered"], "protocol": facts["protocol"]}
     told = {
-        **{key: value for key, value in fields.items() if key != "unknown_laboratory"},
+        **{key: value for key, value in fields.items() if key not in ("unknown_laboratory", "left_out")},
         "laboratories": {site.name: worth},
         "calibration": {
             **fields["calibration"],

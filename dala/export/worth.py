@@ -22,14 +22,20 @@ def laboratory_in_words(laboratory: str | None) -> str:
 def worth(card: Card, laboratory: str | None) -> str:
     """How often the model is wrong on images of this laboratory, None an unknown one, in two or three sentences.
 
-    Every figure is of that laboratory's own patients, or of laboratories that were left out of the training where it is
-    unknown. Weights whose card tells laboratories apart in nothing have figures of their one source, named so.
+    Every figure is of that laboratory's own patients or, where it is unknown, of each laboratory that was left out of
+    the training. Weights whose card tells laboratories apart in nothing have figures of their one source, named so.
     """
     fields = card.fields
     if "laboratories" not in fields:
         return _of_one_source(card)
     never = _never(card.calibration) if laboratory is None and card.calibration is not None else ""
     taken = f"{'From' if laboratory is None else 'Taken for an image of'} {laboratory_in_words(laboratory)}{never}."
+    if laboratory is None and (left_out := fields.get("left_out")):
+        told = "; ".join(
+            f"{name} {share(one['answered']['share']['value'])}, of that wrong {_shown(one['answered']['wrong'])}"
+            for name, one in left_out.items()
+        )
+        return f"{taken} Of laboratories that were left out of its training it answered: {told}."
     measured = _measured(card, laboratory)
     if not measured:
         return f"{taken} Nobody has measured how often the model is wrong there."
@@ -94,7 +100,11 @@ def basis(card: Card, laboratory: str | None) -> str:
     measured = _measured(card, laboratory)
     if not measured:
         return "not measured" if "laboratories" in card.fields else str(card.fields["metrics"]["protocol"])
-    of = f"{counted(measured['images'], 'image')} of {counted(measured['groups'], card.group_word)}"
+    left_out = card.fields.get("left_out", {}) if laboratory is None else {}
+    of = "; ".join(
+        f"{f'{name}, ' if name else ''}{counted(one['images'], 'image')} of {counted(one['groups'], card.group_word)}"
+        for name, one in (left_out or {"": measured}).items()
+    )
     return f"{of}: {measured['protocol']}"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float32]
-Areas = dict[str, dict[str, tuple[float, float]]]
+Areas = Mapping[str, Mapping[str, Sequence[float]]]
 
 FOLDS = 5
 INVERTED, AVERAGED = "gradcam_inverted", "steady_averaged"
@@ -130,23 +130,10 @@ def judge_of(model: Model, head: Head) -> Predictor:
     return judge
 
 
-def areas_of(pixels: Pixels, maps: dict[str, Plane], call: int, judge: Predictor, steps: int, seed: int) -> Areas:
-    """Areas under deletion and insertion of every map, by what stands in place of tissue."""
-    from dala.explanation.effect import BASELINES
-    from dala.explanation.faithfulness import ordered_curves
-
-    found: Areas = {}
-    for baseline in BASELINES:
-        found[baseline] = {}
-        for name, values in maps.items():
-            curves = ordered_curves(pixels, values, judge, call, baseline, steps, seed)
-            found[baseline][name] = (curves.deletion_area, curves.insertion_area)
-    return found
-
-
 @dataclass(frozen=True)
 class Kept:
-    """What was kept of an image: its name, patient and laboratory, areas by baseline and map, and the correlation."""
+    """What was kept of an image: its name, patient and laboratory, areas under
+    deletion and insertion by baseline and map, and the correlation."""
 
     name: str
     group: str
@@ -161,6 +148,7 @@ def rows_of_images(root: Path, model: Model, runs: Path, each: int, steps: int, 
     Raises DataError where a laboratory is missing.
     """
     from dala.runtime.card import read_card
+    from dala.studies.deletion import areas
     from dala.studies.held_out import sample
     from dala.training.laboratories.fit import HeadRecipe, fit_head, rows_of
     from dala.training.laboratories.release import load_samples
@@ -190,8 +178,9 @@ def rows_of_images(root: Path, model: Model, runs: Path, each: int, steps: int, 
             item = items[index]
             pixels = np.asarray(item.seen())
             maps, call, redrawn = maps_of(pixels, model, head, index)
-            areas = areas_of(pixels, maps, call, judge, steps, index)
-            row = Kept(_name(item), item.group, item.laboratory, areas, redrawn)
+            row = Kept(
+                _name(item), item.group, item.laboratory, areas(pixels, maps, judge, call, steps, index), redrawn
+            )
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row.__dict__) + "\n")
             rows[row.name] = row
@@ -207,14 +196,7 @@ def _name(item: Any) -> str:
 
 def _read(kept: Path) -> list[Kept]:
     lines = kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else []
-    found = []
-    for told in map(json.loads, lines):
-        areas = {
-            baseline: {name: (float(one[0]), float(one[1])) for name, one in of.items()}
-            for baseline, of in told["areas"].items()
-        }
-        found.append(Kept(**{**told, "areas": areas}))
-    return found
+    return [Kept(**json.loads(line)) for line in lines]
 
 
 def laboratory_of(rows: Sequence[Kept]) -> Laboratory:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from dala.export.geojson import geojson
 from dala.export.pdf import pdf
 from dala.export.records import prediction_record, square_um
 from dala.export.report import Remarks, read_report, report
-from dala.export.worth import has_probability, probability_in_words, worth
+from dala.export.worth import basis, has_probability, probability_in_words, worth
+from dala.files import shipped
 from dala.intake.image import read_image
 from dala.opinion import Explanation, Opinion, explain, opinion_of
 from dala.runtime.calibration import Calibration
 from dala.runtime.card import read_card
 from dala.runtime.predict import load_model
+from dala.words import figure, share
 from tests.helpers.physical import at_scale, drawn
 from tests.helpers.reports import page_text
 
@@ -92,7 +95,13 @@ def test_what_an_unknown_laboratory_makes_of_the_probability() -> None:
     """A threshold of 0 for malignant keeps it in every set, so benign is never answered alone."""
     card, _ = read_card("breast")
     told = worth(card, None)
-    assert told.startswith("From a laboratory that the model does not know, where it never answers benign. On ")
+    assert told.startswith("From a laboratory that the model does not know, where it never answers benign. Of ")
+    # Every laboratory that was left out, not the one that looks best.
+    measured = json.loads(Path(shipped("evidence") / "laboratories.json").read_text())["laboratories"]
+    for name, one in measured.items():
+        answered, wrong = (one["answered_left_out"][part] for part in ("share", "wrong"))
+        assert f"{name} {share(answered['value'])}, of that wrong {figure(wrong, percent=True)}" in told
+        assert f"{name}, {one['images']} images of {one['groups']} patients" in basis(card, None)
     assert "never answers" not in worth(card, "UCSB")
 
 

@@ -12,6 +12,7 @@ from dala.opinion import second_opinion
 from dala.phantoms.tissue import draw
 from dala.runtime.predict import load_model
 from dala.studies import needed
+from dala.studies.deletion import areas
 from dala.studies.maps import GRADCAM, RANDOM, STAIN
 from dala.studies.needed import AVERAGED, INVERTED, Kept, Laboratory, Needed, Order, laboratory_of
 from tests.helpers.records import around, cells, interval, partly, plain
@@ -83,10 +84,10 @@ def test_the_map_is_that_of_the_first_page_and_the_ends_are_the_image_and_its_ba
     judge = needed.judge_of(model, model.net.head)
     p = judge(pixels[None, None])[0]
     np.testing.assert_allclose(p, opinion.prediction.probabilities, atol=2e-3)
-    areas = needed.areas_of(pixels, {GRADCAM: maps[GRADCAM]}, call, judge, 1, 0)
+    found = areas(pixels, {GRADCAM: maps[GRADCAM]}, judge, call, 1, 0)
     gone = judge(np.full_like(pixels, 243)[None, None])[0]
     expected = pytest.approx((p[call] + gone[call]) / 2, abs=2e-3)  # one step: a straight line between the two
-    assert areas["glass"][GRADCAM] == (expected, expected)
+    assert found["glass"][GRADCAM] == [expected, expected]
 
 
 def test_what_was_kept_is_not_done_again(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,19 +32,18 @@ def show_short() -> None:
         st.error(str(error))
         return
     known: Mapping[str, Any] = fields.get("laboratories", {})
-    unknown: Mapping[str, Any] | None = fields.get("unknown_laboratory")
+    left_out = {name: found["answered"] for name, found in fields.get("left_out", {}).items()}
     answered = {name: found["answered"] for name, found in known.items() if found.get("answered")}
     if not answered:
         return
-    st.markdown("\n".join(f"{number}. {said}" for number, said in enumerate(sentences(answered, unknown), start=1)))
+    st.markdown("\n".join(f"{number}. {said}" for number, said in enumerate(sentences(answered, left_out), start=1)))
     points = [point(name, one) for name, one in answered.items()]
-    if unknown and unknown.get("answered"):
-        points.append(point(f"unknown ({unknown['name']}, left out)", unknown["answered"]))
+    points += [point(f"{name}, left out: unknown", one) for name, one in left_out.items()]
     draw([Chart(**{**vars(FIGURE), "series": {"wrong": points}})])
     st.caption("Dots: of the answers that were given, the share that was wrong; lines: 95 % intervals over patients.")
 
 
-def sentences(answered: Mapping[str, Mapping[str, Any]], unknown: Mapping[str, Any] | None) -> list[str]:
+def sentences(answered: Mapping[str, Mapping[str, Any]], left_out: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What a reader with one minute should take away."""
     wrong = [one["wrong"]["value"] for one in answered.values()]
     given = [one["share"]["value"] for one in answered.values()]
@@ -54,11 +53,13 @@ def sentences(answered: Mapping[str, Mapping[str, Any]], unknown: Mapping[str, A
         f"**It does not always answer**: it said benign or malignant of {share(min(given))} to {share(max(given))} of "
         "those images, and “not sure” of the others.",
     ]
-    if unknown and unknown.get("answered"):
-        one = unknown["answered"]
+    if left_out:
+        given = [one["share"]["value"] for one in left_out.values()]
+        wrong = [one["wrong"]["value"] for one in left_out.values()]
         said.append(
-            f"**In a laboratory it does not know** ({unknown['name']}, left out of its training) it answered "
-            f"{share(one['share']['value'])}, and {share(one['wrong']['value'])} of these answers were wrong."
+            f"**In a laboratory it does not know** it answers less: {share(min(given))} to {share(max(given))} of the "
+            f"images of {', '.join(left_out)}, each left out of its training, and {share(min(wrong))} to "
+            f"{share(max(wrong))} of these answers were wrong; they are few, so that it may be more, as the lines show."
         )
     said.append(
         "**Its map shows what moved it, not where a lesion is**; images unlike those that it has learnt from are "
