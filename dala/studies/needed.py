@@ -132,8 +132,8 @@ def judge_of(model: Model, head: Head) -> Predictor:
 
 @dataclass(frozen=True)
 class Kept:
-    """What was kept of an image: its name, patient and laboratory, areas under
-    deletion and insertion by baseline and map, and the correlation."""
+    """What was kept of an image: its name, patient and laboratory, the areas under deletion and insertion by baseline
+    and map, and the correlation."""
 
     name: str
     group: str
