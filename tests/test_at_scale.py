@@ -215,7 +215,7 @@ def test_verdicts_by_hand(single: Opinion, model: Model) -> None:
     named = replace(single, gate=replace(single.gate, laboratory="UCSB"))
     assert verdict_at(named, 0.9).laboratory == "UCSB"
     bare = replace(single, prediction=replace(single.prediction, calibration=None))
-    assert verdict_at(bare, 0.51) == Verdict("malignant")
+    assert verdict_at(bare, 0.51) == Verdict("malignant", calibrated=False)
     assert verdict_at(bare, 0.51, 0.49) == Verdict(None, "scale")
     assert verdict_at(single, 0.5).not_sure and not verdict_at(single, 0.9).not_sure
 
