@@ -216,7 +216,7 @@ def test_verdicts_by_hand(single: Opinion, model: Model) -> None:
     assert verdict_at(named, 0.9).laboratory == "UCSB"
     bare = replace(single, prediction=replace(single.prediction, calibration=None))
     assert verdict_at(bare, 0.51) == Verdict("malignant", calibrated=False)
-    assert verdict_at(bare, 0.51, 0.49) == Verdict(None, "scale")
+    assert verdict_at(bare, 0.51, 0.49) == Verdict(None, "scale", calibrated=False)
     assert verdict_at(single, 0.5).not_sure and not verdict_at(single, 0.9).not_sure
 
 

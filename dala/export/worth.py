@@ -31,11 +31,11 @@ def worth(card: Card, laboratory: str | None) -> str:
     never = _never(card.calibration) if laboratory is None and card.calibration is not None else ""
     taken = f"{'From' if laboratory is None else 'Taken for an image of'} {laboratory_in_words(laboratory)}{never}."
     if laboratory is None and (left_out := fields.get("left_out")):
-        told = "; ".join(
+        each = (
             f"{name} {share(one['answered']['share']['value'])}, of that wrong {_shown(one['answered']['wrong'])}"
             for name, one in left_out.items()
         )
-        return f"{taken} Of laboratories that were left out of its training it answered: {told}."
+        return f"{taken} Of laboratories that were left out of its training it answered: {'; '.join(each)}."
     measured = _measured(card, laboratory)
     if not measured:
         return f"{taken} Nobody has measured how often the model is wrong there."
