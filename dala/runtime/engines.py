@@ -293,7 +293,12 @@ def _graph(net: ResNet50, piece: str, key: str | None, core: Any) -> Any:
     if key is None:
         return convert()
     version = import_openvino().__version__.split("-")[0]
-    return kept(cache_dir() / "openvino" / f"{key[:16]}-{version}-{CACHE_FORMAT}" / piece, core, convert)
+    return kept(graphs_dir() / f"{key[:16]}-{version}-{CACHE_FORMAT}" / piece, core, convert)
+
+
+def graphs_dir() -> Path:
+    """Where the graphs of all weights are kept."""
+    return cache_dir() / "openvino"
 
 
 def kept(place: Path, core: Any, convert: Callable[[], Any]) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import threading
 import time
 from collections.abc import Sequence
@@ -26,11 +24,13 @@ from dala.preprocess.scale import FACTORS, Scale, scale_of
 from dala.preprocess.views import Views, network_input, preprocess
 from dala.runtime.calibration import Calibration, PredictionSet, softmax
 from dala.runtime.card import WEIGHTS_DIR, Card, read_card
-from dala.runtime.engines import Engine, TorchEngine, choose_engine
+from dala.runtime.engines import Engine, TorchEngine, choose_engine, graphs_dir
+from dala.runtime.memory import give_back_files, give_back_freed
 from dala.runtime.pooling import margins
 from dala.runtime.weights import load_weights
 
 TOGETHER = 8  # views of one pass where many images are asked about: their activations are at most 75 MB
+SIDE = 320  # px of what warms an engine up
 NOTHING = ("blank", "too_bright")  # reasons of the gate that speak of glass, not of tissue
 
 
@@ -141,9 +141,10 @@ def served(name: str | Path, engine: str | None = None) -> Model:
         net = DALAResNet50(len(model.card.classes), stages=model.card.stages).eval().requires_grad_(False)
     net.head = model.net.head
     model = replace(model, net=net)
-    # The C library keeps what has been let go, unless it is asked for it; others give it back by themselves.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    with torch.no_grad():  # the engine makes its own copy of the weights with the first image
+        model.runs_on.tail(model.runs_on.trunk(torch.zeros(1, 3, SIDE, SIDE)))
+    give_back_freed()
+    give_back_files(graphs_dir())
     return model
 
 

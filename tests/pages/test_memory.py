@@ -47,3 +47,35 @@ def test_forty_threads_share_two_arenas_unless_told_otherwise() -> None:
         pytest.skip("this C library gives threads no arenas of their own")
     assert heaps("share") <= 2
     assert heaps("share", MALLOC_ARENA_MAX="5") > 2
+
+
+HOLES = """
+import sys, time
+from pages.parts import memory
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
+memory.EVERY_S, memory.WORKED_S = 0.1, 0.0
+if "share" in sys.argv:
+    memory.share_memory()
+kept = [bytearray(3000) for _ in range(60_000)]
+full = resident()
+last = kept[-1]
+del kept[:]
+end = time.monotonic() + (10 if "share" in sys.argv else 0.5)
+while time.monotonic() < end and full - resident() < 100:
+    time.sleep(0.05)
+print(full - resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap is Linux's")
+def test_what_is_free_below_something_in_use_is_given_back() -> None:
+    def freed(*arguments: str) -> float:
+        command = [sys.executable, "-c", HOLES, *arguments]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    if freed() > 100:
+        pytest.skip("this C library gives back by itself")
+    assert freed("share") > 100  # of 180 MB
