@@ -191,7 +191,7 @@ def check_writable(name: str, folder: Path) -> Check:
 
 
 def _check_cache_folder() -> Check:
-    from dala.nets.imagenet import cache_dir
+    from dala.files import cache_dir
 
     return check_writable("cache folder", cache_dir())
 

