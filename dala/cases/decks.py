@@ -99,6 +99,7 @@ class Decks:
                     )
                 )
             session.flush()
+            self.store.quota.check(session, person.id, self.store.images)
             audit.append(session, person, "deck made", [None], deck=made.id, cases=len(items))
         return made
 
@@ -117,6 +118,13 @@ class Decks:
                 )
                 for row in found
             ]  # fmt: skip
+
+    def holding(self, person: Person, case_id: str) -> tuple[int, tuple[str, ...]]:
+        """How many decks hold copies of a case's images, and the titles of those that this person leads by log-in."""
+        with self.database.read(SERVER) as session:
+            of_case = select(DeckItemRow.deck_id).where(DeckItemRow.case_id == case_id)
+            found = session.scalars(select(DeckRow).where(DeckRow.id.in_(of_case)).order_by(DeckRow.created)).all()
+            return len(found), tuple(row.title for row in found if _leads(person, row, ""))
 
     def led(self, person: Person | None, id: str, key: str = "") -> Deck:
         """The deck with everything, for its teacher."""

@@ -23,7 +23,8 @@ KIND = "export"
 
 @dataclass(frozen=True)
 class Arrived:
-    """A case out of an archive: its id there, what to keep, who read it, when, and by which versions of dala."""
+    """A case out of an archive: its id there, what to keep, who read it, when, by which versions of dala, and how many
+    bytes its images have, by their sha256."""
 
     id: str
     case: NewCase
@@ -31,6 +32,7 @@ class Arrived:
     created: datetime
     changed: datetime
     versions: tuple[str, ...]
+    sizes: dict[str, int]
 
 
 def write(
@@ -92,11 +94,11 @@ def look_at(source: Path | IO[bytes]) -> list[str]:
         return [str(identity) for identity in manifest["cases"]]
 
 
-def read(source: Path | IO[bytes], take: Callable[[Arrived], None]) -> None:
-    """Hand over every case of an archive, one after another, after all of them have been looked at; CaseError for an
-    archive that is none, damaged, or holds what cannot be kept."""
+def read(source: Path | IO[bytes], look: Callable[[Arrived], None], take: Callable[[Arrived], None]) -> None:
+    """Hand every case of an archive to `look`, one after another, and then, once all of them are as they should be, to
+    `take`; CaseError for an archive that is none, damaged, or holds what cannot be kept."""
     with reading(source, KIND) as (archive, manifest):
-        for act in (lambda arrived: None, take):
+        for act in (look, take):
             for identity in manifest["cases"]:
                 act(_arrived(archive, str(identity)))
 
@@ -124,4 +126,9 @@ def _arrived(archive: zipfile.ZipFile, identity: str) -> Arrived:
     created, changed = (datetime.fromisoformat(record[key]) for key in ("created", "changed"))
     if created.tzinfo is None or changed.tzinfo is None:
         raise CaseError("A time in this archive has no zone.")
-    return Arrived(identity, case, (reader[0], reader[1]), created, changed, versions)
+    sizes = {
+        one["sha256"]: len(image.data)
+        for one, image in zip(record["images"], images, strict=True)
+        if image.data is not None
+    }
+    return Arrived(identity, case, (reader[0], reader[1]), created, changed, versions, sizes)

@@ -25,6 +25,7 @@ class Images:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._sizes: dict[str, int] = {}  # what is under a sha256 never changes
 
     def path(self, sha256: str) -> Path:
         """Where the bytes of this sha256 (64 hexadecimal digits) lie; ValueError for anything else."""
@@ -63,6 +64,15 @@ class Images:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise StoreError(f"The bytes of an image in {self.folder} are damaged or altered.")
         return data
+
+    def size(self, sha256: str) -> int:
+        """How many bytes; 0 where they are missing."""
+        if sha256 not in self._sizes:
+            try:
+                self._sizes[sha256] = self.path(sha256).stat().st_size
+            except FileNotFoundError:
+                return 0
+        return self._sizes[sha256]
 
     def remove(self, sha256: str) -> None:
         """Remove the bytes, if they are there."""

@@ -8,17 +8,21 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from dala.cases.quota import GB, MOST, USUAL, Quota
 from dala.errors import StoreError
 
 if TYPE_CHECKING:
     from dala.cases.store import Store
 
 DATABASE, FOLDER, DAYS, IMAGES = "DALA_DATABASE", "DALA_CASES_FOLDER", "DALA_CASES_DAYS", "DALA_CASES_IMAGES"
+IMPORT_MB = "DALA_CASES_IMPORT_MB"
 OFF = "off"
 FILE, IMAGES_FOLDER = "cases.sqlite3", "images"
 SWEEP_SECONDS, NEVER = 3600.0, float("-inf")
+
+N = TypeVar("N")
 
 _lock = threading.Lock()
 _open: dict[Settings, tuple[Store, float]] = {}
@@ -27,12 +31,15 @@ _open: dict[Settings, tuple[Store, float]] = {}
 @dataclass(frozen=True)
 class Settings:
     """Where and what is kept: the database's address, the folder of the images (and of SQLite's file), whether bytes of
-    images are kept, and for how many days cases live (None: for ever)."""
+    images are kept, for how many days cases live (None: for ever), how much one person may keep, and how large an
+    archive may be that a page imports."""
 
     url: str
     folder: Path
     keeps_images: bool
     days: int | None
+    quota: Quota = USUAL
+    import_mb: int = 256
 
 
 def settings(environment: Mapping[str, str] | None = None) -> Settings | None:
@@ -46,7 +53,12 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings | None:
         named or f"sqlite+pysqlite:///{folder / FILE}",
         folder / IMAGES_FOLDER,
         environment.get(IMAGES, "").strip().casefold() != OFF,
-        _days(environment.get(DAYS, "").strip()),
+        _number(environment, DAYS, None, "days"),
+        Quota(
+            _number(environment, MOST, USUAL.cases, "cases", 10**9),
+            _number(environment, GB, USUAL.gb, "GB"),
+        ),
+        _number(environment, IMPORT_MB, None, "MB") or Settings.import_mb,
     )
 
 
@@ -59,11 +71,13 @@ def _users_data(environment: Mapping[str, str]) -> Path:
         raise StoreError(f"There is no home folder to keep cases in; name one by {FOLDER}.") from error
 
 
-def _days(text: str) -> int | None:
+def _number(environment: Mapping[str, str], name: str, otherwise: N, of: str, most: int = 100_000) -> int | N:
+    """A whole number of 1 to `most` of days, cases or bytes; StoreError for anything else."""
+    text = environment.get(name, "").strip()
     if not text:
-        return None
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 100_000:
-        raise StoreError(f"{DAYS} is a whole number of days of at least 1, not {text[:20]!r}.")
+        return otherwise
+    if not text.isascii() or not text.isdecimal() or len(text) > 12 or not 1 <= int(text) <= most:
+        raise StoreError(f"{name} is a whole number of {of} of at least 1, not {text[:20]!r}.")
     return int(text)
 
 
@@ -101,4 +115,6 @@ def open_store(wanted: Settings) -> Store:
 
     database = Database(wanted.url)
     database.prepare()
-    return Store(database, Images(wanted.folder), keeps_images=wanted.keeps_images, days=wanted.days)
+    return Store(
+        database, Images(wanted.folder), keeps_images=wanted.keeps_images, days=wanted.days, quota=wanted.quota
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -41,11 +40,12 @@ from dala.cases.kept import (
     probability_of,
 )
 from dala.cases.people import SERVER, Person
+from dala.cases.quota import USUAL, Quota
 from dala.cases.tables import BlobRow, CaseRow, DeckItemRow, ImageRow
 from dala.cases.visibility import may_change
 from dala.errors import CaseError, Forbidden, NotFound, StoreError
-from dala.words import counted
 
+IMPORTED = "imported"  # in the log
 IDENTITY = re.compile(r"[A-Za-z0-9_-]{22}")
 ABSENT = "There is no such case, or it is not shared with you."
 NOT_YOURS = "Only whoever keeps a case, or an administrator, can change or delete it."
@@ -59,11 +59,18 @@ class Store:
     """
 
     def __init__(
-        self, database: Database, images: Images, *, keeps_images: bool = True, days: int | None = None
+        self,
+        database: Database,
+        images: Images,
+        *,
+        keeps_images: bool = True,
+        days: int | None = None,
+        quota: Quota = USUAL,
     ) -> None:
-        """keeps_images: whether bytes are kept at all; days: how long cases live, None for ever."""
+        """keeps_images: whether bytes are kept at all; days: how long cases live, None for ever; quota: how much one
+        person may keep, beyond which `keep`, `add` and `import_` raise CaseError."""
         self.database, self.images = database, images
-        self.keeps_images, self.days = keeps_images, days
+        self.keeps_images, self.days, self.quota = keeps_images, days, quota
 
     # Keeping
 
@@ -114,6 +121,8 @@ class Store:
                     session.add(_image_row(identity, number, image, sha256, version))
                 row.words = _words(row, [image.name for image in case.images])
                 session.flush()
+                if what != IMPORTED:  # an archive is checked as a whole
+                    self.quota.check(session, person.id, self.images)
                 audit.append(session, person, what, [identity], images=len(case.images), bytes=len(bytes_of))
         except BaseException:
             self.let_go(hashes)
@@ -141,6 +150,7 @@ class Store:
                     setattr(row, name, value)
                 row.words, row.changed = _words(row, [one.name for one in every]), datetime.now(UTC)
                 session.flush()
+                self.quota.check(session, row.owner_id, self.images)
                 audit.append(session, person, "changed", [id], fields=["images"])
                 return self._kept(session, person, id)
         except BaseException:
@@ -328,37 +338,12 @@ class Store:
         """Keep the cases of an export as private ones of `person`; who read them, and when, stays as it was.
 
         A case that `person` can see under its id already is left as it is. All cases are checked before the first is
-        kept; CaseError for an archive that is none, or holds what cannot be kept. StoreError where the database or the
-        folder fails meanwhile, which says how many were kept before.
+        kept; CaseError for an archive that is none, or holds what cannot be kept or more than one person may keep.
+        StoreError where the database or the folder fails meanwhile, which says how many were kept before.
         """
-        new, known, renamed = list[str](), list[str](), 0
+        from dala.cases.importing import import_cases  # which knows this module
 
-        def take(arrived: exchange.Arrived) -> None:
-            nonlocal renamed
-            identity = arrived.id if IDENTITY.fullmatch(arrived.id) else new_id()
-            with self.database.read(person) as session:
-                if session.scalar(select(CaseRow.id).where(CaseRow.id == identity)) is not None:
-                    known.append(identity)
-                    return
-            with self.database.read(SERVER) as session:  # somebody else's: the same words as if there were none
-                if session.scalar(select(CaseRow.id).where(CaseRow.id == identity)) is not None:
-                    identity = new_id()
-            renamed += identity != arrived.id
-            times = {"created": arrived.created, "changed": arrived.changed}
-            case = replace(arrived.case, shared=False)
-            self.insert(
-                person, identity, case, "imported", reader=arrived.reader, versions=arrived.versions, **times
-            )  # fmt: skip
-            new.append(identity)
-
-        try:
-            exchange.read(archive, take)
-        except StoreError as error:
-            if not new:
-                raise
-            before = f"{counted(len(new), 'case')} of this archive {'was' if len(new) == 1 else 'were'} imported before"
-            raise StoreError(f"{error} {before}; import it again to go on.") from error
-        return Imported(tuple(new), tuple(known), renamed)
+        return import_cases(self, person, archive)
 
     # Rows
 

@@ -14,9 +14,12 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dala.cases import audit
+from dala.cases.deck_records import NewItem
+from dala.cases.decks import Decks
 from dala.cases.kept import KeptCase, NewCase, NewImage
 from dala.cases.opening import store_from_environment
 from dala.cases.people import LOCAL, SERVER, Person, Role
+from dala.cases.quota import Quota
 from dala.cases.store import ABSENT, Store
 from dala.export.kept import kept_record, thumbnail
 from dala.intake.image import read_image
@@ -313,6 +316,34 @@ def test_a_case_is_deleted_after_a_second_click(store: Store, opinion: Opinion) 
     pressed(page("cases", id=identity), "Delete this case")
     assert store.search(LOCAL).total == 0 and list(store.images.names()) == []
     assert [one.value for one in page("cases", id=identity).error] == [ABSENT]
+
+
+def test_copies_in_decks_are_told_before_a_case_is_deleted(store: Store, opinion: Opinion) -> None:
+    identity = kept(store, opinion, phantom_png("solid_sheets"))
+    assert not page("cases", id=identity).warning
+    copy = NewItem(b"copy", "a", "benign", case_id=identity, image=1)
+    for title in ("*First*", "Second"):
+        Decks(store).make(LOCAL, title, 1, [copy])
+    (told,) = page("cases", id=identity).warning
+    assert told.value == (
+        "2 teaching decks have their own copy of this case's image, with diagnosis and words, and keep it: only "
+        "deleting the deck removes that copy."
+    )
+    assert one.copies_in_words(1, ["*First*"]) == (
+        "1 teaching deck (\\*First\\*) has its own copy of this case's image, with diagnosis and words, and keeps it: "
+        "only deleting the deck removes that copy."
+    )
+    assert one.copies_in_words(0, []) == ""
+
+
+def test_what_one_person_may_keep_is_a_sentence_on_the_page(store: Store) -> None:
+    store.quota = Quota(cases=1)
+    store.keep(LOCAL, case(image("first.png")))
+    at = pressed(example(page("second_opinion")), "Keep this case")
+    assert [one.value.replace("\\", "") for one in at.error] == [
+        "One person may keep at most 1 case on this server (DALA_CASES_MOST), and this would be more; nothing was kept."
+    ]
+    assert store.search(LOCAL).total == 1
 
 
 @pytest.mark.parametrize(

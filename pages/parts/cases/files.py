@@ -9,13 +9,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dala.cases.kept import Query
+from dala.cases.opening import settings
 from dala.cases.people import Person
 from dala.cases.store import Store
 from dala.errors import CaseError, StoreError
 from dala.words import counted
 from pages.parts.shared import plain
-
-LARGEST_ARCHIVE_MB = 256
 
 
 def offer_export(
@@ -44,11 +43,14 @@ def offer_export(
 
 def offer_import(row: DeltaGenerator, store: Store, who: Person) -> None:
     """Bring cases of such a ZIP back."""
+    said = settings()
     with row.popover("Import", type="tertiary"):
-        file = st.file_uploader(
-            "A ZIP that this tool has exported", max_upload_size=LARGEST_ARCHIVE_MB, key="cases-import"
-        )
+        most = 0 if said is None else said.import_mb
+        file = st.file_uploader("A ZIP that this tool has exported", max_upload_size=most, key="cases-import")
         if file is None or not st.button("Import", type="primary"):
+            return
+        if file.size > most * 2**20:
+            st.error(f"This archive has more than the {most} MB that a page of this server imports.")
             return
         try:
             found = store.import_(who, file)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from dala.cases.decks import Decks
 from dala.cases.kept import CALLS, CHANGEABLE, LONGEST_TITLE, KeptCase, KeptImage
 from dala.cases.people import Person
 from dala.cases.store import Store
 from dala.errors import CaseError, DalaError, IntakeError, StoreError
 from dala.export.report import LONGEST_COMMENT, FirstRead, Remarks
 from dala.opinion import Opinion
+from dala.words import counted
 from pages.parts.batch.table import data_url
 from pages.parts.cases import words
 from pages.parts.cases.address import NAMES, write
@@ -256,6 +259,12 @@ def offer_deletion(row: DeltaGenerator, store: Store, who: Person, case: KeptCas
     """Deletion, said twice."""
     with row.popover("Delete"):
         st.markdown("Image, opinion and every word of this case are removed for good; the log keeps that it was there.")
+        try:
+            if copies := copies_in_words(*Decks(store).holding(who, case.id)):
+                st.warning(copies)
+        except StoreError as error:
+            st.error(plain(str(error)))
+            return
         if not st.button("Delete this case", type="primary", key=f"delete-{case.id}"):
             return
         try:
@@ -268,6 +277,18 @@ def offer_deletion(row: DeltaGenerator, store: Store, who: Person, case: KeptCas
     session().recent_cases.pop(case.id, None)
     back_to_list()
     st.rerun()
+
+
+def copies_in_words(decks: int, titles: Sequence[str]) -> str:
+    """What deletion does not reach: teaching decks, with the titles of one's own; "" where there are none."""
+    if not decks:
+        return ""
+    named = f" ({', '.join(map(plain, titles))})" if titles else ""
+    one = decks == 1
+    return (
+        f"{counted(decks, 'teaching deck')}{named} {'has its' if one else 'have their'} own copy of this case's image, "
+        f"with diagnosis and words, and {'keeps' if one else 'keep'} it: only deleting the deck removes that copy."
+    )
 
 
 def back_to_list() -> None:
