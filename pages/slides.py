@@ -18,7 +18,7 @@ from pages.parts.session import session
 from pages.parts.shared import model_or_stop, plain
 from pages.parts.sites import choose_site, model_in_use
 from pages.parts.slides.choice import choose_slide
-from pages.parts.slides.scan import EVERY, cells_of, scans, show_controls, show_findings
+from pages.parts.slides.scan import EVERY, cells_of, of_file, scans, show_controls, show_findings
 from pages.parts.slides.walk import walk
 
 
@@ -26,9 +26,9 @@ def show_slide(slide: Slide, path: Path, address: str) -> None:
     """Viewer and scan, drawn again every other second while a scan is under way."""
 
     def drawn() -> None:
-        state = scans().state(path)
+        state, replaced = of_file(slide, scans().state(path))
         walk(slide, address, cells_of(state))
-        show_controls(slide, path, state)
+        show_controls(slide, path, state, replaced)
         show_findings(path, state, str(slide.path) in session().field_picked)
         if session().scan_ran and not state.running:
             session().scan_ran = False

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dala.errors import SlideError
 from dala.intake.pixel_size import of_tiff
-from dala.slides.sources import COMPRESSIONS, CONVERTER, Pixels, Region, Unreadable
+from dala.slides.sources import COMPRESSIONS, CONVERTER, Pixels, Region, Unreadable, out_of_reach
 
 RAW, JPEG, DEFLATE, OLD_DEFLATE = 1, 7, 8, 32946
 JPEG_2000 = (33003, 33005, 34712)
@@ -58,6 +58,8 @@ class OmeSource:
                 self._levels = [_Level(page) for page in found]
                 self.profile = 34675 in first.tags
                 kind = (first.samplesperpixel, first.bitspersample, first.planarconfig, first.is_tiled)
+        except FileNotFoundError as error:
+            raise out_of_reach(path) from error
         except Exception as error:
             raise SlideError("damaged", f"{who} is damaged or incomplete: its structure cannot be read.") from error
         if kind[:2] != (3, 8):

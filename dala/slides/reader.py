@@ -30,7 +30,7 @@ from dala.intake.pixel_size import FILE, USER, GivenSize, PixelSize, given
 from dala.slides.folder import readable
 from dala.slides.grid import Box, Grid
 from dala.slides.overviews import kept
-from dala.slides.sources import FORMATS, Pixels, Source, Unreadable, opener
+from dala.slides.sources import FORMATS, Pixels, Source, Unreadable, opener, out_of_reach
 
 RANGE_UM = (0.05, 2.0)  # of a slide's pixel; what a file states outside of it is another unit or a default
 FIELD_UM = (245.0, 161.0)  # width and height of a field, as the served weights see it
@@ -84,6 +84,7 @@ class Slide:
         self.path, self.name = path, readable(path.name)
         self._open, self._lock, self._making = open_again, Lock(), Lock()
         self._overview: Overview | None = None
+        self._stamp = _stamp(path)
         self._source: Source | None = open_again()
         source = self._source
         self._left, self._top, *size = source.bounds
@@ -109,6 +110,15 @@ class Slide:
     def close(self) -> None:
         """Let go of the file; reads that are under way end, later ones raise SlideError."""
         self._source = None
+
+    def check(self) -> None:
+        """SlideError where the file is no longer the one that was opened ("changed"), or is out of reach ("absent")."""
+        try:
+            same = _stamp(self.path) == self._stamp
+        except OSError as error:
+            raise out_of_reach(self.path) from error
+        if not same:
+            raise SlideError("changed", f"{who_is(self.name)} was changed since it was opened: open or scan it again.")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -289,7 +299,9 @@ class Slide:
             part = (slice(y0, y1), slice(x0, x1))
             try:
                 pixels[part], scanned[part] = self.read_box(box, (x1 - x0, y1 - y0))
-            except SlideError:
+            except SlideError as error:
+                if error.name != "damaged":
+                    raise
                 failures += 1
                 if max(x1 - x0, y1 - y0) <= SMALLEST_LOSS or failures > MOST_FAILURES:
                     lost[part] = True
@@ -324,7 +336,7 @@ class Slide:
         try:
             return source.read(level, x, y, width, height)
         except Unreadable:
-            pass
+            self.check()  # what takes its place must be the same slide
         try:
             with self._lock:
                 if self._source is source:
@@ -349,6 +361,11 @@ def open_slide(path: str | Path, um: GivenSize | None = None, cache: int = CACHE
     path = Path(path)
     size = None if told is None else PixelSize(told.rows, told.columns, USER, "told")
     return Slide(path, size, opener(path, cache))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def _alike(levels: tuple[tuple[int, int], ...]) -> bool:

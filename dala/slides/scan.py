@@ -10,7 +10,6 @@ While the network looks at one batch, the next are read and the last ones are wr
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 from collections import deque
@@ -18,8 +17,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from dala.errors import SlideError
-from dala.intake.image import who_is
 from dala.runtime.predict import Looked, Model
 from dala.slides.judge import BATCH, Judge, Seen
 from dala.slides.plan import Plan, Spot, plan_of
@@ -46,7 +43,6 @@ class Scan:
         self.anew: str | None = None
         self._stopping = threading.Event()
         self._began, self._before = 0.0, 0
-        self._stamp = _stamp(slide.path)
 
     @property
     def done(self) -> bool:
@@ -67,8 +63,8 @@ class Scan:
     def run(self) -> Iterator[Row]:
         """Judge what is missing, one row after another as they are written; ends at the end or after `stop`.
 
-        Raises SlideError: "busy" while another process scans into the folder, "other_slide", "changed" where the file
-        changes meanwhile, "disk_full".
+        Raises SlideError: "busy" while another process scans into the folder, "other_slide", "disk_full"; "changed" or
+        "absent" where the file changes or goes meanwhile. The rows so far are kept.
         """
         with locked(self.folder) as lock:
             file = RowsFile(self.folder, self.header)
@@ -77,7 +73,7 @@ class Scan:
             with ThreadPoolExecutor(READERS, "dala-slide") as pool:
                 try:
                     for batch in self._judged(pool):
-                        self._unchanged()
+                        self.slide.check()
                         file.append(batch)
                         lock.alive()
                         self.rows += batch
@@ -113,10 +109,6 @@ class Scan:
     def _row(self, spot: Spot, seen: Seen | None, looked: Looked | None) -> Row:
         return self.judge.row(spot, self.plan.grid.box(spot.column, spot.row), seen, looked)
 
-    def _unchanged(self) -> None:
-        if _stamp(self.slide.path) != self._stamp:
-            raise SlideError("changed", f"{who_is(self.slide.name)} was changed while it was scanned: scan it again.")
-
 
 def header_of(slide: Slide, model: Model, plan: Plan) -> Header:
     """What the rows of a scan are of: slide, scale, weights, plan. No name and no word of the slide's is in it."""
@@ -139,8 +131,3 @@ def header_of(slide: Slide, model: Model, plan: Plan) -> Header:
         "site": None if model.site is None else {"name": model.site.name, "sha256": model.site.sha256},
         "engine": model.runs_on.name,
     }
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    found = os.stat(path)
-    return found.st_size, found.st_mtime_ns

@@ -176,11 +176,23 @@ def opener(path: Path, cache: int) -> Callable[[], Source]:
         try:
             return OpenSlideSource(path, cache, who)
         except openslide.OpenSlideError as error:
-            raise _refusal(who, path, error) from error
+            try:
+                raise _refusal(who, path, error) from error
+            except OSError as gone:
+                raise out_of_reach(path) from gone
         except OSError as error:
             raise SlideError("unreadable", f"{who} cannot be opened: {error.strerror or error}.") from error
 
     return open_again
+
+
+def out_of_reach(path: Path) -> SlideError:
+    """What is said of a slide that was there when it was opened."""
+    return SlideError(
+        "absent",
+        f"{who_is(readable(path.name), 'The slide')} is out of reach: it was moved or removed, or its folder is not "
+        "mounted.",
+    )
 
 
 def library() -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from dala.errors import SlideError
 from dala.slides.folder import Listed
 from dala.slides.grid import Grid
 from dala.slides.reader import open_slide
+from dala.slides.rows import ROWS, Row, line
+from dala.slides.scan import Scan
 from pages.parts.component import FOLDER
 from pages.parts.slides import catalogue
 from pages.parts.slides.catalogue import BETWEEN, Catalogue
@@ -29,6 +32,7 @@ from pages.parts.slides.scanning import Scans
 from pages.parts.slides.shelf import Shelf, address_of, tile_route
 from pages.parts.slides.walk import field_of
 from tests.helpers import slides
+from tests.helpers.scans import quick_model
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "slides.py"
 
@@ -107,6 +111,53 @@ def test_a_token_belongs_to_a_session_and_to_who_is_logged_in(folder: Path) -> N
     assert shelf.find(again, user) is None and shelf.find(other, {}) is not None
     with pytest.raises(SlideError, match="no longer in the folder"):
         shelf.open(folder / "gone.svs", None, "b", {})
+
+
+@pytest.mark.parametrize("kind", ["aperio", "ome"])
+def test_a_file_that_changes_or_goes_while_it_is_looked_at(kind: str, tmp_path: Path) -> None:
+    """No tile of another file is shown in its place, none is a fault of the server, and it goes on when it is back."""
+    folder, aside = tmp_path / "slides", tmp_path / "aside"
+    folder.mkdir()
+    path = folder / ("one.svs" if kind == "aperio" else "one.ome.tiff")
+    make = slides.aperio if kind == "aperio" else slides.ome
+    make(path, slides.pyramid(slides.drawn(1024, 768), 2))
+    shelf = Shelf(lambda session: True)
+    token, slide = shelf.open(path, 0.5, "a", {})
+    client = TestClient(Starlette(routes=[tile_route("", lambda: shelf)]))  # raises what the route raises
+
+    def status(place: str) -> int:
+        return int(client.get(address_of(token, "") + place).status_code)
+
+    assert status("0/0_0.jpg") == 200
+    folder.rename(aside)
+    assert {status(f"0/{column}_0.jpg") for column in range(4)} == {404}
+    with pytest.raises(SlideError, match="out of reach"):
+        slide.check()
+    with pytest.raises(SlideError, match="the folder is out of reach"):
+        shelf.open(path, 0.5, "a", {})
+    aside.rename(folder)
+    assert {status(f"0/{column}_0.jpg") for column in range(4)} == {200}
+    assert shelf.open(path, 0.5, "a", {}) == (token, slide), "the same token as before"
+    # Another file of the same name: its tiles are not shown as this one's, and it is opened anew under its own token.
+    make(aside, slides.pyramid(slides.drawn(1024, 768, seed=1), 2))
+    aside.replace(path)
+    assert status("0/1_1.jpg") == 404
+    with pytest.raises(SlideError, match="was changed since it was opened"):
+        slide.check()
+    again, other = shelf.open(path, 0.5, "a", {})
+    assert again != token and status("0/0_0.jpg") == 404
+    token = again
+    assert status("0/0_0.jpg") == 200
+    # Cut off: a sentence or a missing tile.
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert status("0/0_0.jpg") == 404
+    try:
+        shelf.open(path, 0.5, "a", {})
+    except SlideError as error:
+        assert "damaged" in str(error) or "not a slide" in str(error)
+    slide.close()
+    other.close()
 
 
 def app(monkeypatch: pytest.MonkeyPatch, folder: str | None) -> AppTest:
@@ -226,6 +277,31 @@ def test_where_no_scan_can_be_kept_is_a_sentence(folder: Path, monkeypatch: pyte
     assert error.value.name == "unwritable" and not scans.state(folder / "one.svs").running
 
 
+@pytest.mark.slow
+def test_findings_of_a_file_that_was_replaced_are_not_shown_as_this_one_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "slides" / "a.svs"
+    path.parent.mkdir()
+    monkeypatch.setenv("DALA_SCANS", str(tmp_path / "scans"))
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: SimpleNamespace(poll=lambda: 0))
+    slides.aperio(path, slides.pyramid(slides.drawn(1024, 768), 2))
+    with open_slide(path) as slide:
+        header = Scan(slide, quick_model(), tmp_path).header
+    rows = Scans().folder(path)
+    rows.mkdir(parents=True)
+    (rows / ROWS).write_bytes(line(header) + line(Row(0, 0, (0, 0, 490, 322), 0.5, "unreadable")))
+    page = app(monkeypatch, str(path.parent))
+    page.selectbox(key="slide-box").set_value("a.svs").run()
+    assert page.button(key="scan-start").label == "Go on with the scan"
+    slides.aperio(path, slides.pyramid(slides.drawn(1024, 768, seed=1), 2))
+    page.run()
+    assert page.button(key="scan-start").label == "Scan the slide"
+    assert "is of a file that this one has replaced" in " ".join(one.value for one in page.caption)
+    page.button(key="scan-start").click().run()
+    assert not page.exception and not rows.exists()
+
+
 def test_only_a_field_of_the_grid_is_asked_about() -> None:
     grid = Grid((1000, 500), (100.0, 50.0))
     assert field_of([9, 9], grid) == (9, 9)
@@ -260,7 +336,7 @@ def test_a_scan_runs_in_a_process_of_its_own_and_is_found_again(
     assert "damaged.svs" in str(scans.state(damaged).failure)
 
 
-CAMERA = """import {{ whole, held, zoomed, under, tilesOf, scaleBar }} from "{path}";
+CAMERA = """import {{ around, whole, held, zoomed, under, tilesOf, scaleBar }} from "{path}";
 const slide = {{ width: 4000, height: 2000 }}, view = {{ width: 800, height: 600 }};
 const all = whole(slide, view), near = zoomed(all, view, 100, 50, 4);
 console.log(JSON.stringify({{
@@ -268,6 +344,8 @@ console.log(JSON.stringify({{
   far: held({{ x: -50, y: 9000, zoom: 1e-6 }}, slide, view), close: zoomed(all, view, 0, 0, 1e6).zoom,
   tiles: tilesOf(all, slide, view, 4, 1),
   sharp: tilesOf({{ x: 300, y: 300, zoom: 1 }}, slide, {{ width: 500, height: 500 }}, 4, 1),
+  around: around(tilesOf({{ x: 300, y: 300, zoom: 1 }}, slide, {{ width: 500, height: 500 }}, 4, 1), slide),
+  corner: around(tilesOf({{ x: 3900, y: 1900, zoom: 1 }}, slide, {{ width: 100, height: 100 }}, 4, 1), slide),
   bar: scaleBar(0.2, 0.5, 140), long: scaleBar(0.01, 0.5, 140),
 }}));"""
 
@@ -293,6 +371,11 @@ def test_the_camera_by_hand(tmp_path: Path) -> None:
     assert {(tile["halvings"], tile["column"], tile["row"]) for tile in told["sharp"]} == {
         (0, column, row) for row in range(3) for column in range(3)
     }
+    # Around the nine: a column to the right and a row below, for there is nothing above and to the left.
+    assert {(tile["halvings"], tile["column"], tile["row"]) for tile in told["around"]} == {
+        (0, column, row) for row in range(4) for column in range(4) if 3 in (column, row)
+    }
+    assert {(tile["column"], tile["row"]) for tile in told["corner"]} == {(14, 6), (15, 6), (14, 7)}
     # 140 px are 350 um: a bar of 200, which is 80 px; and 7,000 um: one of 5 mm.
     assert (told["bar"]["words"], told["bar"]["pixels"]) == ("200 µm", pytest.approx(80))
     assert told["long"]["words"] == "5 mm"

@@ -160,17 +160,50 @@ def test_another_slide_is_not_written_over(made: Path, model: Model, whole: byte
     assert error.value.name == "other_slide" and (tmp_path / ROWS).read_bytes() == whole
 
 
-def test_a_slide_that_changes_under_a_scan_ends_it(made: Path, model: Model, tmp_path: Path) -> None:
-    path = tmp_path / "changing.tiff"
-    path.write_bytes(made.read_bytes())
+@pytest.mark.parametrize("how", ["appended to", "truncated", "replaced", "its folder renamed", "removed"])
+def test_a_slide_that_changes_or_goes_under_a_scan_ends_it_and_is_gone_on_with_when_it_is_back(
+    how: str, made: Path, model: Model, whole: bytes, tmp_path: Path
+) -> None:
+    folder, aside = tmp_path / "slides", tmp_path / "aside"
+    folder.mkdir()
+    path, data = folder / "made.tiff", made.read_bytes()
+    path.write_bytes(data)
     with open_slide(path) as slide:
-        run = Scan(slide, model, tmp_path / "out").run()
+        scan = Scan(slide, model, tmp_path / "out")
+        run = scan.run()
         next(run)
-        with path.open("ab") as file:
-            file.write(b"more")
+        if how == "appended to":
+            with path.open("ab") as file:
+                file.write(b"more")
+        elif how == "truncated":
+            os.truncate(path, len(data) // 3)
+        elif how == "replaced":
+            slides.generic(aside, slides.pyramid(slides.drawn(4096, 4096, seed=3), 4))
+            aside.replace(path)
+        elif how == "its folder renamed":
+            folder.rename(aside)
+        else:
+            path.unlink()
         with pytest.raises(SlideError) as error:
             list(run)
-    assert error.value.name == "changed"
+    away = how in ("its folder renamed", "removed")
+    assert error.value.name == ("absent" if away else "changed")
+    assert ("is out of reach" if away else "was changed since it was opened") in str(error.value)
+    rows = (tmp_path / "out" / ROWS).read_bytes()
+    assert rows == whole[: len(rows)] and rows.count(b"\n") > BATCH, "what was read before is kept, and nothing since"
+    assert b"unreadable" not in rows and not (tmp_path / "out" / LOCK).exists()
+    if not away and how != "truncated":  # it can be opened, and is another slide
+        with open_slide(path) as slide, pytest.raises(SlideError) as error:
+            next(Scan(slide, model, tmp_path / "out").run())
+        assert error.value.name == "other_slide" and (tmp_path / "out" / ROWS).read_bytes() == rows
+    if how == "its folder renamed":
+        aside.rename(folder)
+    else:
+        path.write_bytes(data)
+    with open_slide(path) as slide:
+        for _ in Scan(slide, model, tmp_path / "out").run():
+            pass
+    assert (tmp_path / "out" / ROWS).read_bytes() == whole
 
 
 def test_a_damaged_field_is_a_row(made: Path, model: Model, whole: bytes, tmp_path: Path) -> None:

@@ -52,6 +52,21 @@ export function tilesOf(camera, slide, view, most, ratio) {
   return found;
 }
 
+/** The tiles around those that are seen, of the same level. @param {Tile[]} seen @param {Size} slide @returns {Tile[]} */
+export function around(seen, slide) {
+  if (!seen.length) return [];
+  const { halvings, side } = seen[0], columns = seen.map((tile) => tile.column), rows = seen.map((tile) => tile.row);
+  const most = { column: Math.ceil(slide.width / side) - 1, row: Math.ceil(slide.height / side) - 1 }, found = [];
+  const [left, right, top, bottom] = [Math.min(...columns), Math.max(...columns), Math.min(...rows), Math.max(...rows)];
+  for (let row = Math.max(0, top - 1); row <= Math.min(most.row, bottom + 1); row++) {
+    for (let column = Math.max(0, left - 1); column <= Math.min(most.column, right + 1); column++) {
+      if (row >= top && row <= bottom && column >= left && column <= right) continue;
+      found.push({ halvings, column, row, left: column * side, top: row * side, side });
+    }
+  }
+  return found;
+}
+
 /** A round length in um and its CSS pixels, at most `room` wide. @param {number} zoom @param {number} um @param {number} room */
 export function scaleBar(zoom, um, room) {
   const longest = (room / zoom) * um, power = 10 ** Math.floor(Math.log10(longest));

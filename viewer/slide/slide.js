@@ -2,11 +2,11 @@
 // as the state `picked`.
 
 import { find, inkOf, stroke } from "../dom.js";
-import { held, scaleBar, tilesOf, under, whole, zoomed } from "./camera.js";
+import { around, held, scaleBar, tilesOf, under, whole, zoomed } from "./camera.js";
 
 /**
  * @import { Component } from "../dom.js"
- * @import { Camera } from "./camera.js"
+ * @import { Camera, Tile } from "./camera.js"
  *
  * `address`: of its tiles, up to the number of halvings. `grid`: columns and rows of fields, and their width and height in
  * pixels of level 0. `cells`: of a scan [column, row, state], a state being a key of `colours`. `flight`: the region to
@@ -21,6 +21,8 @@ const TALLEST = 0.5; // of the window
 const STILL = 5; // CSS pixels that a click may move
 const KEPT = 400; // tiles
 const AT_ONCE = 6; // tiles that are asked for
+const AHEAD_AT_ONCE = 2; // of those that are not seen yet
+const RESTING = 150; // ms without a move, after which it is drawn finely and tiles around are asked for
 const STEP = 1.5; // of a zoom by key or button
 const HATCHED = "not sure";
 const OUTLINED = "#0072b2";
@@ -47,7 +49,11 @@ class Slide {
   #ending = new AbortController();
   /** @type {Map<string, HTMLImageElement>} */ #tiles = new Map();
   /** @type {string[]} */ #wanted = [];
+  /** @type {string[]} */ #ahead = [];
+  /** @type {Set<string>} */ #seen = new Set();
   #asked = 0;
+  #resting = true;
+  #rest = 0;
   #view = { width: 0, height: 0 };
   /** @type {Camera | null} */ #camera = null;
   /** @type {[number, number] | null} */ #ghost = null;
@@ -85,6 +91,7 @@ class Slide {
     this.#ending.abort();
     this.resized.disconnect();
     cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#rest);
   }
 
   /** @param {Data} data */
@@ -93,7 +100,7 @@ class Slide {
     this.data = data;
     if (fresh) {
       this.#tiles.clear();
-      this.#wanted = [];
+      this.#wanted = this.#ahead = [];
       this.#camera = remembered.id === data.id ? remembered.camera : null;
       remembered.id = data.id;
     }
@@ -122,6 +129,9 @@ class Slide {
   /** @param {Camera} camera */
   #look(camera) {
     this.#camera = remembered.camera = held(camera, this.data, this.#view);
+    this.#resting = false;
+    clearTimeout(this.#rest);
+    this.#rest = setTimeout(() => { this.#resting = true; this.#draw(); }, RESTING);
     this.#draw();
   }
 
@@ -263,41 +273,64 @@ class Slide {
     return { left: Math.max(0, Math.min(column * grid.width, width - grid.width)), top: Math.max(0, Math.min(row * grid.height, height - grid.height)) };
   }
 
-  /** @param {CanvasRenderingContext2D} ink @param {Camera} camera @param {number} ratio */
+  /** Sharp tiles, and coarse ones below as long as one of them is missing; while it moves, quickly.
+   * @param {CanvasRenderingContext2D} ink @param {Camera} camera @param {number} ratio */
   #paintTiles(ink, camera, ratio) {
-    ink.imageSmoothingQuality = "high";
-    const sharp = tilesOf(camera, this.data, this.#view, this.data.halvings, ratio);
-    const coarse = tilesOf({ ...camera, zoom: camera.zoom / 8 }, this.data, { width: this.#view.width / 8, height: this.#view.height / 8 },
-      this.data.halvings, ratio);
-    /** @type {string[]} */ const wanted = [];
-    for (const tile of [...coarse, ...sharp]) {
-      const address = `${this.data.address}${tile.halvings}/${tile.column}_${tile.row}.jpg`, image = this.#tiles.get(address);
-      if (!image) wanted.push(address);
-      else if (image.complete && image.naturalWidth) {
-        const one = 2 ** tile.halvings;
-        ink.drawImage(image, tile.left, tile.top, Math.min(image.naturalWidth * one, this.data.width - tile.left), Math.min(image.naturalHeight * one, this.data.height - tile.top));
-      }
+    const { data } = this, view = this.#view, small = { width: view.width / 8, height: view.height / 8 };
+    const sharp = tilesOf(camera, data, view, data.halvings, ratio);
+    const coarse = tilesOf({ ...camera, zoom: camera.zoom / 8 }, data, small, data.halvings, ratio);
+    const missing = sharp.filter((tile) => !this.#there(tile)).length;
+    ink.imageSmoothingQuality = this.#resting && !missing ? "high" : "low";
+    for (const tile of missing ? [...coarse, ...sharp] : sharp) {
+      const image = this.#there(tile), one = 2 ** tile.halvings;
+      if (image) ink.drawImage(image, tile.left, tile.top, Math.min(image.naturalWidth * one, data.width - tile.left), Math.min(image.naturalHeight * one, data.height - tile.top));
     }
-    this.#wanted = wanted;
+    this.canvas.dataset.missing = `${missing}`;
+    this.#seen = new Set([...coarse, ...sharp].map((tile) => this.#addressOf(tile)));
+    this.#wanted = this.#unknown([...coarse, ...sharp]);
+    this.#ahead = this.#resting ? this.#unknown(around(sharp, data)) : [];
     this.#ask();
   }
 
+  /** @param {Tile} tile */
+  #addressOf(tile) {
+    return `${this.data.address}${tile.halvings}/${tile.column}_${tile.row}.jpg`;
+  }
+
+  /** The image of a tile that has come. @param {Tile} tile */
+  #there(tile) {
+    const image = this.#tiles.get(this.#addressOf(tile));
+    return image?.complete && image.naturalWidth ? image : null;
+  }
+
+  /** The addresses of tiles that nobody has asked for. @param {Tile[]} tiles */
+  #unknown(tiles) {
+    return tiles.map((tile) => this.#addressOf(tile)).filter((address) => !this.#tiles.has(address));
+  }
+
+  /** What is seen first, then, a few at a time, what lies around it. */
   #ask() {
-    while (this.#asked < AT_ONCE && this.#wanted.length) {
-      const address = /** @type {string} */ (this.#wanted.shift()), image = new Image();
+    while (this.#asked < (this.#wanted.length ? AT_ONCE : AHEAD_AT_ONCE)) {
+      const address = this.#wanted.shift() ?? this.#ahead.shift();
+      if (!address) return;
       if (this.#tiles.has(address)) continue;
+      const image = new Image();
       this.#asked++;
       this.#tiles.set(address, image);
       const done = () => { this.#asked--; this.#ask(); };
-      image.onload = () => { done(); this.#draw(); };
-      image.onerror = () => { done(); this.#failed(); };
+      image.onload = () => { done(); if (this.#seen.has(address)) this.#draw(); };
+      image.onerror = () => {
+        if (this.#seen.has(address)) this.#failed();
+        else this.#tiles.delete(address); // asked for again, and told of, when it is in sight
+        done();
+      };
       image.src = address;
       if (this.#tiles.size > KEPT) this.#tiles.delete(/** @type {string} */ (this.#tiles.keys().next().value));
     }
   }
 
   #failed() {
-    this.said.textContent = "A part of the slide could not be shown. If all of it is missing, open the slide again.";
+    this.said.textContent = "A part of the slide could not be shown. If all of it is missing, the file has changed or is out of reach: choose the slide again.";
   }
 
   /** @param {CanvasRenderingContext2D} ink */

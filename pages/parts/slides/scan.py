@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
@@ -44,8 +45,19 @@ def cells_of(state: State) -> list[tuple[int, int, str]]:
     return [] if state.found is None or hidden() else [(row.column, row.row, row.state) for row in state.found[1]]
 
 
-def show_controls(slide: Slide, path: Path, state: State) -> None:
-    """Start, stop or go on, and how far it is."""
+def of_file(slide: Slide, state: State) -> tuple[State, bool]:
+    """The state, without rows that are of another file, which lay here under this name; and whether there are such."""
+    if state.found is None or state.running:
+        return state, False
+    try:
+        others = state.found[0].get("slide") != slide.fingerprint
+    except OSError:  # it is out of reach, which the viewer says
+        others = False
+    return (replace(state, found=None) if others else state), others
+
+
+def show_controls(slide: Slide, path: Path, state: State, replaced: bool = False) -> None:
+    """Start, stop or go on, and how far it is; `replaced`: an earlier scan is of another file of this name."""
     rows, fields = (0, 0) if state.found is None else (len(state.found[1]), int(state.found[0]["fields"]))
     row = st.container(horizontal=True, vertical_alignment="center")
     if state.running:
@@ -62,12 +74,14 @@ def show_controls(slide: Slide, path: Path, state: State) -> None:
     label = "Scan it again" if whole else "Go on with the scan" if rows else "Scan the slide"
     if not whole and row.button(label, key="scan-start", type="primary", disabled=slide.um is None):
         try:
-            scans().start(path, slide.um)
+            scans().start(path, slide.um, anew=replaced)
             st.rerun()
         except SlideError as error:
             st.error(plain(str(error)))
     if rows and not whole:
         row.markdown(f"{rows:,} of {fields:,} fields so far.", width="content")
+    elif replaced:
+        row.caption("What an earlier scan has found is of a file that this one has replaced; a new scan removes it.")
     elif not rows:
         row.caption("Every field with tissue is read, coarse to fine; a scan can be stopped and continued at any time.")
     if state.failure:

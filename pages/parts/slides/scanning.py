@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,9 +61,9 @@ class Scans:
     def folder(self, path: Path) -> Path:
         return self.out_of(path) / readable(path.name)
 
-    def start(self, path: Path, um: PixelSize | None) -> None:
-        """Scan, or go on; nothing where it runs already. Raises SlideError: "busy" where too many are under way,
-        "unwritable" where nothing can be kept."""
+    def start(self, path: Path, um: PixelSize | None, *, anew: bool = False) -> None:
+        """Scan, or go on, or `anew`, without what an earlier scan has found; nothing where it runs already. Raises
+        SlideError: "busy" where too many are under way, "unwritable" where nothing can be kept."""
         with self._lock:
             running = [one for one in self._processes.values() if one.process.poll() is None]
             known = self._processes.get(path)
@@ -73,8 +74,10 @@ class Scans:
             out = self.out_of(path)
             told = ["--um", f"{um.columns:.6g}"] if um is not None and um.source == "user" else []
             command = [sys.executable, "-m", "dala", "scan", str(path), "--out", str(out), *told]
-            found = read_rows(self.folder(path))
             try:
+                if anew and self.folder(path).is_dir():
+                    shutil.rmtree(self.folder(path))
+                found = read_rows(self.folder(path))
                 out.mkdir(parents=True, exist_ok=True)
                 with (out / "log").open("wb") as log:
                     process = subprocess.Popen(
