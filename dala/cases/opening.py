@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from dala.cases.quota import GB, MOST, USUAL, Quota
 from dala.errors import StoreError
@@ -21,8 +21,6 @@ IMPORT_MB = "DALA_CASES_IMPORT_MB"
 OFF = "off"
 FILE, IMAGES_FOLDER = "cases.sqlite3", "images"
 SWEEP_SECONDS, NEVER = 3600.0, float("-inf")
-
-N = TypeVar("N")
 
 _lock = threading.Lock()
 _open: dict[Settings, tuple[Store, float]] = {}
@@ -53,12 +51,9 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings | None:
         named or f"sqlite+pysqlite:///{folder / FILE}",
         folder / IMAGES_FOLDER,
         environment.get(IMAGES, "").strip().casefold() != OFF,
-        _number(environment, DAYS, None, "days"),
-        Quota(
-            _number(environment, MOST, USUAL.cases, "cases", 10**9),
-            _number(environment, GB, USUAL.gb, "GB"),
-        ),
-        _number(environment, IMPORT_MB, None, "MB") or Settings.import_mb,
+        _number(environment, DAYS, "days"),
+        Quota(_number(environment, MOST, "cases", 10**9) or USUAL.cases, _number(environment, GB, "GB") or USUAL.gb),
+        _number(environment, IMPORT_MB, "MB") or Settings.import_mb,
     )
 
 
@@ -71,11 +66,11 @@ def _users_data(environment: Mapping[str, str]) -> Path:
         raise StoreError(f"There is no home folder to keep cases in; name one by {FOLDER}.") from error
 
 
-def _number(environment: Mapping[str, str], name: str, otherwise: N, of: str, most: int = 100_000) -> int | N:
-    """A whole number of 1 to `most` of days, cases or bytes; StoreError for anything else."""
+def _number(environment: Mapping[str, str], name: str, of: str, most: int = 100_000) -> int | None:
+    """A whole number of 1 to `most`, None where none is told; StoreError for anything else."""
     text = environment.get(name, "").strip()
     if not text:
-        return otherwise
+        return None
     if not text.isascii() or not text.isdecimal() or len(text) > 12 or not 1 <= int(text) <= most:
         raise StoreError(f"{name} is a whole number of {of} of at least 1, not {text[:20]!r}.")
     return int(text)
