@@ -11,9 +11,10 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
 TORCH = $$($(BIN)/python install/torch_index.py)
 COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 
-# Two processes, in the order of tests/conftest.py; WORKERS=0 runs all in this one.
+# Two processes, each with whole files of tests, in the order of tests/conftest.py; WORKERS=0 runs all in this one. If one
+# of them is lost, the run ends with a sentence: pytest-xdist would go on without the files that the lost one had.
 WORKERS = 2
-PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
 .PHONY: run test pytest quick fuzz soak lint help
 

@@ -47,16 +47,15 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups and `-m` the markers
+@pytest.hookimpl(tryfirst=True)  # `-m` reads the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for Chromium is marked `browser`. Several processes begin with the browser's tests, which take
-    longest, and end with the files of quick tests, so that they end together. A single process ends with the browser's,
+    """Whatever asks for Chromium is marked `browser`. Several processes begin with the browser's files, which take
+    longest, and end with those of quick tests, so that they end together. A single process ends with the browser's,
     for Playwright keeps an event loop running in its thread.
     """
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
-        item.add_marker(pytest.mark.xdist_group("browser" if item.get_closest_marker("browser") else _file(item)))
     slow = {_file(item) for item in items if item.get_closest_marker("slow")}
 
     def place(item: pytest.Item) -> int:

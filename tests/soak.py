@@ -233,7 +233,7 @@ def run(minutes: float, clients: int, folder: Path, browsers: int = 0) -> Found:
         "DALA_DATABASE": os.environ.get("DALA_SOAK_DATABASE", f"sqlite:///{folder / 'cases.sqlite'}"),
     }
     found = Found()
-    with serving(free_port(), folder / "server.log", environment=told) as served:
+    with serving(free_port(), folder / "server.log", environment=told, cold=True) as served:
         server = Server(served.url)
         images = [known(server, number) for number in range(2 * len(PHANTOMS))]
         film = encode_png(draw_film().pixels)

@@ -58,8 +58,8 @@ def test_notice_is_seen_and_readable_nothing_goes_to_another_host_and_nothing_co
 def test_a_server_that_is_asked_for_one_page_first_shows_its_frame_too(
     chromium: Browser, tmp_path: Path, asked: str
 ) -> None:
-    """Each with a server of its own: in that of the other tests app.py has run already."""
-    with serving(free_port(), tmp_path / "streamlit.log") as served, fresh_page(chromium) as page:
+    """Each with a server of its own, by the command: in that of the other tests app.py has run already."""
+    with serving(free_port(), tmp_path / "streamlit.log", cold=True) as served, fresh_page(chromium) as page:
         page.goto(f"{served.url}/{asked}")
         expect(page.get_by_text(NOTICE)).to_be_visible(timeout=PAGE_MS)
         for name in ("Second opinion", "Evidence"):

@@ -17,6 +17,8 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.helpers.nursery import Forked, forked
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
 PAGE_MS = 60_000  # for a page whose model is still being loaded
@@ -56,21 +58,30 @@ def serving(
     root: Path = ROOT,
     environment: Mapping[str, str] | None = None,
     base: str = "",
+    cold: bool = False,
 ) -> Iterator[Served]:
     """The app of the folder `root` below the path `base`, with further options of Streamlit's own and variables of the
-    environment."""
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), *options]
+    environment.
+
+    cold: by a command, as users start it, and not by a fork of a process that has imported everything.
+    """
+    command = ["run", "app.py", "--server.port", str(port), *options]
     command += ["--server.baseUrlPath", base] if base else []
     # As it is served elsewhere: with all cores, whatever this process may use.
     usual = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    usual |= {"DALA_ENGINE": "auto", **(environment or {})}
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=root,
-            env={**usual, "DALA_ENGINE": "auto", **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+        process = (
+            subprocess.Popen(
+                [sys.executable, "-m", "streamlit", *command],
+                cwd=root,
+                env=usual,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            if cold or root != ROOT
+            else forked(command, root, usual, log)
         )
         served = Served(f"http://localhost:{port}/{base}".rstrip("/"), log, process.pid)
         try:
@@ -85,7 +96,7 @@ def serving(
                 process.wait()
 
 
-def _wait_until_healthy(served: Served, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_healthy(served: Served, process: subprocess.Popen[bytes] | Forked) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
