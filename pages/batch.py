@@ -101,10 +101,13 @@ def choose(model: Model, working: bool) -> None:
     taken = dropped.files if dropped else files
     outside: list[str] = []
     items = items_of(taken, outside.append)
-    show_left_out(outside)
     images = counted(len(items), "image")
+    # There in every case, so that the table below, which may be on its way, is not drawn at another place.
+    above = st.container(key="batch-told")
+    with above:
+        show_left_out(outside)
     if dropped:
-        row = st.container(horizontal=True, vertical_alignment="center")
+        row = above.container(horizontal=True, vertical_alignment="center")
         row.info(f"{images} from the first page, to be analysed in place of the ones below.")
         row.button("Remove", on_click=remove_dropped, type="tertiary")
     if model.card.input.um_per_pixel is not None:

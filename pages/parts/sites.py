@@ -84,6 +84,8 @@ def model_in_use(name: str = USUAL) -> Model:
 def choose_site() -> None:
     """The choice of a site, where this server has site files; it holds on both pages until it is changed."""
     files = {path.name: site_in(path) for path in listed()}
+    # Also where nothing is in it: what stands behind it keeps its place, whatever files come and go.
+    row = st.container(key="site-choice", horizontal=True, vertical_alignment="center", gap="small")
     if not files:
         session().site = None
         return
@@ -91,7 +93,6 @@ def choose_site() -> None:
     kept = session()
     if kept.site not in sites:
         kept.site = None
-    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
     row.markdown("Site", help=HELP, width="content")
     choices = [NO_SITE, *sites]
     chosen = row.selectbox(

@@ -108,6 +108,9 @@ def keep_visit(page: str) -> None:
 
     `page`: the one that is shown, for the address of each is to name the visit.
     """
+    # There in every run: what stands behind it keeps its place, or its widgets would be drawn anew, and a file that is
+    # on its way to an uploader be lost.
+    place = st.container(key="visit")
     browser, context = st.context.cookies.get(COOKIE), get_script_run_ctx()
     if not browser or context is None or MINUTES <= 0:
         return
@@ -123,7 +126,7 @@ def keep_visit(page: str) -> None:
         return
     kept.token = kept.token or secrets.token_urlsafe(BITS // 8)
     visits().keep(kept.token, Visit(kept, browser, user, context.session_id, values_of_widgets()))
-    with st.container(key="visit"):
+    with place:
         try:
             component("visit")(key="visit-token", data=[kept.token, page])
         except (AttributeError, OSError, StreamlitAPIException):

@@ -115,17 +115,18 @@ def choose_image(model: Model) -> Chosen | None:
     files = samples()
     # Once an image is there, the controls shrink to a line: verdict and maps are to be seen without scrolling.
     small = session().handed is not None or st.session_state.get(EXAMPLE, NONE) != NONE
-    if small:
-        upload, examples, read = st.container(key="choice").columns([3, 3, 3], gap="small", vertical_alignment="center")
-    else:
-        words, result = st.columns(2, gap="large")
+    # One tree in both: look.css lays it out, one way where it is horizontal and another where it is not. A widget that
+    # is drawn at another place is drawn anew, and the file that is just on its way to an uploader would be lost.
+    front = st.container(key="choice", horizontal=small, vertical_alignment="center" if small else "top")
+    names = ("first-words", "drop", "first-read", "first-links", "first-result", "examples-title", "examples")
+    words, upload, read, links, result, heading, examples = (front.container(key=name) for name in names)
+    if not small:
         with result:
             show_result(model)
         with words:
             introduce()
-            upload, read = st.container(key="first-drop"), st.container()
+        with links:
             show_links()
-        heading, examples = st.columns([3, 2], gap="large", vertical_alignment="bottom")
         heading.markdown("**Or try a drawing**" if not files else "**Or choose an example or a drawing**")
     offer_upload(upload, small)
     example = examples.selectbox(
