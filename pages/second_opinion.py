@@ -6,7 +6,7 @@ import streamlit as st
 
 from dala.errors import IntakeError, TooLarge
 from pages.parts.cases.keep import Source, offer_keeping
-from pages.parts.second_opinion.choice import choose_example, choose_image, hide_the_answer_before
+from pages.parts.second_opinion.choice import answer_before_hidden, choose_example, choose_image
 from pages.parts.second_opinion.explanation import show_explanation
 from pages.parts.second_opinion.fields import number_looked_at, show_fields
 from pages.parts.second_opinion.first import show_gallery
@@ -19,38 +19,38 @@ from pages.parts.shared import model_or_stop, plain
 from pages.parts.sites import choose_site
 
 usual_model = model_or_stop()  # loaded before it is needed
-hide_the_answer_before()
-choose_site()
+with answer_before_hidden():
+    choose_site()
 
-try:
-    chosen = choose_image(usual_model)
-    if chosen is None:
-        show_gallery(choose_example)
+    try:
+        chosen = choose_image(usual_model)
+        if chosen is None:
+            show_gallery(choose_example)
+            st.stop()
+        drawn, data, name = chosen.drawn, chosen.data, chosen.name
+        patch, modality, model = image_and_model(chosen)
+    except IntakeError as error:
+        st.error(plain(str(error)))
         st.stop()
-    drawn, data, name = chosen.drawn, chosen.data, chosen.name
-    patch, modality, model = image_and_model(chosen)
-except IntakeError as error:
-    st.error(plain(str(error)))
-    st.stop()
-except OSError:
-    st.error("This file of the samples folder cannot be read.")
-    st.stop()
-try:
-    opinion = opinion_at_scale(patch, modality, model)
-except TooLarge as error:  # at this scale it shows too much for one image
-    st.error(plain(str(error)))
-    show_scale(patch, model.card, asked=True, folded=False)
-    st.stop()
-if not answer_may_be_shown(opinion):
-    st.stop()
-session().note_answer_seen(opinion.patch.sha256)
-# A drawn example is shown at once: it is chosen as a drawing and named as one.
-if drawn is not None or opinion.gate.inside or show_refusal(opinion, patch):
-    show_first_read(opinion)
-    with st.container(key="verdict"):
-        show_verdict(opinion, patch, drawn)
-    with st.container(key="fields"):
-        looked_at = show_fields(opinion)
-    show_explanation(looked_at, in_one_line(looked_at))
-    offer_keeping(opinion, looked_at, Source(name, lambda: data, field=number_looked_at(opinion)))
-    show_origin(opinion)
+    except OSError:
+        st.error("This file of the samples folder cannot be read.")
+        st.stop()
+    try:
+        opinion = opinion_at_scale(patch, modality, model)
+    except TooLarge as error:  # at this scale it shows too much for one image
+        st.error(plain(str(error)))
+        show_scale(patch, model.card, asked=True, folded=False)
+        st.stop()
+    if not answer_may_be_shown(opinion):
+        st.stop()
+    session().note_answer_seen(opinion.patch.sha256)
+    # A drawn example is shown at once: it is chosen as a drawing and named as one.
+    if drawn is not None or opinion.gate.inside or show_refusal(opinion, patch):
+        show_first_read(opinion)
+        with st.container(key="verdict"):
+            show_verdict(opinion, patch, drawn)
+        with st.container(key="fields"):
+            looked_at = show_fields(opinion)
+        show_explanation(looked_at, in_one_line(looked_at))
+        offer_keeping(opinion, looked_at, Source(name, lambda: data, field=number_looked_at(opinion)))
+        show_origin(opinion)

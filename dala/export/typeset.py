@@ -25,6 +25,7 @@ LABELS = 62.0  # the column of labels
 REGULAR, STRONG = "SourceSansPro-Regular", "SourceSansPro-Semibold"
 INK, FAINT, LINE, WARNING = (HexColor(value) for value in ("#1f2328", "#5c6168", "#d0d4d9", "#9a3412"))
 
+_CUTTING = Lock()
 _REGISTERING = Lock()  # a font that is registered twice would change under a page that another thread is writing
 
 PLAIN = TableStyle(
@@ -108,4 +109,6 @@ def close(canvas: Canvas, notice: str) -> None:
     canvas.setFillColor(FAINT)
     canvas.drawString(MARGIN, FOOT - 20, notice)
     canvas.showPage()
-    canvas.save()
+    # Every document's subset of a font is cut out of one reader of the font's file, which has one place in it.
+    with _CUTTING:
+        canvas.save()

@@ -206,3 +206,48 @@ def test_an_example_takes_the_place_of_an_upload(visit: Callable[..., Visit], pa
     settle(page)
     assert record(page)["file"] == "mucin_pools.png"
     expect(page.get_by_text("patch.png").filter(visible=True)).to_have_count(0)
+
+
+WATCH = """() => {
+  window.seen = new Set();
+  const look = () => {
+    const verdict = document.querySelector('.st-key-verdict h2');
+    const visible = verdict && getComputedStyle(verdict).visibility === 'visible';
+    const name = document.querySelector('.st-key-image-line')?.innerText.match(/[\\w]+\\.png/)?.[0];
+    if (name) window.seen.add(name + ': ' + (visible ? verdict.innerText : ''));
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+def test_no_answer_stands_below_the_name_of_another_image(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    page, (first, second) = visit().page, (tmp_path / "sheets.png", tmp_path / "ducts.png")
+    first.write_bytes(encode_png(draw("solid_sheets", seed=2).pixels))
+    second.write_bytes(encode_png(draw("regular_ducts", seed=2).pixels))
+    answers = []
+    upload(page, first)
+    wait_for_verdict(page)
+    answers.append(said(page))
+    page.evaluate(WATCH)
+    upload(page, second)
+    expect(page.get_by_text("Your image: ducts.png")).to_be_visible(timeout=60_000)
+    settle(page)
+    answers.append(said(page))
+    assert answers[0] != answers[1]
+    seen = page.evaluate("[...window.seen]")
+    assert set(seen) <= {f"sheets.png: {answers[0]}", "ducts.png: ", f"ducts.png: {answers[1]}"}
+    assert f"ducts.png: {answers[1]}" in seen
+
+
+def test_the_slider_keeps_the_focus_when_the_server_answers(visit: Callable[..., Visit], patch: Path) -> None:
+    page = visit().page
+    upload(page, patch)
+    wait_for_verdict(page)
+    slider = page.get_by_role("slider", name="Dynamic threshold")
+    slider.focus()
+    for times in range(1, 4):
+        page.keyboard.press("ArrowRight")  # wherever the focus is by now
+        expect(page.get_by_text(OF_WHAT)).to_contain_text(f"k = {1 + 0.05 * times:.3g}", timeout=60_000)
+        settle(page)
+        expect(slider).to_be_focused()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from pypdf import PdfReader
+from reportlab.pdfbase.ttfonts import TTFontFace
 
 from dala.export.pdf import pdf
 from dala.export.report import LONGEST_COMMENT, Remarks, report
@@ -88,6 +90,27 @@ def test_threads_write_the_same_bytes(opinion: Opinion, explanation: Explanation
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda comment: pdf(opinion, explanation, Remarks(comment), DAY), comments))
     assert found == [pdf(opinion, explanation, Remarks(comment), DAY) for comment in comments]
+
+
+def test_fonts_are_cut_by_one_thread_at_a_time(
+    opinion: Opinion, explanation: Explanation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # TTFontFace reads its file at one place, which belongs to all documents: two at once took each other's glyphs.
+    inside, most, cut = [0], [0], TTFontFace.makeSubset
+
+    def watched(face: TTFontFace, subset: list[int]) -> bytes:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.05)
+        try:
+            return bytes(cut(face, subset))
+        finally:
+            inside[0] -= 1
+
+    monkeypatch.setattr(TTFontFace, "makeSubset", watched)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: pdf(opinion, explanation, Remarks("Zelle"), DAY), range(3)))
+    assert most == [1]
 
 
 def test_what_the_font_lacks() -> None:

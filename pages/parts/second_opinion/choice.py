@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner import RerunException, get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from dala.intake.image import ACCEPTED, MAXIMUM_PIXELS
@@ -155,12 +157,30 @@ def choose_image(model: Model) -> Chosen | None:
     return Chosen(*example_bytes(example, files), drawn, row)
 
 
-def hide_the_answer_before() -> None:
-    """Hide what was said of another image, which would stand below the name of this one until the page has run."""
-    now = (st.session_state.get(EXAMPLE, NONE), session().handed)
-    another = now != session().spoken_of
-    session().spoken_of = now
-    st.html(f"<style>.stMain [data-stale=true] {{ {'visibility: hidden' if another else ''} }}</style>")
+@contextmanager
+def answer_before_hidden() -> Iterator[None]:
+    """While the page runs for another image, what was said of the one before is hidden: it would stand below the name
+    of this one. A run that another one breaks off has said nothing yet, and hides for that one as well.
+
+    It is shown again at the end, for a part of the page may run alone, and what is in use there stays in sight.
+    """
+    now, place = (st.session_state.get(EXAMPLE, NONE), session().handed), st.container(key="image-before").empty()
+    if now != session().spoken_of:
+        # With more than a style in it, or Streamlit would put it where it cannot be taken away again.
+        place.html("<style>.stMain [data-stale=true] { visibility: hidden }</style><br>")
+    try:
+        yield
+    except RerunException:
+        raise
+    except BaseException:  # st.stop() too: all is said that there is to say
+        _spoken_of(now, place)
+        raise
+    _spoken_of(now, place)
+
+
+def _spoken_of(image: object, place: DeltaGenerator) -> None:
+    session().spoken_of = image
+    place.empty()
 
 
 def offer_upload(place: DeltaGenerator, small: bool) -> None:
