@@ -14,6 +14,7 @@ from pages.parts.limits import LARGEST_MB
 from pages.parts.login import auth_settings
 from pages.parts.memory import share_memory
 from pages.parts.slides.shelf import tile_route
+from pages.parts.sockets import at_once
 from pages.parts.visits import BrowserCookie
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ share_memory()
 base = st.get_option("server.baseUrlPath") or ""
 app = st.App(
     "pages/frame.py",
+    lifespan=at_once,
     routes=[
         tile_route(base),
         *api_routes(base, model_with_site, store_from_environment, lambda: auth_settings() is not None, LARGEST_MB),
