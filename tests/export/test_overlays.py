@@ -19,7 +19,7 @@ from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime
 from dala.runtime.predict import Model
 
-IMAGE = encode_png(draw(PHANTOMS[0]).pixels)
+IMAGE = encode_png(draw(PHANTOMS[0]).pixels[:230, :350])
 
 
 @pytest.fixture(scope="module")

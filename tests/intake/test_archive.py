@@ -22,7 +22,7 @@ from dala.phantoms.tissue import PHANTOMS, draw
 from tests.helpers.archives import inside, zipped
 from tests.helpers.dicoms import dicom
 
-IMAGE = encode_png(draw(PHANTOMS[0]).pixels)
+IMAGE = encode_png(draw(PHANTOMS[0]).pixels[:230, :350])
 SMALL = encode_png(draw(PHANTOMS[1]).pixels[:64, :96])
 
 

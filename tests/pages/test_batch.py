@@ -26,7 +26,7 @@ from pages.parts.session import KEY, Dropped, Handed, Session
 from tests.helpers.physical import at_scale
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "batch.py"
-IMAGE = encode_png(draw(PHANTOMS[0]).pixels)
+IMAGE = encode_png(draw(PHANTOMS[0]).pixels[:230, :350])
 GREY = encode_png(np.repeat(draw(PHANTOMS[0]).pixels[..., :1], 3, axis=2))
 
 

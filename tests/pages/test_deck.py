@@ -24,7 +24,7 @@ from tests.pages.conftest import Files
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 ADA = Person("ada", "Ada", Role.TEACHER)
-PNG = encode_png(draw("solid_sheets").pixels)
+PNG = encode_png(draw("solid_sheets").pixels[:230, :350])
 ITEMS = [
     NewItem(PNG, "SOB_M_DC-1.png", "malignant", "ductal carcinoma", "Look at the edge.", {"status": "outside"}),
     NewItem(PNG, "two.png", "benign", "adenosis", "", {"status": "ok", "verdict": "malignant"}),

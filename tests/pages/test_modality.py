@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 CARD = read_card(SERVED[MAMMOGRAM])[0]
 FILM = draw_film(seed=1).pixels[..., 0]
-IMAGE = encode_png(draw(PHANTOMS[0]).pixels)
+IMAGE = encode_png(draw(PHANTOMS[0]).pixels[:230, :350])
 
 
 @pytest.fixture(scope="module", autouse=True)
