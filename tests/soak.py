@@ -50,6 +50,7 @@ GROWTH = 100  # MB in the second half: by then the models of both kinds of image
 CALM = 0.25  # of the time, without hostile files
 CALM_OPINION, MIXED_OPINION = "opinion", "opinion beside hostile files"
 KINDS = ("good", "hostile", "keep", "reopen", "change", "delete")
+IMAGES = 2 * len(PHANTOMS)
 SHARES = (0.4, 0.3, 0.12, 0.08, 0.05, 0.05)
 
 
@@ -235,7 +236,7 @@ def run(minutes: float, clients: int, folder: Path, browsers: int = 0) -> Found:
     found = Found()
     with serving(free_port(), folder / "server.log", environment=told, cold=True) as served:
         server = Server(served.url)
-        images = [known(server, number) for number in range(2 * len(PHANTOMS))]
+        images = [known(server, number) for number in range(IMAGES)]
         film = encode_png(draw_film().pixels)
         server.ask("POST", "opinion", film, anyway="true")  # by the other model
         found.both_models = memory(served.process)

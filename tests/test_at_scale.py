@@ -231,7 +231,8 @@ def test_too_large_an_image_is_one_sentence(model: Model) -> None:
         predict(read_image(np.zeros((3000, 4000, 3), np.uint8), pixel_size_um=0.5), model)
 
 
-def test_effect_on_fields(large: Opinion, small_fields: Model) -> None:
+def test_effect_on_fields(large: Opinion, small_fields: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dala.explanation.effect.SHARES", (0.1, 0.5, 1.0))
     target = large.prediction.label
     seen: list[tuple[int, int]] = []
     found = effect(large, target, "glass", lambda done, total: seen.append((done, total)))

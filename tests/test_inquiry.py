@@ -42,7 +42,8 @@ def test_probabilities_of_views_are_those_of_the_opinion(opinion: Opinion, long_
 
 
 @pytest.mark.slow
-def test_effect_begins_and_ends_with_the_whole_image(opinion: Opinion) -> None:
+def test_effect_begins_and_ends_with_the_whole_image(opinion: Opinion, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dala.explanation.effect.SHARES", (0.05, 0.2, 0.5, 1.0))
     target = opinion.prediction.label
     found = effect(opinion, target, "blurred")
     index = opinion.prediction.classes.index(target)

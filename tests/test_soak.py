@@ -15,6 +15,7 @@ IMAGE = Image(b"x", "digest", {"benign": 0.25, "malignant": 0.75})
 
 @pytest.mark.slow
 def test_a_few_seconds_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "IMAGES", 3)
     monkeypatch.setattr(soak, "GROWTH", 1000)  # within seconds nothing has settled
     found = soak.run(0.15, 3, tmp_path)
     assert found.failures == []

@@ -294,7 +294,7 @@ def test_a_backup_while_eight_threads_keep_and_delete_is_one_moment(
         thread.start()
     made = []
     for number in range(2):
-        time.sleep(0.3)
+        time.sleep(0.1)
         made.append(back_up(store, tmp_path / f"{number}.zip"))
     over.set()
     for thread in threads:

@@ -6,11 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -23,36 +24,20 @@ from dala.cases.store import Store
 from dala.cases.tables import CaseRow, ImageRow
 from dala.errors import CaseError, NotFound, StoreError
 from tests.helpers.cases import ANNA, BEN, case, image, open_at, sha256, sqlite_store
+from tests.helpers.forks import FORKS, keep_many, lines_of
 from tests.helpers.postgres import Cluster, cluster, newest
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 Open = Callable[[], Store]
 
-WRITER = """
-import sys
-from pathlib import Path
-from tests.helpers.cases import ANNA, case, image, open_at
-store = open_at(sys.argv[1], Path(sys.argv[2]))
-print("ready", flush=True)
-for number in range(int(sys.argv[4])):
-    name = f"{sys.argv[3]} {number}"
-    images = [image("same", b"s" * 100_000), image(name, name.encode() * 20_000)]
-    print(store.keep(ANNA, case(*images, title=name)), flush=True)
-    if number % 5 == 4:
-        store.change(ANNA, store.ids(ANNA)[0], comment=name)
-"""
 
-
-def writer(url: str, images: Path, name: str, count: int) -> subprocess.Popen[str]:
-    """A process of its own that keeps so many cases of two images, and prints the id of each that was kept."""
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITER, url, str(images), name, str(count)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def writer(url: str, images: Path, name: str, count: int) -> tuple[BaseProcess, Connection]:
+    """A process of its own that keeps so many cases of two images, and where it sends the id of each that was kept."""
+    told, end = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=keep_many, args=(url, images, name, count, end))
+    process.start()
+    end.close()
+    return process, told
 
 
 def whole(store: Store) -> list[str]:
@@ -81,14 +66,13 @@ def test_a_server_that_is_killed_leaves_whole_cases_and_a_whole_log(
     """kill -9 in the middle of fifty writes, three times on one store."""
     store, told = opened(), set[str]()
     for number in range(3):
-        process = writer(url, tmp_path / "cases" / "images", f"{number}", 50)
-        assert process.stdout is not None
-        lines = [process.stdout.readline().strip() for _ in range(after + 1)]
+        process, sent = writer(url, tmp_path / "cases" / "images", f"{number}", 50)
+        lines = [sent.recv() for _ in range(after + 1)]
         time.sleep(0.003 * number)
-        process.send_signal(signal.SIGKILL)
-        rest, complaint = process.communicate()
-        assert lines[0] == "ready" and complaint == ""
-        told |= {line for line in [*lines[1:], *rest.split("\n")[:-1]]}
+        process.kill()
+        process.join()
+        assert lines[0] == "ready" and process.exitcode == -signal.SIGKILL
+        told |= {*lines[1:], *lines_of(sent)}
     ids = whole(store)
     assert told <= set(ids) and len(told) < 150, "what was said to be kept is there"
 
@@ -96,10 +80,12 @@ def test_a_server_that_is_killed_leaves_whole_cases_and_a_whole_log(
 def test_two_servers_on_one_database_write_one_log(url: str, opened: Open, tmp_path: Path) -> None:
     store = opened()
     running = [writer(url, tmp_path / "cases" / "images", f"{number}", 25) for number in range(2)]
-    told = [process.communicate(timeout=120) for process in running]
-    assert [complaint for _, complaint in told] == ["", ""]
+    told = [lines_of(sent)[1:] for _, sent in running]
+    for process, _ in running:
+        process.join()
+    assert [process.exitcode for process, _ in running] == [0, 0]
     ids = whole(store)
-    assert sorted(ids) == sorted(line for said, _ in told for line in said.splitlines()[1:]) and len(ids) == 50
+    assert sorted(ids) == sorted(identity for one in told for identity in one) and len(ids) == 50
 
 
 def test_the_same_image_is_kept_and_deleted_by_eight_at_once(opened: Open) -> None:

@@ -9,6 +9,7 @@ import argparse
 import io
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dala.cli.main import main, parser
+from dala.nets import imagenet
 from dala.nets.imagenet import Backbone
 from dala.phantoms.film import draw_film
 from tests.helpers.trees import draw_tree
+
+pytestmark = pytest.mark.usefixtures("weights_stay_loaded")
 
 INPUTS = {"paths", "file", "data", "images", "predictions", "source", "others", "originals", "folds_file", "archive"}
 OUTPUTS = {"out", "evidence", "runs", "csv", "to"}
@@ -56,11 +60,13 @@ READING = {words: taken for words, taken in COMMANDS.items() if words not in WIT
 
 
 @pytest.fixture(scope="module")
-def resnet(tmp_path_factory: pytest.TempPathFactory, backbone: Backbone) -> Path:
-    """A random ResNet50 as a file, so that nothing is downloaded."""
+def resnet(tmp_path_factory: pytest.TempPathFactory, backbone: Backbone) -> Iterator[Path]:
+    """A random ResNet50 as a file, so that nothing is downloaded; it is read once."""
     path = tmp_path_factory.mktemp("backbone") / "random.safetensors"
     save_file(backbone.state, path)
-    return path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(imagenet, "load_backbone", cache(imagenet.load_backbone))
+        yield path
 
 
 def call(words: tuple[str, ...], given: Path, out: Path, resnet: Path, optional: str | None = None) -> list[str]:

@@ -243,7 +243,7 @@ def test_explain_writes_what_it_says(image: Path, tmp_path: Path) -> None:
     assert again.kept_area == pytest.approx(record["kept_area"])
     positive = field[field > 0].astype(np.float64)
     assert record["threshold"] == pytest.approx(positive.mean() + 0.5 * positive.std(), rel=1e-4)
-    assert cv2.imread(str(out / "dt_overlay.png")).shape[:2] == (460, 700)
+    assert cv2.imread(str(out / "dt_overlay.png")).shape[:2] == (230, 350)
     assert "not for diagnosis" in record["notice"]
     opposite = tmp_path / "benign"
     assert main(["explain", str(image), "--out", str(opposite), "--target", "benign"]) == 0

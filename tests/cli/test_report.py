@@ -16,7 +16,7 @@ from dala.phantoms.tissue import draw
 from dala.runtime import predict as runtime
 from tests.helpers.reports import DAY, NAME, curve_of, page_text
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("weights_stay_loaded")]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A drawn image; the gate knows drawings from tissue, and lets it pass without its statistics."""
     monkeypatch.setattr(runtime, "load_familiarity", lambda *_: None)
     path = tmp_path / f"{NAME}.png"
-    path.write_bytes(encode_png(draw("nest_beside_ducts").pixels))
+    path.write_bytes(encode_png(draw("nest_beside_ducts").pixels[:230, :350]))
     return path
 
 

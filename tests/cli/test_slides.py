@@ -11,6 +11,8 @@ import pytest
 from dala.cli.main import main
 from tests.helpers import slides
 
+pytestmark = pytest.mark.usefixtures("weights_stay_loaded")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,9 +1,8 @@
-"""A model that scans a slide in a second, and slides to scan; run as a program, a scan that somebody else may kill."""
+"""A model that scans a slide in a second, and slides to scan."""
 
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from torch.nn import functional as F
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.runtime.card import read_card
 from dala.runtime.predict import Model
-from dala.slides.reader import open_slide
-from dala.slides.scan import Scan
 from tests.helpers import slides
 
 
@@ -59,10 +56,3 @@ class Deadly:
 
     def __fspath__(self) -> str:
         os._exit(9)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    with open_slide(sys.argv[1]) as slide:
-        for _ in Scan(slide, quick_model(), Path(sys.argv[2])).run():
-            pass

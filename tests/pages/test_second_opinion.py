@@ -154,7 +154,7 @@ def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
 
 def test_a_file_above_the_limit_is_a_sentence(monkeypatch: pytest.MonkeyPatch, page: AppTest) -> None:
     monkeypatch.setattr(choice, "LARGEST_MB", 0)
-    upload(page, "large.png", image(1))
+    upload(page, "large.png", encode_png(draw(PHANTOMS[0]).pixels))
     assert page.error[0].value.startswith(r"large.png \(1 MB\)\: larger than 0 MB, the most for one image.")
     assert not page.header and not page.exception
 
@@ -169,7 +169,7 @@ def test_one_upload_is_one_pass_whatever_is_moved_then(page: AppTest, passes: li
     leaning = "; no probability holds for its laboratory."
     assert (leaning if said == "◆ Not sure" else "**, calibrated on other laboratories only.") in text(page)
     assert "not calibrated" not in text(page)
-    assert "The model saw the whole image, 700 x 460 px" in text(page)
+    assert "The model saw the whole image, 350 x 230 px" in text(page)
     kept = []
     for k in (-1.0, 0.0, 1.0, 2.0):
         control(page, "parameter").set_value(k)

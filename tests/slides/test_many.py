@@ -18,6 +18,7 @@ from dala.errors import DalaError
 from dala.slides.many import COLUMNS, Outcome, Task, in_processes, killed, on_cluster, scan_slide, table
 from dala.slides.rows import LOCK, ROWS
 from tests.helpers import slides
+from tests.helpers.forks import FORKS
 from tests.helpers.scans import Deadly
 
 pytestmark = pytest.mark.slow
@@ -48,8 +49,9 @@ def deadly(out: Path) -> Task:
     return Task("deadly.svs", Deadly(), out / "deadly", report_only=True)  # type: ignore[arg-type]
 
 
-def test_every_slide_is_an_outcome(folder: Path, tmp_path: Path) -> None:
+def test_every_slide_is_an_outcome(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In two processes; one slide is deadly, and so often a process dies of it."""
+    monkeypatch.setattr("dala.slides.many.multiprocessing.get_context", lambda kind: FORKS)  # they start at once
     names = ("good.svs", "untold.tiff", "glass.tiff", "broken.svs")
     all_of_them = [deadly(tmp_path), *tasks(folder, tmp_path, *names)]
     found = {one.name: one for one in in_processes(all_of_them, 2)}

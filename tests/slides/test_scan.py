@@ -22,6 +22,7 @@ from dala.slides.reader import open_slide
 from dala.slides.rows import LOCK, ROWS, STALE, Row, locked, read_rows
 from dala.slides.scan import Scan
 from tests.helpers import slides
+from tests.helpers.forks import FORKS, scan_once
 from tests.helpers.scans import quick_model, spread_slide, with_sha
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,21 +121,19 @@ def test_a_torn_file_is_gone_on_with(torn: int, made: Path, model: Model, whole:
 @pytest.mark.slow
 def test_killed_at_any_moment_it_is_the_same_to_the_byte(made: Path, whole: bytes, tmp_path: Path) -> None:
     random, kills = np.random.default_rng(4711), 0
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     size = len(whole)
     for _ in range(30):
         before = (tmp_path / ROWS).stat().st_size if (tmp_path / ROWS).exists() else 0
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.helpers.scans", made, tmp_path], cwd=ROOT, env=environment
-        )
+        process = FORKS.Process(target=scan_once, args=(made, tmp_path))
+        process.start()
         enough = before + int(random.integers(1, size // 4))
-        while process.poll() is None:
+        while process.is_alive():
             if kills < 3 and (tmp_path / ROWS).exists() and (tmp_path / ROWS).stat().st_size > enough:
-                process.send_signal(signal.SIGKILL)
+                process.kill()
             time.sleep(0.002)
-        if process.wait() == 0:
+        if process.exitcode == 0:
             break
-        assert process.returncode == -signal.SIGKILL
+        assert process.exitcode == -signal.SIGKILL
         kills += 1
     assert kills >= 2 and (tmp_path / ROWS).read_bytes() == whole
 

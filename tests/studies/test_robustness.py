@@ -29,7 +29,8 @@ NEGATIVE = Perturbation("negative", "times", "inverted", (0, 1), 0, lambda pixel
 @pytest.fixture(scope="module")
 def task(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> BreakHis:
     slides = {"A": tuple(str(n) for n in range(101, 106)), "DC": tuple(str(n) for n in range(201, 207))}
-    return replace(breakhis.load(draw_tree(tmp_path_factory.mktemp("tree"), slides)), recipe=recipe)
+    tree = draw_tree(tmp_path_factory.mktemp("tree"), slides)
+    return replace(breakhis.load(tree), recipe=replace(recipe, epochs=1))
 
 
 @pytest.fixture(scope="module")

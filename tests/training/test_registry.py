@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -34,6 +35,15 @@ GOLDEN = {
 }
 
 
+@contextmanager
+def unset() -> Iterator[None]:
+    """Networks are made without the first weights of their libraries, which take seconds and are replaced."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("kaiming_uniform_", "kaiming_normal_", "trunc_normal_", "uniform_", "normal_"):
+            patch.setattr(nn.init, name, lambda tensor, *_, **__: tensor)
+        yield
+
+
 def draw_weights(net: nn.Module, seed: int) -> None:
     """Weights from numpy, so that they depend on no library's initialisation: nothing is zero or closed at first."""
     random = np.random.default_rng(seed)
@@ -55,7 +65,8 @@ def drawn(request: pytest.FixtureRequest) -> Iterator[tuple[Entry, StagedNetwork
     """A network with drawn weights and two images; a module's fixture, so that each is made once."""
     entry: Entry = request.param
     side = 64 if entry.name == "swin" else entry.side(SIDE)
-    net, words = entry.start(Settings(side=side))
+    with unset():
+        net, words = entry.start(Settings(side=side))
     assert words == "random"
     draw_weights(net, 0)
     yield entry, net, images(side)
@@ -121,7 +132,8 @@ def test_cost_is_the_published_one(name: str, weights: str) -> None:
     from torchvision import models
 
     stated = models.get_weight(weights).meta
-    cost = cost_of(NETWORKS[name], 224, runs=1)
+    with unset():
+        cost = cost_of(NETWORKS[name], 224, runs=1)
     assert cost.gflops == pytest.approx(stated["_ops"], abs=0.01)
     width = {"resnet50": 2048, "densenet121": 1024, "vgg16": 4096, "vit": 768, "swin": 768}[name]
     assert cost.parameters == stated["num_params"] - 998 * (width + 1)
@@ -186,7 +198,8 @@ def backbone() -> Backbone:
     from torchvision import models
 
     torch.manual_seed(3)
-    net = models.resnet50()
+    with unset():
+        net = models.resnet50()
     draw_weights(net, 3)
     return Backbone({k: v.clone() for k, v in net.state_dict().items() if "num_batches" not in k}, "drawn")
 

@@ -1,0 +1,48 @@
+"""Processes of their own that may be killed, forked of one that has imported what they need: each starts at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.helpers.cases", "tests.helpers.scans", "dala.slides.many"])
+
+
+def lines_of(told: Connection) -> list[str]:
+    """What was sent and not read yet, until the other end is closed."""
+    found: list[str] = []
+    while True:
+        try:
+            found.append(told.recv())
+        except EOFError:
+            return found
+
+
+def keep_many(url: str, images: Path, name: str, count: int, told: Connection) -> None:
+    """Keep so many cases of two images in the store; send "ready", and then the id of each that was kept."""
+    from tests.helpers.cases import ANNA, case, image, open_at
+
+    store = open_at(url, images)
+    told.send("ready")
+    for number in range(count):
+        title = f"{name} {number}"
+        both = [image("same", b"s" * 100_000), image(title, title.encode() * 20_000)]
+        told.send(store.keep(ANNA, case(*both, title=title)))
+        if number % 5 == 4:
+            store.change(ANNA, store.ids(ANNA)[0], comment=title)
+
+
+def scan_once(slide: Path, folder: Path) -> None:
+    """Scan the slide by the quick model to its end."""
+    import torch
+
+    from dala.slides.reader import open_slide
+    from dala.slides.scan import Scan
+    from tests.helpers.scans import quick_model
+
+    torch.set_num_threads(1)
+    with open_slide(slide) as opened:
+        for _ in Scan(opened, quick_model(), folder).run():
+            pass
