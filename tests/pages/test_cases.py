@@ -300,7 +300,7 @@ def test_two_windows_write_over_nothing_unawares(store: Store, opinion: Opinion)
     pressed(one, "Save")
     pressed(two, "Save")
     (warning,) = two.warning
-    assert "the comment of this case was changed elsewhere" in warning.value
+    assert 'meanwhile: the comment is now "Mine.". Save again' in warning.value
     assert two.text_area[0].value == "No, mine." and only(store).comment == "Mine." and "Mine." in said(two)
     pressed(two, "Save")
     assert only(store).comment == "No, mine." and not two.warning and only(store).subtype == "lobular"
@@ -309,6 +309,23 @@ def test_two_windows_write_over_nothing_unawares(store: Store, opinion: Opinion)
     again.query_params["id"] = identity
     store.change(LOCAL, identity, title="Of a program")
     assert field(ran(again), "Title").value == "Of a program"
+
+
+def test_what_somebody_else_has_changed_is_told_in_words() -> None:
+    for name, value, told in (
+        ("title", "", "empty"),
+        ("patient", None, "empty"),
+        ("comment", "a\n" + 200 * "b", '"a ' + 118 * "b" + ' …"'),
+        ("subtype", "*x*", '"\\*x\\*"'),
+        ("agrees", None, "not told"),
+        ("agrees", False, '"disagrees"'),
+        ("diagnosis", None, "not known"),
+        ("diagnosis", "benign", words.short("benign")),
+        ("read_after", None, "none"),
+        ("read_after", {"call": "malignant"}, words.read_in_words({"call": "malignant"})),
+        ("shared", True, "with everybody who logs in"),
+    ):
+        assert one.said_of(name, value) == told
 
 
 def test_a_case_is_deleted_after_a_second_click(store: Store, opinion: Opinion) -> None:

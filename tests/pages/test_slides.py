@@ -186,21 +186,21 @@ def test_a_slide_tells_what_it_is_and_is_asked_what_it_does_not_tell(
     assert page.selectbox(key="slide-box").options == ["one.svs", "untold.tif"]
     page.selectbox(key="slide-box").set_value("one.svs").run()
     assert not page.exception
-    said = " ".join(one.value for one in page.markdown)
+    said = " ".join(one.value for one in page.caption)
     assert "Aperio SVS, 1,024 x 768 px, 0.5 x 0.4 mm, 0.499 um per pixel" in said.replace("\\", "")
     assert not page.warning and not page.button(key="scan-start").disabled
     page.selectbox(key="slide-box").set_value("untold.tif").run()
     assert "how large its pixels are" in page.warning[0].value and page.button(key="scan-start").disabled
     page.number_input[0].set_value(0.25)
     page.button[0].click().run()
-    said = " ".join(one.value for one in page.markdown).replace("\\", "")
+    said = " ".join(one.value for one in page.caption).replace("\\", "")
     assert "0.25 um per pixel (given by you)" in said and not page.warning
     # What was told can be told otherwise; the field that was picked was of another grid.
     page.session_state["session"].field_picked[str(folder / "untold.tif")] = (1, 1)
     page.number_input[0].set_value(0.5)
     next(one for one in page.button if one.label == "Use it").click().run()
     assert not page.exception and not page.session_state["session"].field_picked
-    said = " ".join(one.value for one in page.markdown).replace("\\", "")
+    said = " ".join(one.value for one in page.caption).replace("\\", "")
     assert "0.5 um per pixel (given by you)" in said
     monkeypatch.setattr("dala.slides.reader.LARGEST_OVERVIEW", 4000)
     page.number_input[0].set_value(1.9)

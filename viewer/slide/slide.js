@@ -25,7 +25,7 @@ const AHEAD_AT_ONCE = 2; // of those that are not seen yet
 const RESTING = 150; // ms without a move, after which it is drawn finely and tiles around are asked for
 const STEP = 1.5; // of a zoom by key or button
 const HATCHED = "not sure";
-const OUTLINED = "#0072b2";
+const OUTLINED = "#0072b2", LOST = "#8b8b96";
 
 /** @type {WeakMap<Node, Slide>} */
 const slides = new WeakMap();
@@ -53,6 +53,8 @@ class Slide {
   /** @type {Set<string>} */ #seen = new Set();
   #asked = 0;
   #resting = true;
+  #lost = false; // whether a tile in sight did not come
+  #fits = true; // whether all of the slide is shown, however large the canvas is
   #rest = 0;
   #view = { width: 0, height: 0 };
   /** @type {Camera | null} */ #camera = null;
@@ -101,7 +103,9 @@ class Slide {
     if (fresh) {
       this.#tiles.clear();
       this.#wanted = this.#ahead = [];
+      this.#lost = false;
       this.#camera = remembered.id === data.id ? remembered.camera : null;
+      this.#fits = !this.#camera;
       remembered.id = data.id;
     }
     this.layer.hidden = !data.cells.length;
@@ -123,12 +127,14 @@ class Slide {
     const ratio = window.devicePixelRatio;
     const size = { width: Math.round(width * ratio), height: Math.round(height * ratio) };
     if (this.canvas.width !== size.width || this.canvas.height !== size.height) Object.assign(this.canvas, size);
-    this.#look(this.#camera ?? whole(this.data, this.#view));
+    if (this.#fits || !this.#camera) this.#all();
+    else this.#look(this.#camera);
   }
 
   /** @param {Camera} camera */
   #look(camera) {
     this.#camera = remembered.camera = held(camera, this.data, this.#view);
+    this.#fits = false;
     this.#resting = false;
     clearTimeout(this.#rest);
     this.#rest = setTimeout(() => { this.#resting = true; this.#draw(); }, RESTING);
@@ -137,6 +143,8 @@ class Slide {
 
   #all() {
     this.#look(whole(this.data, this.#view));
+    this.#fits = true;
+    remembered.camera = null;
   }
 
   /** @param {number} factor */
@@ -283,6 +291,10 @@ class Slide {
     ink.imageSmoothingQuality = this.#resting && !missing ? "high" : "low";
     for (const tile of missing ? [...coarse, ...sharp] : sharp) {
       const image = this.#there(tile), one = 2 ** tile.halvings;
+      if (!image && this.#tiles.get(this.#addressOf(tile))?.complete) {
+        ink.fillStyle = LOST; // no glass where something may be
+        ink.fillRect(tile.left, tile.top, Math.min(tile.side, data.width - tile.left), Math.min(tile.side, data.height - tile.top));
+      }
       if (image) ink.drawImage(image, tile.left, tile.top, Math.min(image.naturalWidth * one, data.width - tile.left), Math.min(image.naturalHeight * one, data.height - tile.top));
     }
     this.canvas.dataset.missing = `${missing}`;
@@ -320,8 +332,8 @@ class Slide {
       const done = () => { this.#asked--; this.#ask(); };
       image.onload = () => { done(); if (this.#seen.has(address)) this.#draw(); };
       image.onerror = () => {
-        if (this.#seen.has(address)) this.#failed();
-        else this.#tiles.delete(address); // asked for again, and told of, when it is in sight
+        if (!this.#seen.has(address)) this.#tiles.delete(address); // asked for again, and told of, when it is in sight
+        else this.#lose();
         done();
       };
       image.src = address;
@@ -329,8 +341,10 @@ class Slide {
     }
   }
 
-  #failed() {
-    this.said.textContent = "A part of the slide could not be shown. If all of it is missing, the file has changed or is out of reach: choose the slide again.";
+  #lose() {
+    this.#lost = true;
+    this.#tell();
+    this.#draw();
   }
 
   /** @param {CanvasRenderingContext2D} ink */
@@ -367,6 +381,10 @@ class Slide {
 
   #tell() {
     const { picked, grid } = this.data;
+    if (this.#lost) {
+      this.said.textContent = "What is grey could not be read. If that is all of the slide, its file has changed or is out of reach: choose it again.";
+      return;
+    }
     this.said.textContent = !grid ? "Tell the pixel size, and fields can be asked about." : picked
       ? `Field ${picked[0] + 1}, ${picked[1] + 1} of ${grid.columns} x ${grid.rows}.`
       : "Click a field for a second opinion. Drag moves, the wheel zooms; keys: arrows, Enter, + and −.";

@@ -32,7 +32,7 @@ from pages.parts.second_opinion.viewer import identity, usual
 from pages.parts.session import Form, session
 from pages.parts.shared import COMPARE_PAGE, plain
 
-THUMBNAIL_WIDTH = 144
+THUMBNAIL_WIDTH, TOLD = 144, 120  # px; characters of what somebody else wrote meanwhile
 AGREES = {"agree": True, "disagree": False}
 NAMED = {
     "title": "the title",
@@ -240,10 +240,10 @@ def offer_change(store: Store, who: Person, case: KeptCase) -> None:
         changes = {name: value for name, value in wanted.items() if value != said[name]}
         if lost := [name for name in changes if getattr(case, name) not in (form.known[name], changes[name])]:
             form.known.update({name: getattr(case, name) for name in lost})
+            meanwhile = "; ".join(f"{NAMED[name]} is now {said_of(name, getattr(case, name))}" for name in lost)
             st.warning(
-                f"Nothing was saved yet: meanwhile {' and '.join(map(NAMED.__getitem__, lost))} of this case "
-                f"{'was' if len(lost) == 1 else 'were'} changed elsewhere, to what stands above. Save again to put "
-                "yours in its place."
+                "Nothing was saved yet, for somebody has changed this case in another window meanwhile: "
+                f"{meanwhile}. Save again to put yours in its place."
             )
             return
         try:
@@ -253,6 +253,20 @@ def offer_change(store: Store, who: Person, case: KeptCase) -> None:
             return
         session().case_form = None
     st.rerun()
+
+
+def said_of(name: str, value: Any) -> str:
+    """What somebody else has put into a field, in words."""
+    if name == "read_after":
+        return words.read_in_words(value)
+    if name == "agrees":
+        return "not told" if value is None else f'"{words.AGREEMENT[value].lower()}"'
+    if name == "shared":
+        return "with everybody who logs in" if value else "with nobody"
+    if name == "diagnosis":
+        return "not known" if value is None else words.short(value)
+    text = " ".join(str(value or "").split())
+    return f'"{plain(text if len(text) <= TOLD else text[:TOLD].rstrip() + " …")}"' if text else "empty"
 
 
 def offer_deletion(row: DeltaGenerator, store: Store, who: Person, case: KeptCase) -> None:

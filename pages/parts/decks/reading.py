@@ -12,7 +12,7 @@ from dala.cases.decks import Decks
 from dala.cases.kept import CALLS
 from dala.errors import CaseError, DalaError, NotFound
 from dala.teaching.class_results import class_score, distribution, model_score
-from dala.words import counted
+from dala.words import NO_BREAK, counted
 from pages.parts.decks.places import READER, who
 from pages.parts.decks.result import call_in_words, counts_in_words, show_marks, show_truth
 from pages.parts.session import session
@@ -133,5 +133,9 @@ def show_cases(decks: Decks, deck: Deck, secret: str) -> None:
     with words:
         assert item.truth is not None
         show_truth(item.truth)
-        own = "you had not answered" if item.own is None else f"you said {call_in_words(item.own.call)}"
+        own = (
+            "you had not answered"
+            if item.own is None
+            else f"you said {call_in_words(item.own.call).replace(' ', NO_BREAK)}"
+        )
         st.markdown(f"The class: {counts_in_words(distribution(item, 0))}; {own}.")

@@ -41,7 +41,9 @@ def show_marks(place: DeltaGenerator, png: bytes, item: Item) -> None:
     field = density(marks, *pixels.shape[:2])
     most = float(field.max())
     drawn = overlay(pixels, field, most, opacity=OPACITY)
-    said = f"Case {item.number}: {counted(len(marks), 'mark')} over one another; where it is brightest, {most:.0f}"
+    said = f"Case {item.number}: {counted(len(marks), 'mark')}"
+    if len(marks) > 1:
+        said += f" over one another; where it is brightest, {most:.0f}"
     place.image(inline(drawn), caption=said, width="stretch", alt=said)
 
 

@@ -22,6 +22,10 @@ HOW = (
     f"Slides are opened where they lie, never by upload. Set `{VARIABLE}` to a folder of slides ({KINDS}), start the "
     "server again, and they are listed here."
 )
+CHOOSE = (
+    "Choose a slide to walk over it. A click on a field gives the second opinion of that field; a scan looks at every "
+    "field with tissue and draws a map. There is no verdict for a slide."
+)
 EMPTY = f"There are no slides in the folder of this server yet. Put some there ({KINDS}), and they are listed here."
 
 
@@ -52,6 +56,7 @@ def choose_slide() -> tuple[Slide, Path, str] | None:
         key="slide-box",
     )
     if name is None or name not in slides:
+        st.caption(CHOOSE)
         session().slide = last if last is not None and not found.whole else None
         return None
     session().slide = name
@@ -68,7 +73,7 @@ def choose_slide() -> tuple[Slide, Path, str] | None:
             "in every output. (20x is about 0.5 um, 40x about 0.25 um; scanners differ.)"
         )
         _ask_size(name, slides[name])
-    row.markdown(told(slide), width="content")
+    row.caption(told(slide), width="content")
     if slide.um is not None and slide.um.source == USER:
         with row.popover("Change", type="tertiary", width="content", help="Another pixel size"):
             _ask_size(name, slides[name])

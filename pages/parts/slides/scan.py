@@ -14,12 +14,13 @@ from dala.slides.drawing import COLOURS
 from dala.slides.files import SCAN
 from dala.slides.findings import Findings, findings_of
 from dala.slides.reader import Slide
-from dala.slides.rows import MALIGNANT, STATES
+from dala.slides.rows import NOT_SURE, STATES
 from pages.parts.session import READ_FIRST, session
 from pages.parts.shared import plain
 from pages.parts.slides.scanning import Scans, State
 
 SHOWN_REGIONS = 30
+HIGHEST = "P(malignant), %"
 EVERY = 2.0  # seconds between two looks at a scan under way
 SIGNS = {"malignant": "▲", "benign": "●", "not sure": "◆", "outside": "◇", "unreadable": "✕"}
 
@@ -114,11 +115,9 @@ def _show(findings: Findings) -> None:
     legend = st.container(horizontal=True, gap="medium")
     for name, colour in colours().items():
         if count := findings.counts[name]:
-            legend.html(
-                f'<span style="border-left: 14px solid {colour}; padding-left: 6px">'
-                f"{SIGNS[name]} {name}: {count:,}</span>",
-                width="content",
-            )
+            fill = f"repeating-linear-gradient({colour} 0 4px, #fff 4px 7px)" if name == NOT_SURE else colour
+            swatch = f'<span style="display: inline-block; width: 14px; height: 14px; background: {fill}"></span>'
+            legend.html(f"{swatch} {SIGNS[name]} {name}: {count:,}", width="content")
     _show_regions(findings)
 
 
@@ -134,10 +133,11 @@ def _show_regions(findings: Findings) -> None:
                 "Region": region.number,
                 "Fields": len(region.fields),
                 "Area (mm2)": round(region.mm2, 3),
-                f"Highest probability of {MALIGNANT} (%)": round(100 * region.highest),
+                HIGHEST: round(100 * region.highest),
             }
             for region in shown
         ],
+        column_config={HIGHEST: st.column_config.NumberColumn(help="The highest of the region's fields.")},
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
