@@ -21,12 +21,10 @@ from dala.cases.people import LOCAL, Person, Role
 from dala.cases.tokens import Tokens
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
-from tests.browser.test_access import axe, violations  # noqa: F401  a fixture
+from tests.browser.test_access import BOTH, axe, violations  # noqa: F401  a fixture
 from tests.browser.test_login import Provider, page_of, provider, settings  # noqa: F401  a fixture
 from tests.helpers.browser import PAGE_MS, Served, downloaded, free_port, fresh_page, script_ended, serving, settle
 from tests.helpers.cases import sqlite_store
-
-BOTH = ("light", "dark")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_frame import luminance
@@ -45,30 +44,47 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1280, True), (480, False)])
-def test_everything_fits_and_is_drawn_by_this_host_alone(
-    visit: Callable[..., Visit], app: Served, width: int, dark: bool
-) -> None:
-    visited = visit(width=width, dark=dark)
+FITS = """width => document.documentElement.scrollWidth <= width
+    && [...document.querySelectorAll(".js-plotly-plot")].every(one => one.getBoundingClientRect().width <= width)"""
+
+
+def test_everything_fits_and_is_drawn_by_this_host_alone(visit: Callable[..., Visit], app: Served) -> None:
+    """Every part, wide and narrow; the labels of the axes in both themes."""
+    visited = visit(dark=True)
     page = open_evidence(visited)
     drawn = 0
     for part, heading in PARTS.items():
+        page.set_viewport_size({"width": 1280, "height": 900})
         turn_to(page, part, heading)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
-        for plot in page.locator(".js-plotly-plot").all():
-            box = plot.bounding_box()
-            assert box is not None
-            assert 300 < box["width"] <= width
-            drawn += 1
-    assert drawn > 10
+        for width in (1280, 480):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_function(FITS, arg=width)
+            assert page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+            for plot in page.locator(".js-plotly-plot").all():
+                box = plot.bounding_box()
+                assert box is not None
+                assert 300 < box["width"] <= width
+                drawn += 1
+    assert drawn > 20
     assert {urlsplit(url).hostname for url in visited.requests if not url.startswith(("blob:", "data:"))} == {
         "localhost"
     }
     assert visited.complaints == []
     assert "Traceback" not in app.log.read_text()
+    page.set_viewport_size({"width": 1280, "height": 900})
     turn_to(page, "Changed images", PARTS["Changed images"])
-    # Labels of the axes: large enough, and in a colour that stands out from the ground.
+    labels_are_seen(page, dark=True)
+    page.set_viewport_size({"width": 480, "height": 900})
+    page.emulate_media(color_scheme="light")
+    page.reload()
+    expect(page.get_by_role("heading", name=PARTS["Changed images"], exact=True)).to_be_visible(timeout=60_000)
+    settle(page)
+    labels_are_seen(page, dark=False)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 480
+
+
+def labels_are_seen(page: Page, dark: bool) -> None:
+    """Labels of the axes: large enough, and in a colour that stands out from the ground."""
     for label in ("xtick", "ytick"):
         text = page.locator(f".js-plotly-plot .{label} text").first
         expect(text).to_have_css("font-size", re.compile(r"1[2-9]px"))
@@ -76,6 +92,7 @@ def test_everything_fits_and_is_drawn_by_this_host_alone(
         fill = "q => { const e = document.querySelector(q); return (e && getComputedStyle(e).fill) || false }"
         ink = luminance(page.wait_for_function(fill, arg=f".js-plotly-plot .{label} text").json_value())
         ground = luminance(page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor"))
+        assert (ink > ground) is dark
         assert (max(ink, ground) + 0.05) / (min(ink, ground) + 0.05) >= 7  # WCAG 2 AAA
 
 

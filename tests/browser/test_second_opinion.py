@@ -109,29 +109,6 @@ def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(
     assert "Traceback" not in app.log.read_text()
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1280, True), (480, False)])
-def test_arrow_keys_move_the_slider_and_nothing_overflows(
-    visit: Callable[..., Visit], patch: Path, width: int, dark: bool
-) -> None:
-    page = visit(width=width, dark=dark).page
-    upload(page, patch)
-    wait_for_verdict(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    edge = page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth")
-    assert edge <= 0
-    thumb = page.get_by_role("slider", name="Dynamic threshold")
-    area = page.locator(KEPT_AREA)
-    shown = area.inner_text()
-    thumb.focus()
-    thumb.press("ArrowRight")
-    expect(thumb).to_have_value("1.05")
-    # The browser waits for further keys before it tells the server.
-    expect(area).not_to_have_text(shown, use_inner_text=True)
-    expect(page.get_by_text(OF_WHAT)).to_contain_text(f"kept area: {area.inner_text()}")
-    settle(page)
-    assert record(page)["parameter"] == pytest.approx(1.05)
-
-
 def test_downloads_are_the_bytes_on_the_screen(visit: Callable[..., Visit], app: Served, patch: Path) -> None:
     """Of the plain view; what the viewer draws is compared pixel by pixel in test_viewer.py."""
     page = visit().page

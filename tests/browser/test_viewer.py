@@ -461,6 +461,7 @@ def test_a_large_patch_shows_its_own_pixels(visit: Callable[..., Visit], tmp_pat
 def test_narrow_and_dark(visit: Callable[..., Visit], width: int, dark: bool) -> None:
     page = opened(visit(width=width, dark=dark))
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
     assert page.locator(".viewer").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
     shown = [kind for kind in KINDS if canvas(page, kind).is_visible()]
     assert shown == (["dt"] if width == 480 else list(KINDS))
@@ -489,6 +490,16 @@ def test_narrow_and_dark(visit: Callable[..., Visit], width: int, dark: bool) ->
         assert name in names, reached
     assert names.count("pane") == 3
     assert all(width >= 1 for _, width in filter(None, reached)), reached
+    # An arrow key moves the slider. The browser waits for further keys before it tells the server.
+    area = page.locator(".viewer .value-area")
+    before = area.inner_text()
+    parameter(page).focus()
+    parameter(page).press("ArrowRight")
+    expect(parameter(page)).to_have_value("1.05")
+    expect(area).not_to_have_text(before, use_inner_text=True)
+    agreed(page)
+    settle(page)
+    assert record(page)["parameter"] == pytest.approx(1.05)
 
 
 def test_a_viewer_that_cannot_start_gives_way_to_the_plain_view(chromium: Browser, app: Served) -> None:
