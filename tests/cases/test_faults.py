@@ -24,7 +24,7 @@ from dala.cases.store import Store
 from dala.cases.tables import CaseRow, ImageRow
 from dala.errors import CaseError, NotFound, StoreError
 from tests.helpers.cases import ANNA, BEN, case, image, open_at, sha256, sqlite_store
-from tests.helpers.forks import FORKS, keep_many, lines_of
+from tests.helpers.forks import FORKS, keep_many, sent
 from tests.helpers.postgres import Cluster, cluster, newest
 
 pytestmark = pytest.mark.slow
@@ -66,13 +66,13 @@ def test_a_server_that_is_killed_leaves_whole_cases_and_a_whole_log(
     """kill -9 in the middle of fifty writes, three times on one store."""
     store, told = opened(), set[str]()
     for number in range(3):
-        process, sent = writer(url, tmp_path / "cases" / "images", f"{number}", 50)
-        lines = [sent.recv() for _ in range(after + 1)]
+        process, found = writer(url, tmp_path / "cases" / "images", f"{number}", 50)
+        lines = [found.recv() for _ in range(after + 1)]
         time.sleep(0.003 * number)
         process.kill()
         process.join()
         assert lines[0] == "ready" and process.exitcode == -signal.SIGKILL
-        told |= {*lines[1:], *lines_of(sent)}
+        told |= {*lines[1:], *sent(found)}
     ids = whole(store)
     assert told <= set(ids) and len(told) < 150, "what was said to be kept is there"
 
@@ -80,7 +80,7 @@ def test_a_server_that_is_killed_leaves_whole_cases_and_a_whole_log(
 def test_two_servers_on_one_database_write_one_log(url: str, opened: Open, tmp_path: Path) -> None:
     store = opened()
     running = [writer(url, tmp_path / "cases" / "images", f"{number}", 25) for number in range(2)]
-    told = [lines_of(sent)[1:] for _, sent in running]
+    told = [sent(found)[1:] for _, found in running]
     for process, _ in running:
         process.join()
     assert [process.exitcode for process, _ in running] == [0, 0]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import multiprocessing
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.helpers.cases", "tests.helpers.scans", "dala.slides.many"])
 
 
-def lines_of(told: Connection) -> list[str]:
+def sent(told: Connection) -> list[Any]:
     """What was sent and not read yet, until the other end is closed."""
-    found: list[str] = []
+    found: list[Any] = []
     while True:
         try:
             found.append(told.recv())
@@ -32,6 +33,20 @@ def keep_many(url: str, images: Path, name: str, count: int, told: Connection) -
         told.send(store.keep(ANNA, case(*both, title=title)))
         if number % 5 == 4:
             store.change(ANNA, store.ids(ANNA)[0], comment=title)
+
+
+def keep_graph(place: Path, told: Connection) -> None:
+    """Have the graph of a small network converted and kept there, or found; send what it answers, eight times."""
+    import torch
+
+    from dala.runtime.engines import converted, import_openvino, kept
+
+    torch.manual_seed(0)
+    module = torch.nn.Conv2d(3, 8, 3)
+    core = import_openvino().Core()
+    for _ in range(8):
+        graph = kept(place, core, lambda: converted(module, (1, 3, 16, 16)))
+        told.send(float(core.compile_model(graph, "CPU")({0: torch.ones(1, 3, 9, 9).numpy()})[0].sum()))
 
 
 def scan_once(slide: Path, folder: Path) -> None:

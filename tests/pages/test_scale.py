@@ -28,7 +28,8 @@ pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 EITHER = {"0.10": {"benign": 0.5, "malignant": 0.5}}
-FIELD, OTHER = draw("nest_beside_ducts").pixels, draw("solid_sheets").pixels  # 700 x 460 px
+FIELD = draw("nest_beside_ducts").pixels  # 700 x 460 px
+PART, OTHER = FIELD[:230, :350], draw("solid_sheets").pixels[:230, :350]
 
 
 def measured(wrong: float, auc: float) -> dict[str, Any]:
@@ -85,14 +86,14 @@ def buttons(page: AppTest) -> list[Any]:
 
 
 def test_a_size_is_chosen_for_one_image_alone(page: AppTest) -> None:
-    upload(page, FIELD)
+    upload(page, PART)
     assert "pixel size **unknown**" in said(page) and "0.7, 1 and 1.4 times 0.35 um/px" in said(page)
     own(page).set_value(0.5).run()
     assert "Seen at 0.5 um/px; pixel size **0.5 um** (chosen)" in said(page)
-    assert "700 x 460 px at 0.5 um per pixel" in said(page)
+    assert "350 x 230 px at 0.5 um per pixel" in said(page)
     upload(page, OTHER)
     assert "pixel size **unknown**" in said(page)
-    upload(page, FIELD)
+    upload(page, PART)
     assert "pixel size **0.5 um** (chosen)" in said(page)
     sizes(page).set_value("200X").run()
     assert "pixel size **0.35 um** (chosen: BreakHis 200X)" in said(page)
@@ -123,7 +124,7 @@ def test_a_scale_that_decides_the_answer_is_said_with_the_control(
         return replace(found, probabilities=np.array([0.3, 0.7]), rescaled=tried)
 
     monkeypatch.setattr(opinion, "predict", hanging)
-    upload(page, FIELD)
+    upload(page, PART)
     assert page.header[0].value == "◆ Not sure: the scale is unknown"
     assert "malignant: 10 % at 0.24 um/px, 70 % at 0.35 um/px, 95 % at 0.49 um/px" in said(page)
     sizes(page).set_value("0.5").run()
@@ -174,7 +175,7 @@ def test_figures_are_of_the_laboratory_that_the_image_is_taken_for(
     ):
         taken[0] = laboratory
         st.cache_resource.clear()
-        upload(page, FIELD)
+        upload(page, PART)
         assert words in said(page).replace("\N{NO-BREAK SPACE}", " ").replace("\\", "")
 
 
@@ -194,7 +195,7 @@ def test_not_sure_in_an_unknown_laboratory_has_no_percentage(page: AppTest, monk
     for laboratory, heading in (("A", "● Benign"), (None, "◆ Not sure")):
         st.cache_resource.clear()
         monkeypatch.setattr(opinion, "assess", lambda *_, here=laboratory: Gate(None, None, None, here))
-        upload(page, FIELD)
+        upload(page, PART)
         own(page).set_value(0.5).run()
         assert page.header[0].value == heading
         shown = [*(one.label for one in buttons(page)), said(page)]

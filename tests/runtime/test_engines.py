@@ -34,6 +34,7 @@ from dala.runtime.engines import (
     settings,
     with_bias32,
 )
+from tests.helpers.forks import FORKS, keep_graph, sent
 
 pytestmark = pytest.mark.slow
 
@@ -178,22 +179,17 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
 
 def test_processes_at_once_leave_one_whole_graph(tmp_path: Path) -> None:
     """All find an empty cache, convert and keep; what lies there afterwards is whole."""
-    program = f"""
-import torch
-from pathlib import Path
-from dala.runtime.engines import converted, import_openvino, kept
-torch.manual_seed(0)
-module = torch.nn.Conv2d(3, 8, 3)
-core = import_openvino().Core()
-for _ in range(8):
-    graph = kept(Path({str(tmp_path / "one")!r}), core, lambda: converted(module, (1, 3, 16, 16)))
-    print(core.compile_model(graph, "CPU")({{0: torch.ones(1, 3, 9, 9).numpy()}})[0].sum())
-"""
-    command = [sys.executable, "-W", "ignore", "-c", program]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    runs = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    answers = {line for run in runs for line in run.communicate()[0].splitlines()}
-    assert [run.returncode for run in runs] == [0, 0, 0] and len(answers) == 1
+    runs = []
+    for _ in range(3):
+        told, end = FORKS.Pipe(duplex=False)
+        runs.append((FORKS.Process(target=keep_graph, args=(tmp_path / "one", end)), told))
+        runs[-1][0].start()
+        end.close()
+    answers = [answer for _, told in runs for answer in sent(told)]
+    for process, _ in runs:
+        process.join()
+    assert [process.exitcode for process, _ in runs] == [0, 0, 0]
+    assert len(answers) == 3 * 8 and len(set(answers)) == 1
     assert [place.name for place in tmp_path.iterdir()] == ["one"]  # nothing half done is left over
     wanted = {name: hashlib.sha256((tmp_path / "one" / name).read_bytes()).hexdigest() for name in GRAPH}
     assert json.loads((tmp_path / "one" / MANIFEST).read_text()) == wanted
