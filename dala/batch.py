@@ -213,6 +213,11 @@ class Run:
             self._worker = threading.Thread(target=self._work, name="dala-batch", daemon=True)
             self._worker.start()
 
+    def wait(self, seconds: float) -> None:
+        """Until the work in the background has ended, at most so long."""
+        if self._worker is not None:
+            self._worker.join(seconds)
+
     def _work(self) -> None:
         while not self.done and time.monotonic() < self._seen + UNSEEN_SECONDS:
             self.advance(SLICE_SECONDS)

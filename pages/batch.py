@@ -175,7 +175,9 @@ def show_run(run: Run, model: Model, working: bool) -> None:
             show_worth_of(run, model)
             show_answers(run, model, model.card.fields["positive"])
         return
-    run.work()  # in the background: what is drawn here never waits for the network
+    run.work()  # in the background: what is drawn here waits for the network only where that is nearly through
+    if (left := run.seconds_left) is not None and left < PAUSE_SECONDS:
+        run.wait(2 * PAUSE_SECONDS)
     if run.done:
         st.rerun()
     show_progress(st.progress(0.0), run)

@@ -280,10 +280,10 @@ def test_a_run_works_in_the_background_while_it_is_looked_at(model: Model) -> No
     items = [Item(f"{number}.png", lambda: b"no image") for number in range(5)]
     run = Run(items, model)
     assert run.results == []
+    run.wait(30)  # nobody works yet
     run.work()
-    deadline = time.monotonic() + 30
-    while not run.done and time.monotonic() < deadline:
-        time.sleep(0.01)
+    run.wait(30)
+    assert run.done
     assert [result.record["file"] for result in run.results] == [item.name for item in items]
     run.work()  # there is nothing more to do
     assert len(run.results) == 5

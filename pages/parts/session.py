@@ -128,6 +128,7 @@ class Form:
 class Session:
     """Everything that one person's visit has come to.
 
+    example: the key of the one that is shown; example_turn: how often another thing than its own box has changed it.
     told: what was wrong with the files that were dropped last. taken: the files that were dropped on the first
     page, by Streamlit's number. effect, report: what the effect curve and the PDF were last asked for. overlays: the
     ZIP of the batch. batch_filter, batch_order, batch_place: how its table is looked at; left_out: what was no image.
@@ -149,6 +150,8 @@ class Session:
     """
 
     handed: Handed | None = None
+    example: str | None = None
+    example_turn: int = 0
     told: str | None = None
     taken: set[str] = field(default_factory=set)
     dropped: Dropped | None = None

@@ -21,7 +21,7 @@ from streamlit.runtime import Runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.parts.component import component
-from pages.parts.session import EXAMPLE, KEY, READ_FIRST, Session, Viewing, session
+from pages.parts.session import KEY, READ_FIRST, Session, Viewing, session
 
 MINUTES = int(os.environ.get("DALA_VISIT_MINUTES", "30"))  # after a visit was last seen; 0: a reload begins anew
 AT_MOST = 64  # visits, the ones seen last
@@ -122,7 +122,7 @@ def keep_visit(page: str) -> None:
             for key, value in found.widgets.items():
                 st.session_state[key] = value
     kept = session()
-    if not (worth_keeping(kept) or st.session_state.get(EXAMPLE, "none") != "none"):
+    if not worth_keeping(kept):
         return
     kept.token = kept.token or secrets.token_urlsafe(BITS // 8)
     visits().keep(kept.token, Visit(kept, browser, user, context.session_id, values_of_widgets()))
@@ -141,6 +141,7 @@ def worth_keeping(kept: Session) -> bool:
             getattr(kept, name) != getattr(fresh, name)
             for name in (
                 "handed",
+                "example",
                 "dropped",
                 "run",
                 "round",

@@ -78,10 +78,13 @@ def test_while_an_example_is_answered_and_put_away(visit: Callable[..., Visit], 
 
 
 class HeldSocket:
-    """Between page and server: while `holds`, what the server says waits here; `asked` counts what the page says."""
+    """Between page and server: while `holds`, what the server says waits here; `asked` counts what the page says.
 
-    def __init__(self, page: Page) -> None:
-        self.holds, self.asked = False, 0
+    What holds `passes` does not wait.
+    """
+
+    def __init__(self, page: Page, passes: bytes | None = None) -> None:
+        self.holds, self.asked, self.passes = False, 0, passes
         self.waiting: list[str | bytes] = []
         page.route_web_socket("**/_stcore/stream", self._between)
 
@@ -93,7 +96,8 @@ class HeldSocket:
             server.send(message)
 
         def to_browser(message: str | bytes) -> None:
-            (self.waiting.append if self.holds else browser.send)(message)
+            passes = self.passes is not None and isinstance(message, bytes) and self.passes in message
+            (self.waiting.append if self.holds and not passes else browser.send)(message)
 
         browser.on_message(to_server)
         server.on_message(to_browser)
@@ -129,6 +133,26 @@ def test_while_the_answer_to_the_one_before_is_on_its_way(visit: Callable[..., V
     drop(page, files[1])
     until(page, lambda: socket.asked > before)
     said_all(page, socket)
+    socket.let_go()
+    shown(page, files[1])
+
+
+def test_the_box_of_examples_does_not_put_a_file_away(visit: Callable[..., Visit], files: list[Path]) -> None:
+    """The browser sends the example again with each file, as long as it has not drawn the page with the first one."""
+    page = visit().page
+    socket = HeldSocket(page, passes=b"/upload_file/")  # the addresses that are uploaded to
+    page.reload()
+    page.locator(".st-key-hero").wait_for(timeout=PAGE_MS)
+    settle(page)
+    page.get_by_role("combobox", name="Examples").click()
+    page.get_by_role("option", name="Drawn example: single files").click()
+    page.locator(".st-key-verdict").wait_for(timeout=PAGE_MS)
+    settle(page)
+    socket.holds = True
+    for path in files[:2]:
+        with page.expect_response(UPLOADS):
+            drop(page, path)
+        said_all(page, socket)
     socket.let_go()
     shown(page, files[1])
 

@@ -13,6 +13,7 @@ import pytest
 import streamlit as st
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Selectbox
 from torch import Tensor
 
 from dala import opinion
@@ -90,6 +91,11 @@ def page() -> AppTest:
     at = opened()
     assert not at.exception
     return at
+
+
+def examples(page: AppTest) -> Selectbox:
+    """The box, whose key is another one after a file was dropped."""
+    return next(box for box in page.selectbox if box.label == "Examples")
 
 
 def upload(page: AppTest, name: str, data: bytes, kind: str = "image/png") -> AppTest:
@@ -413,7 +419,7 @@ def test_an_unfamiliar_upload_is_refused_but_a_drawn_example_is_shown(
     assert ("Outside" in page.header[0].value) is not passes
     assert bool(page.metric) is passes
     assert "Distance from the training images" in text(page)
-    page.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
+    examples(page).set_value(f"drawn:{PHANTOMS[1]}").run()
     assert page.metric
     assert len(page.header) == 1
     assert ("Outside the model's competence" in page.header[0].value) is not passes
@@ -430,21 +436,21 @@ def test_drawn_example_is_named_as_drawn(page: AppTest) -> None:
     assert not page.exception
     assert "it is not tissue and has no diagnosis" in page.warning[0].value
     assert page.header
-    listed = page.selectbox(key="example").options
+    listed = examples(page).options
     assert len([option for option in listed if option.startswith("Drawn example: ")]) == len(PHANTOMS) + len(FILMS)
 
 
 @pytest.mark.slow
 def test_what_was_chosen_last_is_shown(page: AppTest) -> None:
-    page.selectbox(key="example").set_value(f"drawn:{PHANTOMS[0]}").run()
+    examples(page).set_value(f"drawn:{PHANTOMS[0]}").run()
     assert page.warning
     upload(page, "patch.png", image(10))
     assert not page.warning
-    assert page.selectbox(key="example").value == "none"
+    assert examples(page).value == "none"
     assert "Your image: **patch.png**" in text(page)
     upload(page, "second.png", image(11))  # takes the place of the first, it does not join it
     assert "Your image: **second.png**" in text(page) and "patch.png" not in text(page)
-    page.selectbox(key="example").set_value(f"drawn:{PHANTOMS[1]}").run()
+    examples(page).set_value(f"drawn:{PHANTOMS[1]}").run()
     assert page.warning
     assert "second.png" not in text(page)
 

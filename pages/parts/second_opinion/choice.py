@@ -54,7 +54,7 @@ def take_files() -> None:
         return
     kept.taken.update(file.file_id for file in files)
     release(files)
-    st.session_state[EXAMPLE] = NONE
+    put_example(None)
     remove()
     large = [file for file in files if file.size > LARGEST_MB * 2**20 and not is_archive(file)]
     if large:
@@ -92,7 +92,30 @@ def remove() -> None:
 
 
 def choose_example(key: str) -> None:
-    st.session_state[EXAMPLE] = key
+    put_example(key)
+    remove()
+
+
+def put_example(key: str | None) -> None:
+    """Set which example is shown, by something else than the box. The box becomes another one: the browser goes on
+    sending the value of the old one until it has drawn the page, which would be taken for a choice and put a file that
+    was dropped meanwhile away."""
+    kept = session()
+    kept.example = key
+    kept.example_turn += 1
+
+
+def example_key(turn: int) -> str:
+    return f"{EXAMPLE}-{turn}" if turn else EXAMPLE
+
+
+def example_chosen(turn: int) -> None:
+    """Take what was chosen in the box; nothing from a box that is no more: a file has come in its stead."""
+    kept = session()
+    if turn != kept.example_turn:
+        return
+    chosen = str(st.session_state[example_key(turn)])
+    kept.example = None if chosen == NONE else chosen
     remove()
 
 
@@ -114,9 +137,12 @@ def choose_image(model: Model) -> Chosen | None:
     if dropped is not None and dropped.fresh:
         dropped.fresh = False  # once: files that wait there do not keep anybody from this page
         turn_to(BATCH_PAGE)
-    files = samples()
+    files, kept = samples(), session()
+    options = [NONE, *(FILE + name for name in files), *(DRAWN + name for name in EXAMPLES)]
+    if kept.example is not None and (kept.handed is not None or kept.example not in options):
+        put_example(None)  # an image from another page has come, or its file is gone
     # Once an image is there, the controls shrink to a line: verdict and maps are to be seen without scrolling.
-    small = session().handed is not None or st.session_state.get(EXAMPLE, NONE) != NONE
+    small = kept.handed is not None or kept.example is not None
     # One tree in both: look.css lays it out, one way where it is horizontal and another where it is not. A widget that
     # is drawn at another place is drawn anew, and the file that is just on its way to an uploader would be lost.
     front = st.container(key="choice", horizontal=small, vertical_alignment="center" if small else "top")
@@ -131,12 +157,14 @@ def choose_image(model: Model) -> Chosen | None:
             show_links()
         heading.markdown("**Or try a drawing**" if not files else "**Or choose an example or a drawing**")
     offer_upload(upload, small)
-    example = examples.selectbox(
+    examples.selectbox(
         "Examples",
-        [NONE, *(FILE + name for name in files), *(DRAWN + name for name in EXAMPLES)],
+        options,
+        options.index(kept.example or NONE),
         format_func=title,
-        key=EXAMPLE,
-        on_change=remove,
+        key=example_key(kept.example_turn),
+        on_change=example_chosen,
+        args=(kept.example_turn,),
         help="Drawn examples are made by code: schematic H&E and a schematic film, neither tissue nor a radiograph. "
         "Your own images are listed too if the environment variable DALA_SAMPLES names their folder.",
         label_visibility="collapsed",
@@ -144,14 +172,14 @@ def choose_image(model: Model) -> Chosen | None:
     offer_first_read(read)
     if os.environ.get("DALA_SAMPLES") and not files:
         examples.caption("The folder that DALA_SAMPLES names holds no images.")
-    if told := session().told:
+    if told := kept.told:
         st.error(plain(told))
     row = st.container(key="image-line", horizontal=True, vertical_alignment="center", gap="small")
-    if handed := session().handed:
+    if handed := kept.handed:
         row.markdown(f"{handed.origin}: **{plain(handed.name)}**", width="content")
         row.button("Remove", on_click=remove, type="tertiary")
         return Chosen(handed.data, handed.name, None, row)
-    if example == NONE:
+    if (example := kept.example) is None:
         return None
     drawn = phantom(example.removeprefix(DRAWN)).description if example.startswith(DRAWN) else None
     return Chosen(*example_bytes(example, files), drawn, row)
@@ -164,7 +192,7 @@ def answer_before_hidden() -> Iterator[None]:
 
     It is shown again at the end, for a part of the page may run alone, and what is in use there stays in sight.
     """
-    now, place = (st.session_state.get(EXAMPLE, NONE), session().handed), st.container(key="image-before").empty()
+    now, place = (session().example, session().handed), st.container(key="image-before").empty()
     if now != session().spoken_of:
         # With more than a style in it, or Streamlit would put it where it cannot be taken away again.
         place.html("<style>.stMain [data-stale=true] { visibility: hidden }</style><br>")
