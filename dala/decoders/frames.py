@@ -22,6 +22,7 @@ ROOT = "1.2.840.10008.1.2.4."
 LOSSY_JPEG, LOSSLESS_JPEG, JPEG_LS, JPEG_XL = ("50", "51"), ("57", "70"), ("80", "81"), ("110", "111", "112")
 JPEG_2000 = ("90", "91", "201", "202", "203")
 SYNTAXES = {ROOT + one for one in (*LOSSY_JPEG, *LOSSLESS_JPEG, *JPEG_LS, *JPEG_2000, *JPEG_XL)}
+JPEG_END = b"\xff\xd9"
 ALWAYS_LOSSLESS = {ROOT + one for one in (*LOSSLESS_JPEG, "80", "90", "201", "202", "110")}
 
 SYCC = 18  # enumerated colour space of a JP2 header (ISO 15444-1, I.5.3.3)
@@ -53,7 +54,8 @@ def decode(frame: bytes, syntax: str, size: tuple[int, int], samples: int, photo
     if (shape.rows, shape.columns, shape.components) != (*size, samples):
         damaged(OTHER_SIZE)
     if number in JPEG_LS:
-        return Frame(imagecodecs.jpegls_decode(frame), exact, labelled)
+        # CharLS looks for seconds for what a stream without an end does not have; one with two ends is read as ever.
+        return Frame(imagecodecs.jpegls_decode(frame + JPEG_END), exact, labelled)
     ycc = shape.says_ycc if shape.says_ycc is not None else labelled
     if shape.lossless or samples == 1 or shape.precision > 8:
         # No colours are converted here: only the 8 bits of the classic process have a conversion of their own.

@@ -31,7 +31,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def drop(page: Page, path: Path) -> None:
-    page.locator("input[type=file]").first.set_input_files(path)
+    field = page.locator("input[type=file]").first
+    field.evaluate("field => { field.value = '' }")  # as its dialog does: the same file may be chosen again
+    field.set_input_files(path)
 
 
 def choose_example(page: Page) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from typing import Any
 
 import imagecodecs
@@ -91,6 +92,20 @@ def test_a_lossy_stream_that_holds_more_bits_than_the_header_says() -> None:
     row = np.frombuffer(found, np.uint8).reshape(64, 64)[32]
     assert np.abs(row[[0, 16, 32, 63]].astype(int) - [0, 64, 128, 251]).max() <= 2
     assert any("10 bits" in note and "12" in note for note in told["notes"])
+
+
+def test_a_jpeg_ls_stream_without_its_end_is_refused_at_once() -> None:
+    """The decoder alone takes six seconds for about every third length that such a stream is cut to."""
+    values = np.random.default_rng(3).integers(0, 4096, (40, 48)).astype(np.uint16)
+    frame = imagecodecs.jpegls_encode(values)
+    assert frame.endswith(b"\xff\xd9")
+    whole = pixels(compressed(frame, "80", values, 12, **WINDOW))
+    # All values are there before the marker that ends the stream.
+    np.testing.assert_array_equal(pixels(compressed(frame[:-2], "80", values, 12, **WINDOW)), whole)
+    start = time.process_time()
+    for length in range(100, len(frame) - 100, 50):
+        assert "damaged" in refused(compressed(frame[:length], "80", values, 12, **WINDOW)), length
+    assert time.process_time() - start < 4, "one alone took longer"
 
 
 TISSUE = np.full((48, 64, 3), (200, 100, 180), np.uint8)

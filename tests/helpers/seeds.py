@@ -54,11 +54,11 @@ def pages(*images: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def encapsulated(number: str) -> bytes:
+def encapsulated(number: str, length: int | None = None) -> bytes:
     values = GREY if number == "50" else TWELVE
     dataset = dataset_of(values, 8 if number == "50" else 12, WindowCenter=2000, WindowWidth=4000)
     dataset.file_meta.TransferSyntaxUID = UID(f"1.2.840.10008.1.2.4.{number}")
-    dataset.PixelData = encapsulate([DICOM_CODECS[number](values)])
+    dataset.PixelData = encapsulate([DICOM_CODECS[number](values)[:length]])
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True
     return written(dataset)
@@ -137,6 +137,7 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "dicom deflated": lambda: of_syntax(DeflatedExplicitVRLittleEndian),
     "dicom rle": lambda: of_syntax(RLELossless),
     **{f"dicom {number}": lambda number=number: encapsulated(number) for number in DICOM_CODECS},
+    "dicom 80 cut": lambda: encapsulated("80", -2),  # without the marker of its end, for which CharLS looks for seconds
     "zip": lambda: zipped({"a.png": encode(RGB, "PNG"), "DICOM/IM1": dicom(TWELVE, 12), "notes.txt": b"x" * 99}),
 }
 
