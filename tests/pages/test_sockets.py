@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def test_connections_send_at_once_though_their_socket_names_no_protocol(family: 
             async with at_once(None):
                 pass
 
-        asyncio.run(served())
+        with ThreadPoolExecutor(1) as other:  # in this thread Playwright's loop may be running
+            other.submit(asyncio.run, served()).result()
         assert send_at_once() == before >= 1
         with socket.create_connection(listening.getsockname()[:2]) as client:
             accepted, _ = listening.accept()
