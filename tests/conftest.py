@@ -11,6 +11,7 @@ if PARALLEL:
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 # ruff: noqa: E402
+import gc
 import hashlib
 import shutil
 import sys
@@ -68,6 +69,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _file(item: pytest.Item) -> str:
     return item.nodeid.partition("::")[0]
+
+
+def pytest_collection_finish() -> None:
+    """The tests and what they import stay to the end: the collector need not look through them time and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_remembered() -> Iterator[None]:
+    """What pages keep for all visitors ends with a file: a model that a test bends is no part of its key."""
+    yield
+    if "streamlit" in sys.modules:
+        sys.modules["streamlit"].cache_resource.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -180,6 +180,8 @@ def test_an_example_takes_the_place_of_an_upload(visit: Callable[..., Visit], pa
     assert record(page)["file"] is None  # nobody has said that the name may be written
     page.get_by_text("Add your own read and a comment").click()
     page.get_by_text("Include the file name").click()
+    expect(page.get_by_role("switch", name="Include the file name")).to_be_checked()
+    page.wait_for_timeout(500)  # the click on its way to the server: no run has begun that could be waited for
     settle(page)
     assert record(page)["file"] == "mucin_pools.png"
     expect(page.get_by_text("patch.png").filter(visible=True)).to_have_count(0)
