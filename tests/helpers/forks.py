@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -48,34 +47,6 @@ def keep_graph(place: Path, told: Connection) -> None:
     for _ in range(8):
         graph = kept(place, core, lambda: converted(module, (1, 3, 16, 16)))
         told.send(float(core.compile_model(graph, "CPU")({0: torch.ones(1, 3, 9, 9).numpy()})[0].sum()))
-
-
-def train_share(
-    rank: int, world: int, port: int, tree: Path, start: Path, features: Path, out: Path, recipe: dict[str, Any]
-) -> None:
-    """Fine-tune as one of `world` processes that torchrun has started; the weights go to out/RANK.safetensors."""
-    import numpy as np
-    import torch
-    from safetensors.torch import save_file
-
-    from dala.data import breakhis
-    from dala.data.pixels import load_pixels
-    from dala.nets.imagenet import load_backbone
-    from dala.training.features import imagenet_resnet50, trunk_features
-    from dala.training.fine_tune import fine_tune
-    from dala.training.recipe import Recipe
-
-    told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
-    os.environ |= {name: str(value) for name, value in told.items()}
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo")
-    made = Recipe(**recipe)
-    dataset, backbone = breakhis.load(tree, 200), load_backbone(start)
-    views = trunk_features(load_pixels(dataset.records), backbone, made, features)
-    net = imagenet_resnet50(backbone, 2, made.dropout, 3)
-    net = fine_tune(net, views, dataset.labels, dataset.groups, np.arange(33), made, 3, out / "both")
-    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, out / f"{rank}.safetensors")
-    torch.distributed.destroy_process_group()
 
 
 def scan_once(slide: Path, folder: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +26,6 @@ from dala.training import fine_tune as training
 from dala.training.features import TrunkFeatures, apply_to_view, imagenet_resnet50, trunk_features
 from dala.training.fine_tune import fine_tune
 from dala.training.recipe import Recipe
-from tests.helpers.browser import free_port
-from tests.helpers.forks import FORKS, train_share
 
 pytestmark = pytest.mark.slow
 
@@ -220,6 +221,32 @@ def test_the_start_weighs_its_views() -> None:
     assert Recipe(stained_views=0).start_views == {"plain": 0.5, "mirrored": 0.5}
 
 
+# What each of two processes runs under torchrun.
+SHARE = """
+import json, sys
+from pathlib import Path
+import numpy as np, torch
+from safetensors.torch import save_file
+from dala.data import breakhis
+from dala.data.pixels import load_pixels
+from dala.stats.groups import group_weights
+from dala.nets.imagenet import load_backbone
+from dala.training.features import imagenet_resnet50, trunk_features
+from dala.training.fine_tune import fine_tune
+from dala.training.recipe import Recipe
+tree, backbone, features, out = map(Path, sys.argv[1:5])
+torch.set_num_threads(1)
+torch.distributed.init_process_group("gloo")
+recipe = Recipe(**json.loads(sys.argv[5]))
+dataset, start = breakhis.load(tree, 200), load_backbone(backbone)
+views = trunk_features(load_pixels(dataset.records), start, recipe, features)
+net = imagenet_resnet50(start, 2, recipe.dropout, 3)
+net = fine_tune(net, views, dataset.labels, dataset.groups, np.arange(33), recipe, 3, out / "both")
+save_file({k: v.contiguous() for k, v in net.state_dict().items()}, out / f"{torch.distributed.get_rank()}.safetensors")
+torch.distributed.destroy_process_group()
+"""
+
+
 def test_two_processes_do_one_run(
     tree: Path, dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, tmp_path: Path
 ) -> None:
@@ -230,14 +257,18 @@ def test_two_processes_do_one_run(
     start = imagenet_resnet50(backbone, 2, recipe.dropout, 3)
     alone = fine_tune(start, *arguments, tmp_path / "alone").state_dict()
     save_file(backbone.state, tmp_path / "start.safetensors")
-    given = (tree, tmp_path / "start.safetensors", tmp_path / "features", tmp_path, small | {"dropout": 0.0})
-    port = free_port()
-    running = [FORKS.Process(target=train_share, args=(rank, 2, port, *given)) for rank in (0, 1)]
-    for process in running:
-        process.start()
-    for process in running:
-        process.join(300)
-    assert [process.exitcode for process in running] == [0, 0]
+    (tmp_path / "share.py").write_text(SHARE)
+    files = [str(tmp_path / name) for name in ("share.py", "start.safetensors", "features")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, files[0], str(tree), *files[1:], str(tmp_path), json.dumps(small | {"dropout": 0.0})],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
     both = [load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1)]
     answers = []
     for state in (alone, both[0]):
