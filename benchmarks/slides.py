@@ -18,7 +18,8 @@ from pathlib import Path
 
 from dala.runtime.predict import load_model
 from dala.slides.reader import open_slide
-from dala.studies.scan_speed_runs import compare, killed, make, watched
+from dala.studies.scan_speed_runs import compare, killed, watched
+from dala.studies.scan_speed_slide import make
 from dala.terminal import progress
 
 MADE = (20_000, 15_000)

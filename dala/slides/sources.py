@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -109,12 +110,12 @@ class OpenSlideSource:
             image = self._slide.read_region((x, y), level, (width, height))
         except openslide.OpenSlideError as error:
             raise Unreadable(str(error)) from error
-        opaque = image.getchannel("A")
-        if opaque.getextrema() == (255, 255):
-            return np.asarray(image.convert("RGB")), None
+        pixels = np.asarray(image)
+        if pixels[..., 3].min() == 255:  # as nearly always; by PIL it takes four times as long
+            return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), np.uint8), None
         whole = Image.new("RGB", image.size, self._background)
-        whole.paste(image, None, opaque)
-        return np.asarray(whole), np.asarray(opaque) > 127
+        whole.paste(image, None, image.getchannel("A"))
+        return np.asarray(whole), pixels[..., 3] > 127
 
     def _bounds(self, properties: Any) -> tuple[int, int, int, int]:
         width, height = self.levels[0]

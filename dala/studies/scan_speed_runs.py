@@ -15,10 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -31,39 +29,9 @@ from dala.slides.scan import Scan
 from dala.terminal import Progress, progress
 
 GROUP = 100  # fields between two samples
-SIDE, SMALLEST = 256, 1024  # of a tile, and of the coarsest level
 LOOP_BATCH = 32
 SEED = 4711
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-Pixels = NDArray[np.uint8]
-
-
-def make(source: Path, out: Path, size: tuple[int, int]) -> None:
-    """A pyramid of so many pixels (width, height) laid out of a slide, every other copy mirrored; tiled JPEG with its
-    pixel size."""
-    from tifffile import TiffWriter
-
-    with open_slide(source) as slide:
-        one, _ = slide.read_box((0, 0, *slide.size), slide.size)
-        um = slide.known_um()
-    level: Pixels = np.empty((size[1], size[0], 3), np.uint8)
-    high, wide = one.shape[:2]
-    for row, y in enumerate(range(0, size[1], high)):
-        for column, x in enumerate(range(0, size[0], wide)):
-            part = level[y : y + high, x : x + wide]
-            part[:] = (one if (row + column) % 2 else one[:, ::-1])[: part.shape[0], : part.shape[1]]
-    with TiffWriter(out, bigtiff=True) as file:
-        number = 0
-        while True:
-            resolution = (1e4 / um.columns / 2**number, 1e4 / um.rows / 2**number)
-            file.write(level, tile=(SIDE, SIDE), photometric="rgb", compression="jpeg",
-                       compressionargs={"level": 80}, subfiletype=1 if number else 0,
-                       resolution=resolution, resolutionunit="CENTIMETER", metadata=None)  # fmt: skip
-            if max(level.shape[:2]) <= SMALLEST:
-                return
-            half = (level.shape[1] // 2, level.shape[0] // 2)
-            level, number = np.asarray(cv2.resize(level, half, interpolation=cv2.INTER_AREA), np.uint8), number + 1
 
 
 def resident(kind: str = "VmRSS") -> int:

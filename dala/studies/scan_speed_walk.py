@@ -19,6 +19,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from dala.errors import DataError
+from dala.studies.scan_speed_tiles import Tile, replayed
 
 try:
     from playwright.sync_api import Error, FloatRect, Page, sync_playwright
@@ -31,7 +32,22 @@ ZOOMS, DRAGS = 6, 12
 SETTLED = 700  # ms
 # A tile that came from the browser's own cache took no time and is not counted.
 TILES = """() => performance.getEntriesByType('resource')
-    .filter(one => one.name.includes('/tiles/') && one.transferSize).map(one => one.duration)"""
+    .filter(one => one.name.includes('/tiles/') && one.transferSize)
+    .map(one => [one.name, one.startTime, one.duration, one.serverTiming[0]?.duration ?? 0])"""
+ADDRESS = """() => performance.getEntriesByType('resource').filter(one => one.name.includes('/tiles/')).at(-1)
+    .name.replace(/[0-9]+[/][0-9]+_[0-9]+[.]jpg$/, '')"""
+# From the event in which the last gesture was taken up to the frame in which no tile in sight is missing.
+SHARP = """() => {
+  window.sharp = -1;
+  const began = performance.now();
+  const canvas = [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')]
+    .map(one => one.shadowRoot?.querySelector('canvas')).find(Boolean);
+  const look = () => {
+    if (canvas.dataset.missing === '0') window.sharp = performance.now() - began;
+    else requestAnimationFrame(look);
+  };
+  requestAnimationFrame(() => requestAnimationFrame(look));
+}"""
 # Notes when the next verdict is on the screen: a heading that is not of the run before; and when the viewer has drawn
 # maps of another image. The clock runs from the event in which the person acts.
 WATCH = """event => {
@@ -57,10 +73,13 @@ DONE = "window.verdict && window.maps && [window.verdict - window.began, window.
 
 @dataclass(frozen=True)
 class Walk:
-    """Milliseconds: of every tile, and of each field from the click, and from the drop of the same field as a file, to
-    the verdict and to the maps on the screen."""
+    """Every tile as the viewer asked for it, and the same ones as a plain client did; milliseconds of each move until
+    all in sight is sharp, and of each field from the click, and from the drop of the same field as a file, to the
+    verdict and to the maps on the screen."""
 
-    tiles: tuple[float, ...]
+    tiles: tuple[Tile, ...]
+    replayed: tuple[Tile, ...]
+    sharp: tuple[float, ...]
     clicked: tuple[tuple[float, float], ...]
     dropped: tuple[tuple[float, float], ...]
 
@@ -97,9 +116,12 @@ def served(slides: Path) -> Iterator[str]:
 def walked(
     large: Path, small: Path, size: tuple[int, int], places: Sequence[tuple[float, float]], files: Sequence[Path]
 ) -> Walk:
-    """A viewer goes from the whole `large` slide down to its pixels and about; fields at `places` of the `small` one,
-    which is of this size, are clicked, both in pixels of level 0; then the same fields are dropped as `files` on the
-    first page. The first field of each is not counted: it is not warm. Both slides lie in one folder."""
+    """A viewer goes from the whole `large` slide down to its pixels and about; a plain client asks for the same tiles
+    of the same slide, opened anew, while the viewer rests; fields at `places` of the `small` one, which is of this
+    size, are clicked, both in pixels of level 0; then the same fields are dropped as `files` on the first page. The
+    first field of each is not counted: it is not warm. Both slides lie in one folder."""
+    again = large.with_name(f"again-{large.name}")  # another slide to the server, which has read nothing of it yet
+    again.symlink_to(large.resolve())
     with served(small.parent) as address, sync_playwright() as playwright:
         program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
         browser = playwright.chromium.launch(
@@ -110,8 +132,13 @@ def walked(
         page.goto(f"{address}/slides")
         page.evaluate("performance.setResourceTimingBufferSize(100000)")
         opened(page, large)
-        walk(page)
-        tiles = [float(one) for one in page.evaluate(TILES)]
+        sharp = walk(page)
+        tiles = asked(page)
+        opened(page, again)
+        seen = {one.place for one in asked(page)[len(tiles) :]}
+        below = page.evaluate(ADDRESS)
+        wanted = [one for one in tiles if one.place not in seen]
+        same = replayed(below, wanted)
         opened(page, small)
         clicked = [click(page, place, size) for place in places]
         page.goto(address)
@@ -119,12 +146,20 @@ def walked(
         rest(page)
         dropped = [drop(page, file) for file in files]
         browser.close()
-    return Walk(tuple(tiles), tuple(clicked[1:]), tuple(dropped[1:]))
+    return Walk(tuple(wanted), tuple(same), tuple(sharp), tuple(clicked[1:]), tuple(dropped[1:]))
+
+
+def asked(page: Page) -> list[Tile]:
+    """The tiles that the viewer of this page has asked for, in its order."""
+    return sorted(
+        (Tile(name.rpartition("/tiles/")[2].partition("/")[2], *times) for name, *times in page.evaluate(TILES)),
+        key=lambda one: one.start,
+    )
 
 
 def opened(page: Page, slide: Path) -> None:
     page.get_by_role("combobox").click()
-    page.get_by_role("option", name=slide.name).click()
+    page.get_by_role("option", name=slide.name, exact=True).click()
     page.locator("canvas").first.wait_for()
     rest(page)
     page.wait_for_timeout(SETTLED)  # the viewer of the slide before is taken down
@@ -150,22 +185,33 @@ def rest(page: Page) -> None:
     page.wait_for_load_state("networkidle")
 
 
-def walk(page: Page) -> None:
-    """In by the wheel, and about by dragging; each move follows when the tiles of the last one have come."""
+def walk(page: Page) -> list[float]:
+    """In by the wheel, and about by dragging; milliseconds until all in sight is sharp after each move. The next one
+    follows when it is, and what the viewer reads ahead has come."""
     box = canvas_box(page)
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
+    found = []
     for _ in range(ZOOMS):
         page.mouse.wheel(0, -400)
-        page.wait_for_load_state("networkidle")
-        page.wait_for_timeout(400)
+        found.append(seen_sharp(page))
     for turn in range(DRAGS):
         page.mouse.move(x, y)
         page.mouse.down()
         across, down = (1 if turn % 4 < 2 else -1) * box["width"], (turn % 2) * box["height"]
         page.mouse.move(x - 0.4 * across, y - 0.4 * down, steps=6)
         page.mouse.up()
-        page.wait_for_timeout(600)
+        found.append(seen_sharp(page))
+    return found
+
+
+def seen_sharp(page: Page) -> float:
+    """Milliseconds from now until the viewer has drawn every tile in sight."""
+    page.evaluate(SHARP)
+    wait = float(page.wait_for_function("window.sharp >= 0 && [window.sharp]").json_value()[0])
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(400)
+    return wait
 
 
 def click(page: Page, place: tuple[float, float], size: tuple[int, int]) -> tuple[float, float]:

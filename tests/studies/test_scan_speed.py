@@ -1,18 +1,24 @@
-"""The speed of scans: a slide laid out of another, rates and memory of a scan of it, and what is said of them."""
+"""The speed of scans: rates and memory of a scan, and what is said of them."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
+from dala.errors import DataError
 from dala.slides.reader import open_slide
-from dala.studies import scan_speed, scan_speed_runs
+from dala.studies import scan_speed, scan_speed_runs, scan_speed_tiles
 from dala.studies.scan_speed import Curve, Kills, Rates, ScanSpeed, Waits
-from tests.helpers import slides
+from dala.studies.scan_speed_tiles import Tile, TileWaits
+from dala.studies.scan_speed_walk import Walk
 from tests.helpers.scans import quick_model, spread_slide
 
 RECORD = ScanSpeed(
@@ -37,14 +43,17 @@ RECORD = ScanSpeed(
     ),
     memory_mb=Curve(peak=440, climb_per_thousand=-0.2, each=((1, 100), (101, 400), (201, 440), (301, 438))),
     waits=Waits(
-        tiles=300,
-        tile_median=8.2,
-        tile_percentile_95=30.4,
+        in_browser=TileWaits(tiles=300, median=40.0, percentile_95=60.4, route_median=2.0, route_percentile_95=4.0),
+        by_client=TileWaits(tiles=300, median=8.2, percentile_95=30.4, route_median=2.0, route_percentile_95=4.0),
+        moves=18,
+        sharp_median=120.0,
+        sharp_percentile_95=300.0,
         fields=12,
         click_verdict=330.0,
         click_maps=500.0,
         drop_verdict=300.0,
         drop_maps=480.0,
+        measured="2026-11-29",
     ),
     kills=Kills(times=10, identical=True),
     measured="2026-11-29",
@@ -66,20 +75,108 @@ def test_speed_in_a_sentence() -> None:
     )
     assert ScanSpeed.from_json(RECORD.to_json()) == RECORD
     assert len(scan_speed.section(RECORD)) == 3
+    told = {str(row["What"]): str(row["Measured"]).replace("\u00a0", " ") for row in scan_speed.table(RECORD)}
+    assert told["Tiles from the server: half within, 95 % within"] == "8 ms, 30 ms (of these to draw them: 2 ms, 4 ms)"
+
+
+def test_waits_can_be_measured_apart(tmp_path: Path) -> None:
+    model = quick_model()
+    earlier = RECORD.to_json() | {"weights_sha256": model.card.fields["sha256"], "waits": {"tiles": 3}}
+    waits = replace(RECORD.waits, moves=19)
+    found = scan_speed.with_waits(earlier, waits, model)
+    assert found.waits == waits and found.rates == RECORD.rates and "; 600 fields in groups" in found.protocol
+    with pytest.raises(DataError, match="other weights"):
+        scan_speed.with_waits(earlier | {"weights_sha256": "0"}, waits, model)
+    with pytest.raises(DataError, match="no file of"):
+        scan_speed.with_waits(earlier | {"rates": 3}, waits, model)
+    (tmp_path / "list.json").write_text("[1]")
+    for name in ("absent.json", "list.json"):
+        with pytest.raises(DataError, match="There is no file of"):
+            scan_speed.read(tmp_path / name)
+
+
+def test_waits_of_a_walk_by_hand() -> None:
+    tiles = (tile("", 0, 10), tile("", 1, 30))
+    walk = Walk(tiles, tiles[:1], (20.0, 40.0), ((100.0, 200.0), (300.0, 400.0)), ((500.0, 600.0),))
+    waits = scan_speed.waits_in(walk)
+    assert (waits.in_browser.median, waits.by_client.tiles, waits.moves, waits.sharp_percentile_95) == (20, 1, 2, 39)
+    assert (waits.click_verdict, waits.click_maps, waits.drop_verdict, waits.drop_maps) == (200, 300, 500, 600)
+
+
+def tile(place: str, start: float, wait: float = 1.0, route: float = 0.5) -> Tile:
+    return Tile(place, start, wait, route)
+
+
+def test_what_was_wanted_together_is_asked_for_at_once() -> None:
+    # Two moves: tiles of the first within 150 ms of each other, though the last came 240 ms after the first.
+    assert scan_speed_tiles.due([100, 220, 340, 500, 510]) == [0, 0, 0, 400, 400]
+    assert scan_speed_tiles.due([]) == []
+
+
+def test_waits_by_hand() -> None:
+    waits = scan_speed_tiles.waits_of([tile("", 0, wait, wait / 2) for wait in range(1, 102)])
+    assert waits == TileWaits(tiles=101, median=51.0, percentile_95=96.0, route_median=25.5, route_percentile_95=48.0)
+    assert scan_speed_tiles.route_of("tile;dur=3.5") == 3.5 and scan_speed_tiles.route_of("") == 0.0
+
+
+class Server(ThreadingHTTPServer):
+    """Keeps connections alive, counts them, and takes 20 ms for a tile."""
+
+    def __init__(self) -> None:
+        self.lock, self.now, self.most, self.connections = threading.Lock(), 0, 0, set[object]()
+        self.asked: list[tuple[str, float]] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                with server.lock:
+                    server.asked.append((self.path, time.perf_counter()))
+                    server.connections.add(self.client_address)
+                    server.now += 1
+                    server.most = max(server.most, server.now)
+                time.sleep(0.02)
+                with server.lock:
+                    server.now -= 1
+                self.send_response(404 if "gone" in self.path else 200)
+                self.send_header("Content-Length", "4")
+                self.send_header("Server-Timing", "tile;dur=20.0")
+                self.end_headers()
+                self.wfile.write(b"tile")
+
+            def log_message(self, *_: object) -> None: ...
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_client_asks_as_the_viewer_did_over_six_connections(server: Server) -> None:
+    address = f"http://127.0.0.1:{server.server_port}/tiles/token/"
+    asked = [tile(f"0/{number}_0.jpg", 10.0 * number) for number in range(12)] + [tile("1/0_0.jpg", 600.0)]
+    found = scan_speed_tiles.replayed(address, asked[::-1])
+    assert sorted(one.place for one in found) == sorted(one.place for one in asked)
+    assert [path for path, _ in server.asked][-1] == "/tiles/token/1/0_0.jpg"
+    assert server.most == len(server.connections) == scan_speed_tiles.CONNECTIONS
+    assert all(one.route == 20 and 20 <= one.wait < 1000 for one in found)
+    assert server.asked[-1][1] - server.asked[0][1] >= 0.59, "the pause between two moves is kept"
+    with pytest.raises(DataError, match="did not come: status 404"):
+        scan_speed_tiles.replayed(address, [tile("gone", 0)])
 
 
 @pytest.mark.slow
-def test_a_slide_is_laid_out_and_scanned_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, made, model = tmp_path / "one.tiff", tmp_path / "made.tiff", quick_model()
-    slides.generic(source, slides.pyramid(np.asarray(slides.drawn(1024, 768)), 2), um=0.5)
-    scan_speed_runs.make(source, made, (1500, 1600))
-    with open_slide(source) as first, open_slide(made) as second:
-        assert (second.size, second.um) == ((1500, 1600), first.um)
-        one, _ = first.read_box((0, 0, 1024, 768), (1024, 768))
-        mirrored, _ = second.read_box((0, 0, 1024, 768), (1024, 768))
-        below, _ = second.read_box((0, 768, 1024, 1536), (1024, 768))
-        # JPEG once more: a grey level or two, where the other way round it would be tens.
-        assert np.abs(mirrored.astype(int) - one[:, ::-1]).mean() < 4 > np.abs(below.astype(int) - one).mean()
+def test_a_slide_is_scanned_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = quick_model()
     spread_slide(tmp_path / "spread.tiff")
     monkeypatch.setattr(scan_speed_runs, "GROUP", 8)
     path = tmp_path / "spread.tiff"
