@@ -51,7 +51,7 @@ from pages.parts.sites import choose_site, loader, model_in_use
 
 LARGEST_TABLE_MB = 4
 LARGEST_MB = 256  # a ZIP of several hundred camera fields
-PAUSE_SECONDS = 1.0
+PAUSE_SECONDS, FIRST_SECONDS = 2.0, 0.5  # between two looks at the work; before the first, by which a few are done
 SHOWN_MEANWHILE, SHOWN_AT_MOST = 12, 2000
 PREVIEW_WIDTH = 96
 
@@ -176,6 +176,8 @@ def show_run(run: Run, model: Model, working: bool) -> None:
             show_answers(run, model, model.card.fields["positive"])
         return
     run.work()  # in the background: what is drawn here waits for the network only where that is nearly through
+    if run.seconds_left is None:
+        run.wait(FIRST_SECONDS)
     if (left := run.seconds_left) is not None and left < PAUSE_SECONDS:
         run.wait(2 * PAUSE_SECONDS)
     if run.done:

@@ -66,8 +66,13 @@ def act(page: Page, action: str, files: list[Path], random: np.random.Generator)
     if action == "reload":
         page.reload()
         return "stays"
-    page.get_by_role("link", name="Evidence", exact=True).first.click()
-    page.wait_for_url("**/evidence", timeout=PAGE_MS)  # before that, back would leave the app
+    for _ in range(10):  # again where the batch that two files open has come in between
+        page.get_by_role("link", name="Evidence", exact=True).first.click()
+        try:
+            page.wait_for_url("**/evidence*", timeout=PAGE_MS / 10)  # before that, back would leave the app
+            break
+        except TimeoutError:
+            continue
     page.go_back()
     page.locator("input[type=file]").first.wait_for(state="attached", timeout=PAGE_MS)
     return "stays"
