@@ -32,6 +32,12 @@ def component(name: str, script: str | None = None) -> ComponentRenderer:
     return st.components.v2.component(f"dala_{script or name}", **sources(name, script)._asdict())
 
 
+def component_key(text: str) -> str:
+    """`text`, an id or a name, as the key of a component: two underscores in a row are Streamlit's own mark there, and
+    one in two hundred random ids holds them. Different texts have different keys."""
+    return re.sub("(?<=_)_", "._", text.replace(".", ".."))
+
+
 def sources(name: str, script: str | None = None) -> Sources:
     html, css = ((FOLDER / name / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("html", "css"))
     return Sources(html, css, "\n".join(modules((FOLDER / name / f"{script or name}.js"), set())))

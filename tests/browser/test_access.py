@@ -102,6 +102,7 @@ THEMED = """theme => {
 
 def themed(page: Page, theme: str) -> None:
     """Turn the page, viewers too, to the browser's light or dark setting."""
+    script_ended(page)  # turned in the middle of a run, a viewer that is put up in it may have seen the old theme last
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.wait_for_function(THEMED, arg=theme)
 

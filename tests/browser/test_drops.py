@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
-from tests.helpers.browser import PAGE_MS, Visit, settle
+from tests.helpers.browser import PAGE_MS, Visit, script_ended, settle
 
 UPLOADS = "**/_stcore/upload_file/**"
 
@@ -64,7 +64,7 @@ def test_while_an_example_is_answered_and_put_away(visit: Callable[..., Visit], 
     held.wait()
     page.get_by_role("button", name="Single files", exact=True).click()
     page.locator(".st-key-verdict").wait_for(timeout=PAGE_MS)
-    settle(page)
+    script_ended(page)
     held.let_go()
     shown(page, files[0])
     held = Held(page)
@@ -72,7 +72,7 @@ def test_while_an_example_is_answered_and_put_away(visit: Callable[..., Visit], 
     held.wait()
     page.get_by_role("button", name="Remove", exact=True).click()
     page.locator(".st-key-hero").wait_for(timeout=PAGE_MS)
-    settle(page)
+    script_ended(page)
     held.let_go()
     shown(page, files[1])
 

@@ -265,7 +265,6 @@ def test_settings_survive_another_image(visit: Callable[..., Visit]) -> None:
     page.get_by_role("link", name="Batch").click()
     expect(page.locator(".viewer")).to_have_count(0)
     page.get_by_role("link", name="Second opinion").click()
-    page.get_by_role("button", name="Mucin pools", exact=True).click()
     expect(page.get_by_text("Table and downloads")).to_contain_text("fraction = 0.49;", timeout=60_000)
     expect(parameter(page)).to_have_value("0.49")
 

@@ -26,7 +26,7 @@ from tests.helpers.trees import draw_tree
 pytestmark = pytest.mark.usefixtures("weights_stay_loaded")
 
 INPUTS = {"paths", "file", "data", "images", "predictions", "source", "others", "originals", "folds_file", "archive"}
-OUTPUTS = {"out", "evidence", "runs", "csv", "to"}
+OUTPUTS = {"out", "folder", "evidence", "runs", "csv", "to"}
 CHOSEN = {"weights", "backbone", "site"}  # files of the tool itself, or names
 # What may be a file itself; `data` and the others are folders.
 FILES = ("paths", "file", "predictions", "source", "archive")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import subprocess
 import threading
@@ -25,7 +26,7 @@ from dala.slides.grid import Grid
 from dala.slides.reader import open_slide
 from dala.slides.rows import ROWS, Row, line
 from dala.slides.scan import Scan
-from pages.parts.component import FOLDER
+from pages.parts.component import FOLDER, component_key
 from pages.parts.slides import catalogue
 from pages.parts.slides.catalogue import BETWEEN, Catalogue
 from pages.parts.slides.scanning import Scans
@@ -182,6 +183,9 @@ def test_without_slides_it_says_how_to_have_some(monkeypatch: pytest.MonkeyPatch
 def test_a_slide_tells_what_it_is_and_is_asked_what_it_does_not_tell(
     monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
+    # Random addresses hold two underscores in a row now and then, which the key of a component may not.
+    numbers = itertools.count()
+    monkeypatch.setattr("pages.parts.slides.shelf.secrets.token_urlsafe", lambda _: f"a__{next(numbers)}___b")
     page = app(monkeypatch, str(folder))
     assert page.selectbox(key="slide-box").options == ["one.svs", "untold.tif"]
     page.selectbox(key="slide-box").set_value("one.svs").run()
@@ -379,3 +383,11 @@ def test_the_camera_by_hand(tmp_path: Path) -> None:
     # 140 px are 350 um: a bar of 200, which is 80 px; and 7,000 um: one of 5 mm.
     assert (told["bar"]["words"], told["bar"]["pixels"]) == ("200 µm", pytest.approx(80))
     assert told["long"]["words"] == "5 mm"
+
+
+def test_keys_of_components_have_no_two_underscores_and_stay_different() -> None:
+    texts = ["".join(letters) for length in range(7) for letters in itertools.product("_.a", repeat=length)]
+    keys = [component_key(text) for text in texts]
+    assert not any("__" in key for key in keys)
+    assert len(set(keys)) == len(texts)
+    assert component_key("slide-a_b") == "slide-a_b"

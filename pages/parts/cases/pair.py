@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from dala.explanation.threshold import RULES
-from pages.parts.component import component
+from pages.parts.component import component, component_key
 from pages.parts.second_opinion.viewer import Mapped, heavy, joined, of_image, offered
 from pages.parts.session import Settings
 from pages.parts.shared import plain, show_image
@@ -29,6 +29,7 @@ class Side:
 
 def show_sides(sides: Sequence[Side], settings: Settings | None, key: str) -> None:
     """The viewer of one or two, beginning with these settings; plain images where it cannot be mounted."""
+    key = component_key(key)
     if st.session_state.get(key, {}).get("failed"):
         show_plainly(sides, str(st.session_state[key]["failed"]))
         return

@@ -21,7 +21,7 @@ from dala.explanation.render import COLOUR_MAPS, encode_png
 from dala.explanation.threshold import RULES, threshold
 from dala.intake.patch import Patch
 from dala.opinion import Opinion
-from pages.parts.component import component
+from pages.parts.component import component, component_key
 from pages.parts.session import PLAIN, VIEWER, Settings, Start, session
 
 COLOUR_LIMITS = [float(f"{digit}e{power}") for power in range(-5, 3) for digit in (1, 2, 5)]
@@ -151,7 +151,9 @@ def show_patch(opinion: Opinion) -> bool:
     start = Start(f"image-{identity(opinion)}", identity(opinion), usual(opinion))
     try:
         component("heatmap")(
-            key=f"image-{identity(opinion)}", data=packed(opinion, start, bare=True), on_failed_change=to_plain_view
+            key=component_key(f"image-{identity(opinion)}"),
+            data=packed(opinion, start, bare=True),
+            on_failed_change=to_plain_view,
         )
     except (AttributeError, OSError, StreamlitAPIException):
         return False

@@ -7,7 +7,7 @@ import streamlit as st
 from dala.errors import SlideError
 from dala.slides.grid import Grid
 from dala.slides.reader import Slide
-from pages.parts.component import component
+from pages.parts.component import component, component_key
 from pages.parts.session import session
 from pages.parts.shared import plain
 from pages.parts.slides.scan import colours
@@ -43,7 +43,7 @@ def walk(slide: Slide, address: str, cells: list[tuple[int, int, str]]) -> None:
             "colours": colours(),
             "flight": None if flight is None else {"number": flight[0], "box": flight[1]},
         },
-        key=f"slide-{address}",
+        key=component_key(f"slide-{address}"),
         on_picked_change=lambda: None,
     )
     found = None if grid is None else field_of(answer.get("picked"), grid)

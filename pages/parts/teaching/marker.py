@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dala.teaching.reading import Mark, mark_from
-from pages.parts.component import component
+from pages.parts.component import component, component_key
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def mark(
     """
     width, height = size
     state = component("marker")(
-        key=key,
+        key=component_key(key),
         data={
             "id": identity,
             "image": "data:image/png;base64," + base64.b64encode(png).decode(),
