@@ -37,6 +37,7 @@ from dala.errors import EngineError
 from dala.files import cache_dir
 from dala.nets.dala_resnet50 import ResNet50
 from dala.nets.resnet50 import Bottleneck
+from dala.runtime.memory import same_signal_stack
 
 AUTO, TORCH = "auto", "torch"
 ENGINES = ("openvino-bf16", "openvino-f32", TORCH, "torch-bf16", "torch-cuda")
@@ -164,7 +165,7 @@ def preferred(weights: str) -> str:
 
     Raises EngineError without OpenVINO. bfloat16 that is only emulated would be slower than 32 bits.
     """
-    native = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    native = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     name = "openvino-bf16"
     return name if "BF16" in native and weights in MEASURED[name] else "openvino-f32"
 
@@ -184,6 +185,19 @@ def import_openvino() -> Any:
     return openvino
 
 
+def openvino_core() -> Any:
+    """OpenVINO's core with its part for the processor loaded, and the thread's stack for signals as it was.
+
+    That part gives the thread a stack of its own for signals and, when it is let go, puts back the one it found: of two
+    that do not go in the order in which they came, one leaves memory that is no more, and the next signal (Ctrl-C)
+    ends the process. With the stack put back at once, each of them finds the thread's own.
+    """
+    core = import_openvino().Core()
+    with same_signal_stack():
+        core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return core
+
+
 def settings(precision: str) -> dict[str, Any]:
     """How a graph is compiled: for the shortest answer, on as many threads as torch has.
 
@@ -199,7 +213,7 @@ def settings(precision: str) -> dict[str, Any]:
 
 
 def _openvino_engine(net: ResNet50, key: str | None, name: str) -> OpenVINOEngine:
-    core = import_openvino().Core()
+    core = openvino_core()
     return OpenVINOEngine(
         name,
         {

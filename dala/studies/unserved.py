@@ -14,7 +14,7 @@ from dala.intake.image import read_image
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.preprocess.views import network_input, preprocess
 from dala.runtime.card import Card
-from dala.runtime.engines import OpenVINOEngine, converted, examples, import_openvino, pieces, settings
+from dala.runtime.engines import OpenVINOEngine, converted, examples, import_openvino, openvino_core, pieces, settings
 
 INT8, PLAIN16 = "openvino-int8", "openvino-bf16-throughout"
 UNSERVED = (PLAIN16, INT8)
@@ -23,7 +23,7 @@ CALIBRATED_ON = 128  # training images of a fold, for the ranges of int8
 
 def rounded(net: DALAResNet50) -> OpenVINOEngine:
     """The whole network in bfloat16 as OpenVINO does it by itself: what the served engine's exceptions are worth."""
-    core = import_openvino().Core()
+    core = openvino_core()
     graphs = {name: converted(piece, examples(net)[name]) for name, piece in pieces(net).items()}
     compiled = {name: core.compile_model(graph, "CPU", settings("bf16")) for name, graph in graphs.items()}
     return OpenVINOEngine(PLAIN16, compiled)
@@ -35,13 +35,13 @@ def quantised(net: DALAResNet50, images: Iterable[Tensor]) -> OpenVINOEngine:
     It needs NNCF, which only development installs, and training images, which no user has: it is measured here and
     not served. Raises EngineError without NNCF.
     """
-    openvino = import_openvino()
+    import_openvino()  # before another package imports it with its telemetry
     try:
         import nncf
     except ImportError as error:
         raise EngineError("Eight bits need NNCF; `pip install -r requirements-dev.txt` brings it.") from error
     nncf.set_log_level(logging.ERROR)
-    core, compiled = openvino.Core(), {}
+    core, compiled = openvino_core(), {}
     values = [x.numpy() for x in images]
     for name, piece in pieces(net).items():
         graph = converted(piece, examples(net)[name])

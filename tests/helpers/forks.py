@@ -39,11 +39,11 @@ def keep_graph(place: Path, told: Connection) -> None:
     """Have the graph of a small network converted and kept there, or found; send what it answers, eight times."""
     import torch
 
-    from dala.runtime.engines import converted, import_openvino, kept
+    from dala.runtime.engines import converted, kept, openvino_core
 
     torch.manual_seed(0)
     module = torch.nn.Conv2d(3, 8, 3)
-    core = import_openvino().Core()
+    core = openvino_core()
     for _ in range(8):
         graph = kept(place, core, lambda: converted(module, (1, 3, 16, 16)))
         told.send(float(core.compile_model(graph, "CPU")({0: torch.ones(1, 3, 9, 9).numpy()})[0].sum()))

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ from dala.runtime.engines import (
     TorchEngine,
     choose_engine,
     converted,
-    import_openvino,
+    openvino_core,
     pieces,
     preferred,
     settings,
@@ -201,7 +202,7 @@ def test_biases_keep_32_bits_in_16() -> None:
     nn.init.constant_(convolution.weight, -1 / 64)
     normalisation.bias.data[:] = torch.tensor([1 + 2**-10, 2]).repeat(32)
     plain = nn.Sequential(convolution, normalisation).eval().requires_grad_(False)
-    x, core = torch.ones(1, 64, 8, 8), import_openvino().Core()
+    x, core = torch.ones(1, 64, 8, 8), openvino_core()
 
     def answer(of: nn.Module) -> float:
         graph = core.compile_model(converted(of, (1, 64, 8, 8)), "CPU", settings("bf16"))
@@ -253,7 +254,7 @@ def test_auto_takes_sixteen_bits_only_where_they_are_native_and_measured(
     net: DALAResNet50, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a device that nobody measured is not chosen
-    native = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    native = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     assert choose_engine(net, None, "auto", "breakhis").name == ("openvino-bf16" if native else "openvino-f32")
     assert preferred("weights that nobody measured") == "openvino-f32"
     assert preferred("mini_ddsm") == "openvino-f32"  # the mammograms' weights: 16 bits were not measured with them
@@ -281,3 +282,27 @@ print(sys.modules["openvino_telemetry"])
     )
     assert (found.returncode, found.stdout.strip()) == (0, "None"), found.stderr
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and "openvino" in path.name.lower()]
+
+
+SIGNALLED = """
+import gc, signal, time, torch
+from dala.nets.dala_resnet50 import DALAResNet50
+from dala.runtime.engines import choose_engine, openvino_core
+
+net = DALAResNet50().eval()
+first, second = openvino_core(), openvino_core()
+engine = choose_engine(net, None, "openvino-f32")
+engine.tail(engine.trunk(torch.zeros(1, 3, 64, 64)))
+del first
+del engine, second
+gc.collect()
+signal.signal(signal.SIGALRM, lambda *_: print("heard"))
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+time.sleep(0.2)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no such signals here")
+def test_a_signal_is_heard_after_engines_have_come_and_gone() -> None:
+    told = subprocess.run([sys.executable, "-c", SIGNALLED], cwd=ROOT, capture_output=True, text=True)
+    assert (told.returncode, told.stdout) == (0, "heard\n"), told.stderr
