@@ -127,10 +127,8 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
         expect(page.locator(".bar-title")).to_contain_text("last colour: maximum of both images")
         # Deleted by a second click, and then as if it had never been.
         page.goto(f"{url}/cases?id={first}")
-        page.get_by_role("button", name="Delete", exact=True).wait_for(timeout=PAGE_MS)
-        settle(page)  # what is still put above the button would push it, and what it opens, out of sight
-        page.get_by_role("button", name="Delete", exact=True).click()
-        page.get_by_role("button", name="Delete this case").click()
+        page.get_by_role("button", name="Delete", exact=True).click(timeout=PAGE_MS)
+        page.get_by_role("button", name="Delete this case").press("Enter")  # wherever what was opened stands by now
         expect(page.get_by_text("1 to 1 of 1")).to_be_visible(timeout=PAGE_MS)
         page.goto(f"{url}/cases?id={first}")
         expect(page.get_by_text("There is no such case, or it is not shared with you.")).to_be_visible(timeout=PAGE_MS)
