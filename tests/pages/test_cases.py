@@ -317,7 +317,7 @@ def test_what_somebody_else_has_changed_is_told_in_words() -> None:
         ("patient", None, "empty"),
         ("comment", "a\n" + 200 * "b", '"a ' + 118 * "b" + ' …"'),
         ("subtype", "*x*", '"\\*x\\*"'),
-        ("agrees", None, "not told"),
+        ("agrees", None, "not said"),
         ("agrees", False, '"disagrees"'),
         ("diagnosis", None, "not known"),
         ("diagnosis", "benign", words.short("benign")),

@@ -260,7 +260,7 @@ def said_of(name: str, value: Any) -> str:
     if name == "read_after":
         return words.read_in_words(value)
     if name == "agrees":
-        return "not told" if value is None else f'"{words.AGREEMENT[value].lower()}"'
+        return "not said" if value is None else f'"{words.AGREEMENT[value].lower()}"'
     if name == "shared":
         return "with everybody who logs in" if value else "with nobody"
     if name == "diagnosis":
