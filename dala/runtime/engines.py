@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 import hashlib
 import json
 import logging
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import warnings
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -37,7 +38,6 @@ from dala.errors import EngineError
 from dala.files import cache_dir
 from dala.nets.dala_resnet50 import ResNet50
 from dala.nets.resnet50 import Bottleneck
-from dala.runtime.memory import same_signal_stack
 
 AUTO, TORCH = "auto", "torch"
 ENGINES = ("openvino-bf16", "openvino-f32", TORCH, "torch-bf16", "torch-cuda")
@@ -183,6 +183,26 @@ def import_openvino() -> Any:
     except ImportError as error:
         raise EngineError("OpenVINO is not installed; `pip install -r requirements.txt` brings it.") from error
     return openvino
+
+
+class _Stack(ctypes.Structure):
+    """stack_t of Linux's <signal.h>."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextlib.contextmanager
+def same_signal_stack() -> Iterator[None]:
+    """What runs within may set another alternate signal stack of this thread; at the end it is the one before."""
+    if sys.platform != "linux":
+        yield
+        return
+    before, library = _Stack(), ctypes.CDLL(None)
+    library.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        library.sigaltstack(ctypes.byref(before), None)
 
 
 def openvino_core() -> Any:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 MADV_DONTNEED = 4  # of Linux's <sys/mman.h>
@@ -27,26 +25,6 @@ def give_back_files(folder: Path) -> None:
         advise = ctypes.CDLL(None).madvise
         for start, end in _mapped(folder):
             advise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)
-
-
-class _Stack(ctypes.Structure):
-    """stack_t of Linux's <signal.h>."""
-
-    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
-
-
-@contextlib.contextmanager
-def same_signal_stack() -> Iterator[None]:
-    """What runs within may set another alternate signal stack of this thread; at the end it is the one before."""
-    if sys.platform != "linux":
-        yield
-        return
-    before, library = _Stack(), ctypes.CDLL(None)
-    library.sigaltstack(None, ctypes.byref(before))
-    try:
-        yield
-    finally:
-        library.sigaltstack(ctypes.byref(before), None)
 
 
 def _mapped(folder: Path) -> list[tuple[int, int]]:
