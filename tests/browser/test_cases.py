@@ -94,7 +94,7 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
         table = page.get_by_test_id("stDataFrame").bounding_box()
         assert table is not None
         page.mouse.click(table["x"] + 300, table["y"] + HEADER + ROW / 2)  # its title; the table is a canvas
-        expect(page.get_by_text(TITLE)).to_be_visible(timeout=PAGE_MS)
+        expect(page.get_by_role("heading").filter(has_text=TITLE)).to_be_visible(timeout=PAGE_MS)
         settle(page)
         assert parse_qs(urlsplit(page.url).query)["id"] == [first]
         page.get_by_text("Change title, reads and comment").click()
