@@ -87,5 +87,9 @@ class Forbidden(CaseError):
     """This person may see a case or deck, and may not do this with it."""
 
 
+class QuotaReached(CaseError):
+    """More than one person may keep."""
+
+
 class StoreError(DalaError):
     """The store of cases does not answer, is full, damaged, of another version or wrongly configured."""

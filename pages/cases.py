@@ -6,13 +6,16 @@ import streamlit as st
 
 from dala.errors import CaseError, StoreError
 from pages.parts.cases.listing import show_list
-from pages.parts.cases.one import back_to_list, show_case
+from pages.parts.cases.one import back_to_list, not_deleted, show_case
 from pages.parts.people import person, store_or_stop
+from pages.parts.session import session
 from pages.parts.shared import plain
 from pages.parts.tokens import show_tokens
 
 store, who = store_or_stop(), person()
 identity = st.query_params.get("id")
+if session().case_to_delete != identity:  # left by the browser's Back while it was asked
+    not_deleted()
 try:
     if identity is None:
         show_list(store, who)

@@ -29,6 +29,7 @@ PROBLEMS = {
     "429": "As many requests as may be are being worked on; ask again after Retry-After seconds.",
     "500": "A fault of the server.",
     "503": "Weights, the database or a setting of the server stand in the way.",
+    "507": "One person may keep no more than that on this server.",
 }
 ALWAYS = ("401", "403", "500", "503")
 OF_IMAGES = ("400", "408", "413", "415", "422", "429")
@@ -191,7 +192,7 @@ def _opinion() -> Json:
         "summary": "An opinion on an image",
         "parameters": _in_query(parameters),
         "requestBody": _image_body(parameters),
-        "responses": {"200": _answer("The opinion.", "Answer"), **_problems(*ALWAYS, *OF_IMAGES)},
+        "responses": {"200": _answer("The opinion.", "Answer"), **_problems(*ALWAYS, *OF_IMAGES, "507")},
     }
 
 
@@ -204,7 +205,7 @@ def _keep() -> Json:
         "requestBody": _image_body(parameters, MOST_AT_ONCE),
         "responses": {
             "201": _answer("The case.", "Case", headers={"Location": {"schema": {"type": "string"}}}),
-            **_problems(*ALWAYS, *OF_IMAGES),
+            **_problems(*ALWAYS, *OF_IMAGES, "507"),
         },
     }
 
@@ -222,7 +223,7 @@ def _add() -> Json:
                 "Case",
                 headers={"Location": {"description": "Of the image.", "schema": {"type": "string"}}},
             ),
-            **_problems(*ALWAYS, *OF_IMAGES, "404"),
+            **_problems(*ALWAYS, *OF_IMAGES, "404", "507"),
         },
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dala.errors import CaseError
+from dala.errors import QuotaReached
 from dala.words import counted
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Quota:
         coming: Mapping[str, int] | None = None,
         outcome: str = "nothing was kept",
     ) -> None:
-        """CaseError where what this person keeps, with what the transaction has added and with so many `cases` and
+        """QuotaReached where what this person keeps, with what the transaction has added and with so many `cases` and
         images (bytes by sha256) still `coming`, is more than that. The log is locked until the transaction ends, so
         that two at the same time do not both fit."""
         from sqlalchemy import func, select  # settings name a quota long before a database is opened
@@ -47,7 +47,7 @@ class Quota:
             asked = select(func.count()).select_from(CaseRow).where(CaseRow.owner_id == owner_id)
             if (session.scalar(asked) or 0) + cases > self.cases:
                 most = counted(self.cases, "case")
-                raise CaseError(
+                raise QuotaReached(
                     f"One person may keep at most {most} on this server ({MOST}), and this would be more; {outcome}."
                 )
         if self.gb is not None:
@@ -59,7 +59,7 @@ class Quota:
                     if sha256 is not None and sha256 not in sizes:
                         sizes[sha256] = images.size(sha256)
             if (total := sum(sizes.values())) > self.gb * 1e9:
-                raise CaseError(
+                raise QuotaReached(
                     f"One person may keep at most {self.gb:,g} GB of images on this server, in cases and decks ({GB}), "
                     f"and this would be {total / 1e9:,.3g} GB; {outcome}."
                 )

@@ -145,8 +145,8 @@ class Session:
     token: what the address calls this visit, once there is something to come back to.
     kept: the case that an image was kept as. case_opened: the case that is open, and which of its images; cases_listed:
     what was last listed of the cases; cases_opened: how many were opened from the list; recent_cases: titles of those
-    that further images may be added to; case_form: that of the case that is open. met: what the log-in says, once
-    tokens know it.
+    that further images may be added to; case_form: that of the case that is open; case_to_delete: the one about
+    which it is asked whether that is meant. met: what the log-in says, once tokens know it.
     """
 
     handed: Handed | None = None
@@ -190,6 +190,7 @@ class Session:
     cases_opened: int = 0
     recent_cases: dict[str, str] = field(default_factory=dict)
     case_form: Form | None = None
+    case_to_delete: str = ""
     met: Claims | None = None
     _first_reads: dict[str, FirstRead] = field(default_factory=dict)
     _answers_seen: set[str] = field(default_factory=set)

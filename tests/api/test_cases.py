@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from dala.api.cases import MOST_AT_ONCE
 from dala.api.routes import api_routes
 from dala.cases.people import LOCAL, Person, Role, person_of
+from dala.cases.quota import Quota
 from dala.cases.store import Store
 from dala.cases.tokens import Tokens
 from dala.errors import StoreError
@@ -131,6 +132,20 @@ def test_several_images_are_kept_all_or_none(client: TestClient, store: Store) -
     ):
         assert client.post(CASES, files=files, data=size | data, headers=ada).status_code == status
     assert client.get(CASES, headers=ada).json()["total"] == 0 and list(store.images.names()) == []
+
+
+def test_more_than_one_person_may_keep(client: TestClient, store: Store) -> None:
+    ada, size = of(store, ADA), {"pixel_size_um": "0.35"}
+    case = kept(client, ada)
+    store.quota = Quota(1, None)
+    for path, data in ((CASES, size), ("/api/v1/opinion", size | {"keep": "true"})):
+        answer = client.post(path, files=form("regular_ducts"), data=data, headers=ada)
+        assert answer.status_code == 507 and "at most 1 case" in answer.json()["detail"]
+    store.quota = Quota(None, 0.000_001)
+    answer = client.post(f"{CASES}/{case['id']}/images", files=form("regular_ducts"), data=size, headers=ada)
+    assert answer.status_code == 507 and "1e-06 GB" in answer.json()["detail"]
+    assert client.get(CASES, headers=ada).json()["total"] == 1 and len(list(store.images.names())) == 1
+    assert client.get(CASES, headers=of(store, BEN)).status_code == 200
 
 
 def test_an_image_is_added_to_a_case(client: TestClient, store: Store) -> None:

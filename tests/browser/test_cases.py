@@ -128,7 +128,7 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
         # Deleted by a second click, and then as if it had never been.
         page.goto(f"{url}/cases?id={first}")
         page.get_by_role("button", name="Delete", exact=True).click(timeout=PAGE_MS)
-        page.get_by_role("button", name="Delete this case").press("Enter")  # wherever what was opened stands by now
+        page.get_by_role("dialog").get_by_role("button", name="Delete this case").click()
         expect(page.get_by_text("1 to 1 of 1")).to_be_visible(timeout=PAGE_MS)
         page.goto(f"{url}/cases?id={first}")
         expect(page.get_by_text("There is no such case, or it is not shared with you.")).to_be_visible(timeout=PAGE_MS)

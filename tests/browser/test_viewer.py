@@ -467,8 +467,9 @@ def test_narrow_and_dark(visit: Callable[..., Visit], width: int, dark: bool) ->
     page.locator(".viewer .shown").get_by_text("All three").click()
     boxes = [pane(page, kind).bounding_box() for kind in KINDS]
     assert all(box is not None and box["width"] > 300 for box in boxes)
-    scheme = page.locator(".viewer").evaluate("e => e.style.colorScheme")
-    assert scheme == ("dark" if dark else "light")
+    for theme in ("light", "dark") if dark else ("dark", "light"):  # and back to the one it was opened in
+        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        expect(page.locator(".viewer")).to_have_css("color-scheme", theme)
     # Every control is reached with the keyboard and shows that it has it.
     page.locator(".viewer [name=target]:checked").focus()
     reached = []

@@ -258,7 +258,7 @@ def test_a_shared_case_is_seen_by_others_and_changed_by_nobody_else(
     monkeypatch.setattr(one, "logs_in", lambda: True)
     at = page("cases", id=identity)
     assert "Shared" in said(at) and "read by Some Body, shared with everybody" in said(at)
-    assert not any(one.label in ("Save", "Delete this case") for one in at.button)
+    assert not any(one.label in ("Save", "Delete") for one in at.button)
 
 
 def test_words_of_a_case_are_changed_and_the_first_read_never(store: Store, opinion: Opinion) -> None:
@@ -330,18 +330,21 @@ def test_what_somebody_else_has_changed_is_told_in_words() -> None:
 
 def test_a_case_is_deleted_after_a_second_click(store: Store, opinion: Opinion) -> None:
     identity = kept(store, opinion, phantom_png("solid_sheets"))
-    pressed(page("cases", id=identity), "Delete this case")
+    at = page("cases", id=identity)
+    assert not any(one.label == "Delete this case" for one in at.button)
+    pressed(pressed(at, "Delete"), "Delete this case")
     assert store.search(LOCAL).total == 0 and list(store.images.names()) == []
     assert [one.value for one in page("cases", id=identity).error] == [ABSENT]
 
 
 def test_copies_in_decks_are_told_before_a_case_is_deleted(store: Store, opinion: Opinion) -> None:
     identity = kept(store, opinion, phantom_png("solid_sheets"))
-    assert not page("cases", id=identity).warning
+    at = page("cases", id=identity)
+    assert not pressed(at, "Delete").warning
     copy = NewItem(b"copy", "a", "benign", case_id=identity, image=1)
     for title in ("*First*", "Second"):
         Decks(store).make(LOCAL, title, 1, [copy])
-    (told,) = page("cases", id=identity).warning
+    (told,) = pressed(page("cases", id=identity), "Delete").warning
     assert told.value == (
         "2 teaching decks have their own copy of this case's image, with diagnosis and words, and keep it: only "
         "deleting the deck removes that copy."
@@ -381,7 +384,7 @@ def test_a_record_of_another_program_never_ends_the_page(
     identity = kept(store, opinion, title="Foreign", record={**record, "weights_sha256": "0" * 64})
     at = page("cases", id=identity)
     assert "Foreign" in said(at)
-    pressed(at, "Delete this case")
+    pressed(pressed(at, "Delete"), "Delete this case")
     assert store.search(LOCAL).total == 0
 
 
@@ -565,6 +568,8 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_lost(
     at = page("cases") if what.startswith("Export all") else page("cases", id=identity)
     if what == "Save":
         field(at, "Title").set_value("Other")
+    if what == "Delete this case":
+        pressed(at, "Delete")
     with monkeypatch.context() as full:
         full.setattr(audit, "append", failing)
         pressed(at, what)

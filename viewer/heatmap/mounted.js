@@ -22,6 +22,10 @@ export class Mounted {
   constructor(root, component) {
     this.root = root;
     this.component = component;
+    // The style sheet gives this property, which nothing shows, the page's ground and the shortest transition there is.
+    this.listen(root, "transitionend", (event) => {
+      if (event.target === root && event.propertyName === "text-decoration-color") this.followTheme();
+    });
   }
 
   get closed() {

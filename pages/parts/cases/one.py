@@ -271,24 +271,41 @@ def said_of(name: str, value: Any) -> str:
 
 def offer_deletion(row: DeltaGenerator, store: Store, who: Person, case: KeptCase) -> None:
     """Deletion, said twice."""
-    with row.popover("Delete"):
-        st.markdown("Image, opinion and every word of this case are removed for good; the log keeps that it was there.")
-        try:
-            if copies := copies_in_words(*Decks(store).holding(who, case.id)):
-                st.warning(copies)
-        except StoreError as error:
-            st.error(plain(str(error)))
-            return
-        if not st.button("Delete this case", type="primary", key=f"delete-{case.id}"):
-            return
-        try:
-            store.delete(who, case.id)
-        except (CaseError, StoreError) as error:
-            st.error(plain(str(error)))
-            return
+
+    def ask() -> None:
+        session().case_to_delete = case.id
+
+    row.button("Delete", key=f"ask-{case.id}", on_click=ask)
+    if session().case_to_delete == case.id:
+        confirm_deletion(store, who, case)
+
+
+def not_deleted() -> None:
+    """Nothing is asked any longer."""
+    session().case_to_delete = ""
+
+
+@st.dialog("Delete this case?", on_dismiss=not_deleted)
+def confirm_deletion(store: Store, who: Person, case: KeptCase) -> None:
+    """Asks once more, in the middle of the window wherever the page stands, and deletes."""
+    st.markdown("Image, opinion and every word of this case are removed for good; the log keeps that it was there.")
+    try:
+        if copies := copies_in_words(*Decks(store).holding(who, case.id)):
+            st.warning(copies)
+    except StoreError as error:
+        st.error(plain(str(error)))
+        return
+    if not st.button("Delete this case", type="primary", key=f"delete-{case.id}"):
+        return
+    try:
+        store.delete(who, case.id)
+    except (CaseError, StoreError) as error:
+        st.error(plain(str(error)))
+        return
     for image in [image for image, id_ in session().kept.items() if id_ == case.id]:
         session().kept.pop(image)
     session().recent_cases.pop(case.id, None)
+    not_deleted()
     back_to_list()
     st.rerun()
 
