@@ -38,7 +38,7 @@ soak: $(VENV)/.development ## eight programs at once at the served app, with hos
 lint: $(VENV)/.development ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	nice $(BIN)/mypy # what runs beside it goes first
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14

@@ -97,6 +97,7 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
         expect(page.get_by_role("heading").filter(has_text=TITLE)).to_be_visible(timeout=PAGE_MS)
         settle(page)
         assert parse_qs(urlsplit(page.url).query)["id"] == [first]
+        seen(page)  # and what stands below the maps is where it stays
         page.get_by_text("Change title, reads and comment").click()
         page.get_by_role("textbox", name="Comment").fill("Looks <i>regular</i>.")
         page.get_by_role("button", name="Save").click()

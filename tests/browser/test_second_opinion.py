@@ -215,7 +215,8 @@ def test_no_answer_stands_below_the_name_of_another_image(visit: Callable[..., V
     answers.append(said(page))
     assert answers[0] != answers[1]
     seen = page.evaluate("[...window.seen]")
-    assert set(seen) <= {f"sheets.png: {answers[0]}", "ducts.png: ", f"ducts.png: {answers[1]}"}
+    hidden = {"sheets.png: ", "ducts.png: "}  # of the one before, too, for a moment
+    assert set(seen) <= hidden | {f"sheets.png: {answers[0]}", f"ducts.png: {answers[1]}"}
     assert f"ducts.png: {answers[1]}" in seen
 
 

@@ -22,7 +22,7 @@ from tests.helpers.nursery import Forked, forked
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
 PAGE_MS = 60_000  # for a page whose model is still being loaded
-expect.set_options(timeout=20_000)  # a machine that is building beside the tests takes its time
+expect.set_options(timeout=40_000)  # a machine that is building beside the tests takes its time
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
-from streamlit.elements.lib.streamlit_plotly_theme import GRAY_90
 
 from dala.studies.blocks import Chart, Guide, Line, Point
 
@@ -14,7 +13,6 @@ COLOURS = ("#1f7fbf", "#c87a00", "#009e73", "#b9689a", "#8c6d1f")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 MARKERS = ("circle", "triangle-up", "square", "diamond", "cross")
 GREY = "#868e96"
-INK = GRAY_90  # a mark that the browser replaces by the theme's dark or light ink; the theme's own labels are too pale
 HEIGHT, ROW_HEIGHT = 420, 34
 CROWDED, CROWDED_ROW = 20, 17  # from so many rows on they are so high, in pixels
 UNIT = [-0.02, 1.02]
@@ -61,11 +59,9 @@ def _canvas(chart: Chart) -> go.Figure:
         hovermode="closest",
         dragmode=False,
     )
-    letters = {"color": INK}
     for update, words in ((figure.update_xaxes, chart.x), (figure.update_yaxes, chart.y)):
         update(
-            title={"text": words, "standoff": 8, "font": letters} if words else None,
-            tickfont=letters,
+            title={"text": words, "standoff": 8} if words else None,
             fixedrange=True,
             automargin=True,
             zeroline=False,
@@ -139,7 +135,7 @@ def _add_guide(figure: go.Figure, guide: Guide) -> None:
         if guide.strong
         else {"color": colour, "width": 1, "dash": "dot"}
     )
-    label = {"annotation": {"text": guide.text, "font": {"color": colour}}} if guide.text else {}
+    label = {"annotation": {"text": guide.text}} if guide.text else {}
     add(**{guide.axis: guide.at}, line=line, **label)
 
 
