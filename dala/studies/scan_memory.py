@@ -106,8 +106,8 @@ def run(options: argparse.Namespace) -> int:
     record = ScanMemory(
         protocol=f"a slide laid out of copies of {SOURCE.stem} (OpenSlide's test data), tiled JPEG, is scanned by a "
         "process that does nothing else; its resident memory (Linux, VmRSS) after every hundredth field, and at most "
-        "(VmHWM), less what it holds when the model has answered once; memory alone: the machine had other things to "
-        "do, and the time says nothing",
+        "since the model has answered once (VmHWM), less what it holds then; memory alone: the machine had other "
+        "things to do, and the time says nothing",
         command=f"{STUDY.command} --fields {options.fields}",
         weights_sha256=str(model.card.fields["sha256"]),
         engine=model.runs_on.name,

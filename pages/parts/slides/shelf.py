@@ -32,7 +32,6 @@ from dala.slides.reader import Slide, open_slide
 
 BITS = 192
 QUALITY = 88
-CACHE = 64 * 2**20  # bytes of decoded tiles of one viewer, whose browser keeps what it has seen
 PREFIX = "tiles"
 USER_COOKIE = "_streamlit_user"
 AT_ONCE = 2 * (os.cpu_count() or 1)  # tiles that are decoded, of all viewers
@@ -79,7 +78,7 @@ class Shelf:
             for token, one in self._held.items():
                 if one.session == session and one.what == what:
                     return token, one.slide
-        slide, token = open_slide(path, um, CACHE), secrets.token_urlsafe(BITS // 8)
+        slide, token = open_slide(path, um), secrets.token_urlsafe(BITS // 8)
         with self._lock:
             gone = [key for key, one in self._held.items() if one.session == session or not self._alive(one.session)]
             closed = [self._held.pop(key) for key in gone]
