@@ -8,7 +8,7 @@ from dala.cases.people import Person
 from dala.cases.store import Store
 from dala.cases.tokens import LONGEST_LABEL, MOST_DAYS, USUAL_DAYS, Token, Tokens
 from dala.errors import DalaError
-from pages.parts.shared import plain
+from pages.parts.shared import offer, plain, pressed, taken
 
 
 def show_tokens(store: Store, person: Person) -> None:
@@ -31,8 +31,8 @@ def make(tokens: Tokens, person: Person) -> None:
         row = st.container(horizontal=True, vertical_alignment="bottom")
         label = row.text_input("What it is for", max_chars=LONGEST_LABEL)
         days = row.number_input("Days", 1, MOST_DAYS, USUAL_DAYS, width=140)
-        wanted = row.form_submit_button("Make a token")
-    if wanted:
+        offer(row, "Make a token", "make-token", form=True)
+    if taken("make-token"):
         made = tokens.create(person, label, int(days))
         st.code(made.secret, language=None, wrap_lines=True)
         st.caption("Copy it now: it is shown only once, and only its sha256 is kept.")
@@ -43,7 +43,7 @@ def listed(tokens: Tokens, person: Person) -> None:
     for token in own:
         row = st.container(horizontal=True, vertical_alignment="center")
         row.markdown(in_words(token), width="stretch")
-        if row.button("Revoke", key=f"revoke-{token.id}", type="tertiary"):
+        if pressed(row, "Revoke", f"revoke-{token.id}", type="tertiary"):
             tokens.revoke(person, token.id)
             st.rerun()
 

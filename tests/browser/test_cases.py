@@ -101,7 +101,8 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
         page.get_by_text("Change title, reads and comment").click()
         page.get_by_role("textbox", name="Comment").fill("Looks <i>regular</i>.")
         page.get_by_role("button", name="Save").click()
-        expect(page.get_by_text("Looks <i>regular</i>.").first).to_be_visible()
+        # Below the maps, not in the field into which it was typed.
+        expect(page.get_by_test_id("stMarkdown").get_by_text("Looks <i>regular</i>.")).to_be_visible()
         settle(page)
         archive = zipfile.ZipFile(io.BytesIO(exported(page, first)))
         assert json.loads(archive.read(f"cases/{first}.json"))["title"] == TITLE
@@ -111,7 +112,8 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
         page.goto(f"{url}/cases?id={second}")
         assert seen(page) == before
         page.goto(f"{url}/cases?id={first}")
-        expect(page.get_by_text("Looks <i>regular</i>.").first).to_be_visible(timeout=PAGE_MS)
+        said = page.get_by_test_id("stMarkdown").get_by_text("Looks <i>regular</i>.")
+        expect(said).to_be_visible(timeout=PAGE_MS)
         # Side by side: what is done to one is done to both.
         page.goto(f"{url}/compare?a={first}&b={second}")
         canvases = page.locator(".side [data-kind=dt] canvas")

@@ -19,7 +19,7 @@ from pages.parts.people import keeps_cases, keeps_images, logs_in, person, store
 from pages.parts.second_opinion.report import AGREE
 from pages.parts.second_opinion.viewer import identity, settings_for
 from pages.parts.session import own_read_key, session
-from pages.parts.shared import CASES_PAGE, called, plain
+from pages.parts.shared import CASES_PAGE, called, offer, plain, taken
 
 NO_NAMES = "A pseudonym or a number of your own, by which cases of one patient are counted together. No names."
 UNKNOWN, NEW_CASE = "Not known", "A case of its own"
@@ -64,9 +64,9 @@ def offer_keeping(opinion: Opinion, looked_at: Opinion, source: Source) -> None:
         into = choose_case(image)
         named, label, final = ("", "", None) if into else ask_words(image)
         row = st.container(horizontal=True, vertical_alignment="center", gap="medium")
-        pressed = row.button("Add to the case" if into else "Keep this case", type="primary", key=f"keep-{image}")
+        offer(row, "Add to the case" if into else "Keep this case", f"keep-{image}", type="primary")
         with_image, with_name, shared = ask_what(row, image, asks_sharing=into is None)
-        if not pressed:
+        if not taken(f"keep-{image}"):
             return
         store, who = store_or_stop(), person()
         try:

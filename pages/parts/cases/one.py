@@ -30,7 +30,7 @@ from pages.parts.second_opinion.fields import show_fields
 from pages.parts.second_opinion.verdict import in_one_line
 from pages.parts.second_opinion.viewer import identity, usual
 from pages.parts.session import Form, session
-from pages.parts.shared import COMPARE_PAGE, plain
+from pages.parts.shared import COMPARE_PAGE, plain, pressed
 
 THUMBNAIL_WIDTH, TOLD = 144, 120  # px; characters of what somebody else wrote meanwhile
 AGREES = {"agree": True, "disagree": False}
@@ -224,7 +224,7 @@ def offer_change(store: Store, who: Person, case: KeptCase) -> None:
         shared = said["shared"]
         if logs_in():
             shared = st.toggle("Share with everybody who logs in", said["shared"])
-        if not st.form_submit_button("Save", type="primary"):
+        if not pressed(st, "Save", f"save-{form.number}", form=True, type="primary"):
             return
         wanted: dict[str, Any] = {
             "title": title.strip(),
@@ -295,7 +295,7 @@ def confirm_deletion(store: Store, who: Person, case: KeptCase) -> None:
     except StoreError as error:
         st.error(plain(str(error)))
         return
-    if not st.button("Delete this case", type="primary", key=f"delete-{case.id}"):
+    if not pressed(st, "Delete this case", f"delete-{case.id}", type="primary"):
         return
     try:
         store.delete(who, case.id)

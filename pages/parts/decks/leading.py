@@ -14,7 +14,7 @@ from pages.parts.decks.places import ID, KEY, address_of, who
 from pages.parts.decks.result import call_in_words, counts_in_words, show_marks, show_truth
 from pages.parts.documents import link_to_page
 from pages.parts.people import logs_in
-from pages.parts.shared import plain
+from pages.parts.shared import plain, pressed
 
 EVERY = 2.0  # seconds between two looks at the class
 COLUMNS = [3, 2]
@@ -28,7 +28,7 @@ def show_leading(decks: Decks, id: str, key: str) -> None:
     show_class(decks, id, key)
     with st.expander("Delete this deck"):
         st.markdown("Its images and all answers go; this cannot be undone.")
-        if st.button("Delete the deck"):
+        if pressed(st, "Delete the deck", "delete-deck"):
             decks.delete(who(), id, key)
             st.query_params.clear()
             st.rerun()

@@ -29,7 +29,7 @@ from pages.parts.decks.places import ID, KEY, address_of
 from pages.parts.people import keeps_cases, person, store_or_stop
 from pages.parts.second_opinion.examples import samples
 from pages.parts.session import session
-from pages.parts.shared import plain, shared_model
+from pages.parts.shared import plain, pressed, shared_model
 
 DRAWINGS, FILES, CASES, UPLOADS = "Drawn cases", "Images of the samples folder", "Kept cases", "Your own files"
 LAST_SEED, LARGEST_MB, USUAL_COUNT, MOST_KEPT = 99_999, 64, 10, 200
@@ -121,7 +121,7 @@ def make(store: Store, teacher: Person) -> None:
     if not candidates:
         return
     candidates = looked_over(candidates, f"{source}-{seed}-{count}-{len(candidates)}")
-    if st.button("Make the deck", type="primary"):
+    if pressed(st, "Make the deck", "make-deck", type="primary"):
         items, left_out = read(candidates, store, teacher)
         if not items:
             warn(left_out)

@@ -16,7 +16,7 @@ from dala.words import NO_BREAK, counted
 from pages.parts.decks.places import READER, who
 from pages.parts.decks.result import call_in_words, counts_in_words, show_marks, show_truth
 from pages.parts.session import session
-from pages.parts.shared import plain
+from pages.parts.shared import offer, plain, pressed, taken
 from pages.parts.teaching.marker import mark
 
 EVERY = 3.0  # seconds between two looks at what has been revealed
@@ -55,8 +55,8 @@ def ask_name(decks: Decks, id: str) -> None:
     )
     with st.form("join", border=False):
         name = st.text_input("Your name or number", max_chars=60, autocomplete="off")
-        begin = st.form_submit_button("Begin", type="primary")
-    if begin:
+        offer(st, "Begin", "begin", form=True, type="primary")
+    if taken("begin"):
         try:
             secret = decks.join(who(), id, name)
         except CaseError as error:
@@ -84,8 +84,8 @@ def ask(decks: Decks, deck: Deck, item: Item, secret: str) -> None:
             "Where do you see it? Click a place in the image, or draw around it; a case that you call benign needs no "
             "mark. Your first answer stays."
         )
-        if st.button("Commit", type="primary", disabled=call is None, width="stretch"):
-            assert call is not None
+        key, unsaid = f"commit-{deck.id}-{item.number}", call is None
+        if pressed(st, "Commit", key, type="primary", disabled=unsaid, width="stretch") and call is not None:
             decks.answer(who(), deck.id, secret, item.number, call, where)
             st.rerun()
 

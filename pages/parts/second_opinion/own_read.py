@@ -9,7 +9,9 @@ from dala.export.report import OWN_READS, FirstRead, OwnRead
 from dala.opinion import Opinion
 from pages.parts.second_opinion.viewer import show_patch
 from pages.parts.session import READ_FIRST, own_read_key, session
-from pages.parts.shared import NOT_SURE, SHAPES, called, show_image
+from pages.parts.shared import NOT_SURE, SHAPES, called, pressed, show_image
+
+RECORD = "Record it and show the model's answer"
 
 
 def offer_first_read(place: DeltaGenerator) -> None:
@@ -61,8 +63,8 @@ def ask(opinion: Opinion) -> None:
             key=f"first-sure-{identity}",
             disabled=call == OWN_READS[-1],
         )
-        if st.button("Record it and show the model's answer", type="primary", disabled=call is None, width="stretch"):
-            assert call is not None
+        key, unsaid = f"record-{identity}", call is None
+        if pressed(st, RECORD, key, type="primary", disabled=unsaid, width="stretch") and call is not None:
             read = FirstRead(call, None if call == OWN_READS[-1] else sure / 100)
             session().record_first_read(opinion.patch.sha256, read)
             # The report begins with it; a second thought may change that one, never what was recorded first.

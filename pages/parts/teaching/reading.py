@@ -32,7 +32,7 @@ from dala.teaching.reading import (
 from dala.words import counted
 from pages.parts.second_opinion.examples import opinion_of, samples
 from pages.parts.session import Round, session
-from pages.parts.shared import BAR_WIDTH, OUTSIDE, SHAPES, called, inline, known_group, percent, plain
+from pages.parts.shared import BAR_WIDTH, OUTSIDE, SHAPES, called, inline, known_group, percent, plain, pressed
 from pages.parts.teaching.marker import Shown, mark, outlines_of
 
 COUNTS = (5, 10, 20)
@@ -176,8 +176,8 @@ def ask(going: Round, case: Case, opinion: Opinion, phantom: Phantom | None) -> 
             "Where do you see it? Click a place in the image, or draw around it; a case that you call benign needs "
             "no mark."
         )
-        if st.button("Commit and reveal", type="primary", disabled=call is None, width="stretch"):
-            assert call is not None
+        key, unsaid = f"commit-{len(going.reads)}", call is None
+        if pressed(st, "Commit and reveal", key, type="primary", disabled=unsaid, width="stretch") and call is not None:
             prediction = opinion.prediction
             positive = float(prediction.probabilities[prediction.classes.index(POSITIVE)])
             found = None if phantom is None else hit(where, lesion_on(opinion, phantom))
