@@ -86,6 +86,7 @@ def violations(page: Page, axe: str, themes: tuple[str, ...] = ()) -> list[str]:
     return lines
 
 
+BOTH = ("light", "dark")
 THEMED = """theme => {
     const seen = [document.querySelector(".stApp")], all = root => {
         for (const one of root.querySelectorAll("*")) {
