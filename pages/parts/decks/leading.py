@@ -28,7 +28,7 @@ def show_leading(decks: Decks, id: str, key: str) -> None:
     show_class(decks, id, key)
     with st.expander("Delete this deck"):
         st.markdown("Its images and all answers go; this cannot be undone.")
-        if pressed(st, "Delete the deck", "delete-deck"):
+        if pressed(st, "Delete the deck", f"delete-deck-{id}"):
             decks.delete(who(), id, key)
             st.query_params.clear()
             st.rerun()

@@ -55,8 +55,8 @@ def ask_name(decks: Decks, id: str) -> None:
     )
     with st.form("join", border=False):
         name = st.text_input("Your name or number", max_chars=60, autocomplete="off")
-        offer(st, "Begin", "begin", form=True, type="primary")
-    if taken("begin"):
+        offer(st, "Begin", f"begin-{id}", form=True, type="primary")
+    if taken(f"begin-{id}"):
         try:
             secret = decks.join(who(), id, name)
         except CaseError as error:
