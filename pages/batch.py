@@ -35,6 +35,7 @@ from pages.parts.batch.table import (
     table,
     warn_of_known,
 )
+from pages.parts.buttons import pressed
 from pages.parts.second_opinion.scale import MAGNIFICATIONS, OBJECTIVES_UM, OWN, UNKNOWN, size_of
 from pages.parts.session import BATCH_FILTER, ChosenSize, Handed, session
 from pages.parts.shared import (
@@ -251,7 +252,8 @@ def show_chosen(run: Run, place: int, positive: str) -> None:
     reason = result.record["reason"]
     said = f"{OUTSIDE}. {plain(reason)}" if result.record["status"] == "outside" else plain(reason or "")
     row.markdown(f"**{plain(item.name)}**  \n{said or answer(result.record, positive)}", width="stretch")
-    if result.record["status"] != "refused" and row.button("Open in Second opinion", type="primary"):
+    openable = result.record["status"] != "refused"
+    if openable and pressed(row, "Open in Second opinion", f"batch-open-{result.record['sha256']}", type="primary"):
         try:
             data = item.load()
         except IntakeError as error:
@@ -302,8 +304,10 @@ def show_downloads(run: Run, model: Model) -> None:
             width="content",
             type="primary",
         )
-    elif row.button(
+    elif pressed(
+        row,
         "Make overlays",
+        "batch-overlays",
         help="A ZIP with the DT Grad-CAM of each image that has a verdict, towards its prediction. The network looks "
         f"at each of them again; at most the first {MAXIMUM_OVERLAYS} are made.",
     ):

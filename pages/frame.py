@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.parts.about import about, notice
+from pages.parts.buttons import until_the_end
 from pages.parts.decks.places import PAGE, URL_PATH, open_without_login
 from pages.parts.login import require_login
 from pages.parts.look import dress
@@ -39,4 +40,5 @@ with st.container(key="notice"):
 if not (page is DECK and open_without_login()):
     require_login()
 keep_visit(page.url_path)
-page.run()
+with until_the_end():
+    page.run()

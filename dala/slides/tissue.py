@@ -120,6 +120,7 @@ def tissue_mask(pixels: Pixels, glass: tuple[float, float, float], least: int) -
         found[rows] = (red <= COLD * green + SLACK) & (blue <= WARM * green + SLACK)
         found[rows] &= (average < OPAQUE) & (spread > GREY * average)
     found &= mean > threshold_of(mean)
+    del mean
     # By hand: with a kernel of even size OpenCV's own opening moves everything by a pixel.
     square = np.ones((2, 2), np.uint8)
     opened = cv2.dilate(cv2.erode(found.astype(np.uint8), square, anchor=(0, 0)), square, anchor=(1, 1))

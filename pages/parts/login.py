@@ -8,6 +8,8 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitAuthError
 
+from pages.parts.buttons import pressed
+
 SHARED = ("redirect_uri", "cookie_secret")
 OF_PROVIDER = ("client_id", "client_secret", "server_metadata_url")
 CALLBACK = "/oauth2callback"
@@ -28,7 +30,7 @@ def require_login() -> None:
         st.stop()
     if not st.user.is_logged_in:
         st.markdown("Please log in to use this tool.")
-        if st.button("Log in", type="primary"):
+        if pressed(st, "Log in", "log-in", type="primary"):
             try:
                 st.login()
             except StreamlitAuthError:

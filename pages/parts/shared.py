@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import re
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import streamlit as st
@@ -55,28 +55,6 @@ def model_or_stop(name: str = SERVED[HISTOLOGY]) -> Model:
     except WeightsError as error:
         st.error(plain(str(error)))
         st.stop()
-
-
-def offer(place: Any, label: str, key: str, *, form: bool = False, **looks: Any) -> None:
-    """A button, or that of a form, of which `taken` says whether it was pressed. A press of Streamlit's own is lost
-    when another run of the page takes the place of the one that it began, as when a viewer reports something just
-    then; this one waits for the next run."""
-
-    def note() -> None:
-        st.session_state[f"pressed-{key}"] = True
-
-    (place.form_submit_button if form else place.button)(label, key=key, on_click=note, **looks)
-
-
-def taken(key: str) -> bool:
-    """Whether the button was pressed, said once."""
-    return bool(st.session_state.pop(f"pressed-{key}", False))
-
-
-def pressed(place: Any, label: str, key: str, *, form: bool = False, **looks: Any) -> bool:
-    """Both at once, where nothing is drawn between the button and what it does."""
-    offer(place, label, key, form=form, **looks)
-    return taken(key)
 
 
 def turn_to(page: str, query: dict[str, str] | None = None) -> NoReturn:

@@ -8,7 +8,8 @@ from dala.cases.people import Person
 from dala.cases.store import Store
 from dala.cases.tokens import LONGEST_LABEL, MOST_DAYS, USUAL_DAYS, Token, Tokens
 from dala.errors import DalaError
-from pages.parts.shared import offer, plain, pressed, taken
+from pages.parts.buttons import offer, pressed, taken
+from pages.parts.shared import plain
 
 
 def show_tokens(store: Store, person: Person) -> None:

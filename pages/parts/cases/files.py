@@ -14,6 +14,7 @@ from dala.cases.people import Person
 from dala.cases.store import Store
 from dala.errors import CaseError, StoreError
 from dala.words import counted
+from pages.parts.buttons import pressed
 from pages.parts.shared import plain
 
 
@@ -23,9 +24,10 @@ def offer_export(
     """A button that makes the ZIP of these cases, or of all that a query finds; then one that saves it, until the page
     changes. What goes wrong is a sentence in their place."""
     row = st.container(horizontal=True, vertical_alignment="center", gap="small", width="content")
-    if not row.button(
+    if not pressed(
+        row,
         label,
-        key=f"export-{name}",
+        f"export-{name}",
         help="JSON, images and the log of these cases; the export is written into the log.",
     ):
         return
@@ -47,7 +49,7 @@ def offer_import(row: DeltaGenerator, store: Store, who: Person) -> None:
     with row.popover("Import", type="tertiary"):
         most = 0 if said is None else said.import_mb
         file = st.file_uploader("A ZIP that this tool has exported", max_upload_size=most, key="cases-import")
-        if file is None or not st.button("Import", type="primary"):
+        if file is None or not pressed(st, "Import", f"import-{file.file_id}", type="primary"):
             return
         if file.size > most * 2**20:
             st.error(f"This archive has more than the {most} MB that a page of this server imports.")

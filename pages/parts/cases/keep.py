@@ -14,12 +14,13 @@ from dala.errors import CaseError, StoreError
 from dala.explanation.render import encode_png
 from dala.export.kept import kept_record, thumbnail
 from dala.opinion import Opinion, explain
+from pages.parts.buttons import offer, taken
 from pages.parts.documents import link_to_page
 from pages.parts.people import keeps_cases, keeps_images, logs_in, person, store_or_stop
 from pages.parts.second_opinion.report import AGREE
 from pages.parts.second_opinion.viewer import identity, settings_for
 from pages.parts.session import own_read_key, session
-from pages.parts.shared import CASES_PAGE, called, offer, plain, taken
+from pages.parts.shared import CASES_PAGE, called, plain
 
 NO_NAMES = "A pseudonym or a number of your own, by which cases of one patient are counted together. No names."
 UNKNOWN, NEW_CASE = "Not known", "A case of its own"

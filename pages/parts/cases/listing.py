@@ -13,6 +13,7 @@ from dala.cases.kept import ANSWERS, Choices, Found, Query, Row
 from dala.cases.people import Person
 from dala.cases.store import Store
 from pages.parts.batch.table import certain_of_nothing, data_url
+from pages.parts.buttons import pressed
 from pages.parts.cases import words
 from pages.parts.cases.address import CHOSEN, LONGEST_TEXT, NAMES, ORDERS, SAID, Asked, asked_by, write
 from pages.parts.cases.files import offer_export, offer_import
@@ -245,9 +246,10 @@ def show_actions(row: DeltaGenerator, store: Store, who: Person, query: Query, f
             offer_export(store, who, query, "cases", label)
         return
     row.markdown(f"**{len(ticked)} ticked**", width="content")
-    if row.button("Open", disabled=len(ticked) != 1):
+    if pressed(row, "Open", "cases-open", disabled=len(ticked) != 1) and len(ticked) == 1:
         open_case(ticked[0].id)
-    if row.button("Compare", disabled=len(ticked) != 2, help="Of two rows that are ticked."):
+    two = len(ticked) == 2
+    if pressed(row, "Compare", "cases-compare", disabled=not two, help="Of two rows that are ticked.") and two:
         turn_to(COMPARE_PAGE, {"a": ticked[0].id, "b": ticked[1].id})
     with row:
         offer_export(store, who, [one.id for one in ticked], "cases", f"Export {len(ticked)} (ZIP)")

@@ -17,6 +17,7 @@ from dala.export.report import LONGEST_COMMENT, FirstRead, Remarks
 from dala.opinion import Opinion
 from dala.words import counted
 from pages.parts.batch.table import data_url
+from pages.parts.buttons import pressed
 from pages.parts.cases import words
 from pages.parts.cases.address import NAMES, write
 from pages.parts.cases.files import offer_export
@@ -30,7 +31,7 @@ from pages.parts.second_opinion.fields import show_fields
 from pages.parts.second_opinion.verdict import in_one_line
 from pages.parts.second_opinion.viewer import identity, usual
 from pages.parts.session import Form, session
-from pages.parts.shared import COMPARE_PAGE, plain, pressed
+from pages.parts.shared import COMPARE_PAGE, plain
 
 THUMBNAIL_WIDTH, TOLD = 144, 120  # px; characters of what somebody else wrote meanwhile
 AGREES = {"agree": True, "disagree": False}

@@ -10,11 +10,12 @@ from dala.cases.kept import CALLS
 from dala.errors import DalaError
 from dala.teaching.class_results import class_score, distribution, model_score, to_csv
 from dala.words import counted
+from pages.parts.buttons import pressed
 from pages.parts.decks.places import ID, KEY, address_of, who
 from pages.parts.decks.result import call_in_words, counts_in_words, show_marks, show_truth
 from pages.parts.documents import link_to_page
 from pages.parts.people import logs_in
-from pages.parts.shared import plain, pressed
+from pages.parts.shared import plain
 
 EVERY = 2.0  # seconds between two looks at the class
 COLUMNS = [3, 2]

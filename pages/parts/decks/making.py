@@ -24,12 +24,13 @@ from dala.intake.image import IMAGE_SUFFIXES, read_image
 from dala.opinion import model_for, opinion_of
 from dala.teaching.cases import Case, answer_of, answered, diagnosis_of, drawn_deck, file_deck
 from dala.words import counted
+from pages.parts.buttons import pressed
 from pages.parts.decks.leading import link_to_deck
 from pages.parts.decks.places import ID, KEY, address_of
 from pages.parts.people import keeps_cases, person, store_or_stop
 from pages.parts.second_opinion.examples import samples
 from pages.parts.session import session
-from pages.parts.shared import plain, pressed, shared_model
+from pages.parts.shared import plain, shared_model
 
 DRAWINGS, FILES, CASES, UPLOADS = "Drawn cases", "Images of the samples folder", "Kept cases", "Your own files"
 LAST_SEED, LARGEST_MB, USUAL_COUNT, MOST_KEPT = 99_999, 64, 10, 200

@@ -13,10 +13,11 @@ from dala.cases.kept import CALLS
 from dala.errors import CaseError, DalaError, NotFound
 from dala.teaching.class_results import class_score, distribution, model_score
 from dala.words import NO_BREAK, counted
+from pages.parts.buttons import offer, pressed, taken
 from pages.parts.decks.places import READER, who
 from pages.parts.decks.result import call_in_words, counts_in_words, show_marks, show_truth
 from pages.parts.session import session
-from pages.parts.shared import offer, plain, pressed, taken
+from pages.parts.shared import plain
 from pages.parts.teaching.marker import mark
 
 EVERY = 3.0  # seconds between two looks at what has been revealed

@@ -7,9 +7,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dala.export.report import OWN_READS, FirstRead, OwnRead
 from dala.opinion import Opinion
+from pages.parts.buttons import pressed
 from pages.parts.second_opinion.viewer import show_patch
 from pages.parts.session import READ_FIRST, own_read_key, session
-from pages.parts.shared import NOT_SURE, SHAPES, called, pressed, show_image
+from pages.parts.shared import NOT_SURE, SHAPES, called, show_image
 
 RECORD = "Record it and show the model's answer"
 

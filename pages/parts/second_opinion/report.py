@@ -14,6 +14,7 @@ from dala.export.geojson import geojson
 from dala.export.pdf import pdf
 from dala.export.report import LONGEST_COMMENT, OWN_READS, Remarks, report
 from dala.opinion import Explanation, Opinion
+from pages.parts.buttons import pressed
 from pages.parts.session import own_read_key, session
 
 AGREE = {"agree": True, "disagree": False}
@@ -63,7 +64,7 @@ def show_report(
     # The PDF takes longest, so it is made for one setting when somebody wants it. Colours and opacity are not among the
     # numbers: the setting is these and the images.
     setting = sha256(b"".join([numbers.encode(), *(content for _, content, _ in images)])).hexdigest()
-    if row.button("Make the report (PDF)"):
+    if pressed(row, "Make the report (PDF)", f"report-{opinion.patch.sha256}"):
         session().report = setting
     if session().report == setting:
         made = made_pdf(setting, opinion, explanation, words, day, effect)

@@ -15,6 +15,7 @@ from dala.slides.files import SCAN
 from dala.slides.findings import Findings, findings_of
 from dala.slides.reader import Slide
 from dala.slides.rows import NOT_SURE, STATES
+from pages.parts.buttons import pressed
 from pages.parts.session import READ_FIRST, session
 from pages.parts.shared import plain
 from pages.parts.slides.scanning import Scans, State
@@ -62,7 +63,7 @@ def show_controls(slide: Slide, path: Path, state: State, replaced: bool = False
     rows, fields = (0, 0) if state.found is None else (len(state.found[1]), int(state.found[0]["fields"]))
     row = st.container(horizontal=True, vertical_alignment="center")
     if state.running:
-        if row.button("Stop the scan", key="scan-stop"):
+        if pressed(row, "Stop the scan", f"scan-stop-{path}"):
             scans().stop(path)
             st.rerun()
         left = "" if state.seconds_left is None else f", about {_time(state.seconds_left)} left"
@@ -73,7 +74,7 @@ def show_controls(slide: Slide, path: Path, state: State, replaced: bool = False
         return
     whole = bool(fields) and rows == fields
     label = "Scan it again" if whole else "Go on with the scan" if rows else "Scan the slide"
-    if not whole and row.button(label, key="scan-start", type="primary", disabled=slide.um is None):
+    if not whole and pressed(row, label, f"scan-start-{path}", type="primary", disabled=slide.um is None):
         try:
             scans().start(path, slide.um, anew=replaced)
             st.rerun()
@@ -94,7 +95,7 @@ def show_findings(path: Path, state: State, field_is_open: bool) -> None:
     if state.found is None or not state.found[1]:
         return
     if hidden():
-        if st.button("I have looked by myself: show the map and what was found"):
+        if pressed(st, "I have looked by myself: show the map and what was found", f"scan-looked-{path}"):
             session().scan_shown = True
             st.rerun()
         return

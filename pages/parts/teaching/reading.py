@@ -30,9 +30,10 @@ from dala.teaching.reading import (
     to_csv,
 )
 from dala.words import counted
+from pages.parts.buttons import pressed
 from pages.parts.second_opinion.examples import opinion_of, samples
 from pages.parts.session import Round, session
-from pages.parts.shared import BAR_WIDTH, OUTSIDE, SHAPES, called, inline, known_group, percent, plain, pressed
+from pages.parts.shared import BAR_WIDTH, OUTSIDE, SHAPES, called, inline, known_group, percent, plain
 from pages.parts.teaching.marker import Shown, mark, outlines_of
 
 COUNTS = (5, 10, 20)
@@ -111,7 +112,7 @@ def show_start() -> None:
             f"The samples folder holds {counted(len(known), 'image')} with a known answer, by the BreakHis name or a "
             "folder called benign or malignant. Both classes are dealt in equal numbers."
         )
-    if st.button("Start reading", type="primary"):
+    if pressed(st, "Start reading", "reading-start", type="primary"):
         seed = seed or 1 + secrets.randbelow(LAST_DECK)
         deck = drawn_deck(count, seed) if source == DRAWINGS else file_deck(known, count, seed)
         session().round = Round(secrets.token_hex(4), deck, seed)
@@ -129,7 +130,7 @@ def show_progress(going: Round, case: Case) -> None:
         right = sum(read.right for read in going.reads)
         row.markdown(f"{right} of {len(going.reads)} right so far", width="content")
     row.space("stretch")
-    if row.button("End the round", type="tertiary"):
+    if pressed(row, "End the round", f"reading-end-{going.number}", type="tertiary"):
         going.deck = going.deck[: len(going.reads)]
         going.revealed = False
         st.rerun()
@@ -225,7 +226,8 @@ def show_answer(going: Round, case: Case, opinion: Opinion, phantom: Phantom | N
         for sentence in remarks(read, opinion, explanation, phantom):
             st.markdown(sentence)
         last = len(going.reads) == len(going.deck)
-        if st.button("See the score" if last else "Next case", type="primary", width="stretch"):
+        label, key = "See the score" if last else "Next case", f"reading-next-{identity(going, case)}"
+        if pressed(st, label, key, type="primary", width="stretch"):
             going.revealed = False
             st.rerun()
     row = st.container(horizontal=True, gap="small")
@@ -303,7 +305,7 @@ def show_end(going: Round) -> None:
         row.download_button(
             "All reads (CSV)", to_csv(going.reads), "reads.csv", "text/csv", on_click="ignore", width="content"
         )
-    if row.button("Another round", type="primary"):
+    if pressed(row, "Another round", f"reading-another-{going.number}", type="primary"):
         session().round = None
         st.rerun()
 

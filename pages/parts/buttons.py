@@ -1,0 +1,53 @@
+"""Buttons whose press is not lost with the run of the page that it began."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import RerunException
+
+PRESSED = "pressed-"
+
+
+def offer(place: Any, label: str, key: str, *, form: bool = False, **looks: Any) -> None:
+    """A button, or that of a form, of which `taken` says whether it was pressed. A press of Streamlit's own is lost
+    when another run of the page takes the place of the one that it began, as when a viewer reports something just
+    then; this one waits for the next run."""
+
+    def note() -> None:
+        st.session_state[PRESSED + key] = True
+
+    (place.form_submit_button if form else place.button)(label, key=key, on_click=note, **looks)
+
+
+def taken(key: str) -> bool:
+    """Whether the button was pressed, said once."""
+    return bool(st.session_state.pop(PRESSED + key, False))
+
+
+def pressed(place: Any, label: str, key: str, *, form: bool = False, **looks: Any) -> bool:
+    """Both at once, where nothing is drawn between the button and what it does."""
+    offer(place, label, key, form=form, **looks)
+    return taken(key)
+
+
+@contextmanager
+def until_the_end() -> Iterator[None]:
+    """Around a run of a page: once one has come to its end, a press that nothing has taken is forgotten. It was the
+    second click on a button that the first one had taken away, and would be found when the button is back."""
+    try:
+        yield
+    except RerunException:  # another run takes the place of this one, and the presses
+        raise
+    except BaseException:  # st.stop() too
+        _forget()
+        raise
+    _forget()
+
+
+def _forget() -> None:
+    for key in [key for key in st.session_state if str(key).startswith(PRESSED)]:
+        del st.session_state[key]
