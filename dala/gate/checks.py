@@ -83,15 +83,17 @@ def measure_histology(view: NDArray[np.uint8]) -> Histology:
     octaves = [grey, *(_blurred(grey, sigma) for sigma in (0.8, 1.6, 3.2))]
     fine, middle, coarse = (float(np.abs(octaves[i] - octaves[i + 1]).mean()) for i in range(3))
     largest, smallest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    densities = _densities(view)
+    smoothed = tuple(_blurred(plane, 1.0) for plane in densities)
     return Histology(
         bright=float(np.percentile(smooth, 99)),
         mean=float(grey.mean()),
         clipped=float((smallest >= 254).mean()),
         structure=float((variation > 4).mean()),
         chroma=float((largest - smallest).mean()),
-        ink=_ink(view, grey),
-        magenta=_magenta(view),
-        other=_other(view),
+        ink=_ink(grey, largest - smallest, *densities),
+        magenta=_magenta(*smoothed),
+        other=_other(*smoothed),
         # A tenth of a grey level keeps the ratios finite on a plain area, which another check refuses.
         grain=fine / (middle + 0.1),
         sharpness=fine / (coarse + 0.1),
@@ -178,17 +180,16 @@ def _blurred(plane: Plane, sigma: float) -> Plane:
     return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma), np.float32)
 
 
-def _ink(view: NDArray[np.uint8], grey: Plane) -> float:
-    red, green, blue = _densities(view)
-    largest, smallest = view.max(2).astype(np.int16), view.min(2).astype(np.int16)
-    black = (grey < 20) | ((grey < 60) & (largest - smallest < 30))
+def _ink(grey: Plane, colour: Plane, red: Plane, green: Plane, blue: Plane) -> float:
+    """By the mean of a pixel's channels, their difference, and the optical densities."""
+    black = (grey < 20) | ((grey < 60) & (colour < 30))
     cold = (red - green > 0.35) | ((red > 1.6) & (red > green))  # blue ink over tissue is only a little colder
     deep_red = (red < 0.8) & (green > 1.6) & (blue > 1.3)
     return float((black | cold | deep_red).mean())
 
 
-def _magenta(view: NDArray[np.uint8]) -> float:
-    red, green, blue = (_blurred(plane, 1.0) for plane in _densities(view))
+def _magenta(red: Plane, green: Plane, blue: Plane) -> float:
+    """By smoothed optical densities."""
     mean = (red + green + blue) / 3
     mean = mean - mean.mean()
     spread = float((mean * mean).mean()) + 1e-6
@@ -196,8 +197,8 @@ def _magenta(view: NDArray[np.uint8]) -> float:
     return excess + 0.3 * float((mean * (red - blue)).mean()) / spread
 
 
-def _other(view: NDArray[np.uint8]) -> float:
-    red, green, blue = (_blurred(plane, 1.0) for plane in _densities(view))
+def _other(red: Plane, green: Plane, blue: Plane) -> float:
+    """By smoothed optical densities."""
     tissue = (red + green + blue) / 3 > 0.2
     count = int(tissue.sum()) + 1
     brown, cold = ((blue > green + 0.1) & tissue).sum() / count, ((red > green) & tissue).sum() / count

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -65,8 +66,9 @@ class Judge:
         """A patch that shows one field, as the network sees it."""
         scale = scale_of(patch)
         views = views_at_scale(patch.pixels, scale, self.model.card.input)
-        view = views.for_network[0]
-        return Seen(views, np.stack([self._table[one][view[..., one]] for one in range(3)]), scale)
+        planes = cv2.split(views.for_network[0])
+        values = np.stack([cv2.LUT(plane, table) for plane, table in zip(planes, self._table, strict=True)])
+        return Seen(views, values, scale)
 
     def look(self, seen: Sequence[Seen]) -> list[Looked]:
         """One pass over fields of one size."""
