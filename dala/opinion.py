@@ -31,6 +31,7 @@ from dala.runtime.predict import Field, Model, Prediction, predict, served_model
 from dala.runtime.verdict import Verdict, verdict_of
 
 DISPLAY_SIDE = 768
+COARSE = 1.4  # times the pixel that the model sees: from there on it is the magnification that leaves no fine details
 NOTICE = "For research and teaching only, not for diagnosis."
 
 
@@ -146,7 +147,16 @@ def gate_of(prediction: Prediction, model: Model, stated: str | None = None) -> 
     """Whether the model may judge what it has seen; `stated` as in `Patch`."""
     views, pooled = prediction.views.for_gate, prediction.pooled
     counted = sorted(field.number for field in prediction.fields if not field.blank)
-    return assess(views[counted], pooled[counted], model.card.modality, model.familiarity, stated)
+    gate = assess(views[counted], pooled[counted], model.card.modality, model.familiarity, stated)
+    reason, scale, sees = gate.reason, prediction.scale, model.card.input.um_per_pixel
+    low = bool(scale and scale.known and sees and min(scale.um_per_pixel) > COARSE * sees)
+    if not (low and scale and reason and reason.name == "out_of_focus"):
+        return gate
+    sentence = (
+        f"The magnification is too low: a pixel shows {scale.in_words.removesuffix(' per pixel')} and the model sees "
+        f"{sees:g} um, so the finest details are missing."
+    )
+    return replace(gate, reason=replace(reason, sentence=sentence))
 
 
 def _opinion(patch: Patch, prediction: Prediction, model: Model) -> Opinion:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -70,6 +71,26 @@ def test_a_field_is_seen_whole_at_its_own_size(single: Opinion) -> None:
         "The model saw the whole image, 700 x 460 px at 0.35 um per pixel (given by the user), resampled to 0.5 um per "
         "pixel: 490 x 322 px."
     )
+
+
+@pytest.mark.parametrize(
+    ("um", "sentence"),
+    [
+        (0.5, "The image is out of focus, or enlarged from too few pixels: its finest details are missing."),
+        (
+            1.75,
+            "The magnification is too low: a pixel shows 1.75 um and the model sees 0.5 um, so the finest details are "
+            "missing.",
+        ),
+        (None, "The image is out of focus, or enlarged from too few pixels: its finest details are missing."),
+    ],
+)
+def test_fine_details_that_the_magnification_does_not_have_are_not_called_out_of_focus(
+    model: Model, um: float | None, sentence: str
+) -> None:
+    pixels = np.asarray(cv2.GaussianBlur(drawn(350, 230, name="nest_beside_ducts").pixels, (0, 0), 4))
+    reason = opinion_of(read_image(pixels, pixel_size_um=um), model).gate.reason
+    assert reason is not None and (reason.name, reason.sentence) == ("out_of_focus", sentence)
 
 
 def test_what_it_sees_is_what_the_network_alone_says(single: Opinion, model: Model) -> None:
