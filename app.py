@@ -10,12 +10,12 @@ from starlette.middleware import Middleware
 from dala.api.routes import api_routes
 from dala.cases.opening import store_from_environment
 from dala.errors import SiteError
+from pages.parts.cookie import BrowserCookie
 from pages.parts.limits import LARGEST_MB
 from pages.parts.login import auth_settings
 from pages.parts.memory import share_memory
 from pages.parts.slides.shelf import tile_route
-from pages.parts.sockets import at_once
-from pages.parts.visits import BrowserCookie
+from pages.parts.warm import listening
 
 if TYPE_CHECKING:
     from dala.runtime.predict import Model
@@ -38,7 +38,7 @@ share_memory()
 base = st.get_option("server.baseUrlPath") or ""
 app = st.App(
     "pages/frame.py",
-    lifespan=at_once,
+    lifespan=listening,
     routes=[
         tile_route(base),
         *api_routes(base, model_with_site, store_from_environment, lambda: auth_settings() is not None, LARGEST_MB),

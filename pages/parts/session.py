@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from dala.batch import Run
-from dala.cases.people import Claims
 from dala.explanation.render import COLOUR_MAPS
-from dala.export.report import FirstRead
-from dala.intake.pixel_size import PixelSize
-from dala.opinion import Opinion
-from dala.teaching.cases import Case
-from dala.teaching.reading import Read
 from pages.parts.cases.address import Asked
 
 if TYPE_CHECKING:
+    from dala.batch import Run
     from dala.cases.deck_records import MadeDeck
+    from dala.cases.people import Claims
+    from dala.export.report import FirstRead
+    from dala.intake.pixel_size import PixelSize
+    from dala.opinion import Opinion
+    from dala.teaching.cases import Case
+    from dala.teaching.reading import Read
 
 KEY = "session"
 

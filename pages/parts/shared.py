@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import logging
 import re
 from typing import NoReturn
 
@@ -11,6 +12,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.logger import get_logger
+from streamlit.runtime.scriptrunner import ScriptRunContext
 
 from dala.data import breakhis, mini_ddsm
 from dala.errors import DataError, WeightsError
@@ -34,6 +37,10 @@ CASES_PAGE, COMPARE_PAGE, AGREEMENT_PAGE = "cases.py", "compare.py", "agreement.
 def shared_model(name: str = SERVED[HISTOLOGY]) -> Model:
     """The model of that name, loaded when it is first asked for, once for all users."""
     return _loaded(name)
+
+
+# Programs and what is made before the first visitor load it outside of any page's run, of which Streamlit warns.
+get_logger(ScriptRunContext.__module__).setLevel(logging.ERROR)
 
 
 # One cache for all pages, because the function is imported: each page's own would load a second copy.

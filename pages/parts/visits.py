@@ -8,27 +8,24 @@ does not send the cookie of the one that it was given to, nor for anybody who is
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import streamlit as st
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.errors import StreamlitAPIException
 from streamlit.runtime import Runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.parts.component import component
+from pages.parts.cookie import COOKIE, drawn_token, of_user
 from pages.parts.session import KEY, READ_FIRST, Session, Viewing, session
 
 MINUTES = int(os.environ.get("DALA_VISIT_MINUTES", "30"))  # after a visit was last seen; 0: a reload begins anew
 AT_MOST = 64  # visits, the ones seen last
-BITS = 192
-COOKIE, USER_COOKIE, TOKEN = "dala_browser", "_streamlit_user", "visit"
+TOKEN = "visit"
 CLOSING_SECONDS, PAUSE_SECONDS = 1.0, 0.02  # how long the session of a page that is reloaded takes to end, at most
-YEAR = 365 * 24 * 3600
 # Switches; a button's value must never be set, and is a bool like theirs.
 KEEPING = ("keep-image-", "keep-name-", "keep-shared-")
 TOGGLES = ("anyway-", "all-fields-", "steady", "with-name", "batch-with-names", "now-", READ_FIRST, *KEEPING)
@@ -114,7 +111,7 @@ def keep_visit(page: str) -> None:
     browser, context = st.context.cookies.get(COOKIE), get_script_run_ctx()
     if not browser or context is None or MINUTES <= 0:
         return
-    user = {name: value for name, value in st.context.cookies.items() if name.startswith(USER_COOKIE)}
+    user = of_user(st.context.cookies)
     if KEY not in st.session_state and (told := st.query_params.get(TOKEN)):
         found = visits().claim(told, browser, user)
         if found is not None:
@@ -124,7 +121,7 @@ def keep_visit(page: str) -> None:
     kept = session()
     if not worth_keeping(kept):
         return
-    kept.token = kept.token or secrets.token_urlsafe(BITS // 8)
+    kept.token = kept.token or drawn_token()
     visits().keep(kept.token, Visit(kept, browser, user, context.session_id, values_of_widgets()))
     with place:
         try:
@@ -167,37 +164,3 @@ def values_of_widgets() -> dict[str, object]:
         if wanted:
             found[key] = value
     return found
-
-
-class BrowserCookie:
-    """ASGI middleware: a browser that asks for a page and carries no cookie of ours is given one, which scripts cannot
-    read and which says nothing but that it is the same browser."""
-
-    def __init__(self, app: ASGIApp, path: str = "/") -> None:
-        self._app = app
-        self._path = path
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET":
-            await self._app(scope, receive, send)
-            return
-        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
-        known = f"{COOKIE}=" in headers.get("cookie", "")
-        secure = scope.get("scheme") == "https" or headers.get("x-forwarded-proto") == "https"
-
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start" and not known and is_page(message):
-                message["headers"] = [*message["headers"], (b"set-cookie", self._cookie(secure))]
-            await send(message)
-
-        await self._app(scope, receive, answer)
-
-    def _cookie(self, secure: bool) -> bytes:
-        parts = [f"{COOKIE}={secrets.token_urlsafe(BITS // 8)}", f"Path={self._path}", f"Max-Age={YEAR}"]
-        return "; ".join([*parts, "HttpOnly", "SameSite=Lax", *(["Secure"] if secure else [])]).encode()
-
-
-def is_page(message: Message) -> bool:
-    """Whether an answer is a page and not one of its files."""
-    kinds = [value for key, value in message["headers"] if key.lower() == b"content-type"]
-    return any(kind.startswith(b"text/html") for kind in kinds)

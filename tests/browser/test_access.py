@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
-from tests.helpers.browser import PAGE_MS, Served, Visit, script_ended, settle
+from tests.helpers.browser import PAGE_MS, Served, Visit, go_to, script_ended, settle
 from tests.helpers.npm import package
 
 AXE = "4.10.3"
@@ -179,7 +179,7 @@ def test_a_phone_has_words_to_navigate_by_and_the_image_first(visit: Callable[..
     )
     assert image and answer and heading
     assert image["y"] < answer["y"] < heading["y"]
-    page.get_by_role("link", name="Evidence", exact=True).click()
+    go_to(page, "Evidence")
     expect(page.get_by_role("heading", name="Evidence", exact=True)).to_be_visible(timeout=PAGE_MS)
 
 

@@ -13,12 +13,12 @@ from playwright.sync_api import expect
 
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
-from tests.helpers.browser import Visit, settle
+from tests.helpers.browser import Visit, go_to, settle
 
 
 def opened(visit: Callable[..., Visit], path: Path, images: int) -> Visit:
     visited = visit()
-    visited.page.get_by_role("link", name="Batch").click()
+    go_to(visited.page, "Batch")
     button = visited.page.get_by_role("button", name="Analyse the images")
     expect(button).to_be_disabled(timeout=60_000)
     settle(visited.page)
@@ -59,7 +59,7 @@ def test_from_a_zip_to_the_heat_map_of_one(visit: Callable[..., Visit], tmp_path
     page.get_by_role("button", name="Open in Second opinion").click()
     expect(page.get_by_text("From the batch: case.zip/a.png")).to_be_visible(timeout=60_000)
     expect(page.locator(".viewer .value-area")).not_to_be_empty(timeout=60_000)
-    page.get_by_role("link", name="Batch").click()
+    go_to(page, "Batch")
     expect(download).to_be_visible(timeout=60_000)  # the results are still there
     assert visited.complaints == []
 
@@ -90,7 +90,7 @@ def test_several_files_dropped_on_the_first_page_are_a_batch(visit: Callable[...
     expect(page.get_by_role("button", name="All as CSV")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("All 2")).to_be_visible()
     # One more, alone, is the first page's.
-    page.get_by_role("link", name="Second opinion").click()
+    go_to(page, "Second opinion")
     page.get_by_text("Drop an H&E breast patch").wait_for(timeout=60_000)
     settle(page)
     for path in paths:
@@ -102,7 +102,7 @@ def test_several_files_dropped_on_the_first_page_are_a_batch(visit: Callable[...
     page.locator("input[type=file]").set_input_files(paths)
     expect(page.get_by_text("2 images from the first page")).to_be_visible(timeout=60_000)
     settle(page)
-    page.get_by_role("link", name="Second opinion").click()
+    go_to(page, "Second opinion")
     expect(page.get_by_text("Drop an H&E breast patch")).to_be_visible(timeout=60_000)
     settle(page)
     expect(page.get_by_text("Your image")).to_have_count(0)

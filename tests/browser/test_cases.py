@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dala.phantoms.tissue import PHANTOMS
-from tests.helpers.browser import PAGE_MS, downloaded, free_port, fresh_page, script_ended, serving, settle
+from tests.helpers.browser import PAGE_MS, downloaded, free_port, fresh_page, go_to, script_ended, serving, settle
 
 TITLE = "**Core** <b>biopsy</b> =1+1 漢"
 HEADER, ROW = 36, 64  # CSS pixels of the table
@@ -34,7 +34,7 @@ def page_of_new_server(chromium: Browser, log: Path) -> Iterator[tuple[str, Page
 
 def keep(page: Page, example: str, title: str) -> str:
     """Keep an example; the id of its case."""
-    page.get_by_role("link", name="Second opinion", exact=True).first.click()
+    go_to(page, "Second opinion")
     page.get_by_role("combobox", name="Examples").fill(example)
     page.keyboard.press("Enter")
     page.get_by_role("slider", name="Dynamic threshold").wait_for(timeout=PAGE_MS)

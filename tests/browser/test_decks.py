@@ -23,7 +23,17 @@ from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
 from tests.browser.test_access import BOTH, axe, violations  # noqa: F401  a fixture
 from tests.browser.test_login import Provider, page_of, provider, settings  # noqa: F401  a fixture
-from tests.helpers.browser import PAGE_MS, Served, downloaded, free_port, fresh_page, script_ended, serving, settle
+from tests.helpers.browser import (
+    PAGE_MS,
+    Served,
+    downloaded,
+    free_port,
+    fresh_page,
+    go_to,
+    script_ended,
+    serving,
+    settle,
+)
 from tests.helpers.cases import sqlite_store
 
 
@@ -241,7 +251,7 @@ def test_a_deck_is_open_without_log_in_and_nothing_else_is(
             expect(page.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=PAGE_MS)
         page.goto(address)
         expect(page.get_by_label("Your name or number")).to_be_visible(timeout=PAGE_MS)
-        page.get_by_role("link", name="Teaching").first.click()
+        go_to(page, "Teaching")
         expect(page.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=PAGE_MS)
         # Not even where the API is open to the server's own machine, for here people log in; a token opens it.
         assert httpx.get(f"{start}/api/v1/cases").status_code == 401

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 from dala.explanation.render import encode_png
 from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import draw
-from tests.helpers.browser import PAGE_MS, ROOT, Served, free_port, fresh_page, script_ended, serving, settle
+from tests.helpers.browser import PAGE_MS, ROOT, Served, free_port, fresh_page, go_to, script_ended, serving, settle
 from tests.helpers.dicoms import film_dicom
 
 HOST = "198.51.100.7"  # of no network (RFC 5737)
@@ -112,7 +112,7 @@ def test_whatever_is_written_is_text(hostile: Served, chromium: Browser) -> None
             page.locator(".st-key-image-line, [data-testid=stAlertContainer]").first.wait_for(timeout=PAGE_MS)
             settle(page)
             calm(page, hostile, asked)
-        page.get_by_role("link", name="Batch", exact=True).click()
+        go_to(page, "Batch")
         page.get_by_text("Drop many H&E breast patches").first.wait_for(timeout=PAGE_MS)
         script_ended(page)
         page.locator("input[type=file]").first.set_input_files(payload(f"[z](http://{HOST}/f).zip", archive()))
@@ -121,10 +121,10 @@ def test_whatever_is_written_is_text(hostile: Served, chromium: Browser) -> None
         settle(page)
         calm(page, hostile, asked)
         for link in ("Evidence", "Teaching", "Guide"):
-            page.get_by_role("link", name=link, exact=True).click()
+            go_to(page, link)
             settle(page)
             calm(page, hostile, asked)
-        page.get_by_role("link", name="Evidence", exact=True).click()
+        go_to(page, "Evidence")
         page.get_by_role("radio", name="The weights", exact=True).click()
         settle(page)
         calm(page, hostile, asked)

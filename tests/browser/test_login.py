@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, expect
 from dala.cases.opening import store_from_environment
 from dala.cases.people import SERVER
 from dala.cases.store import ABSENT
-from tests.helpers.browser import PAGE_MS, free_port, fresh_page, script_ended, serving
+from tests.helpers.browser import PAGE_MS, bar_link, free_port, fresh_page, go_to, script_ended, serving
 
 CLIENT, SECRET, PERSON = "dala", "a client's secret", "Dr. Ada Example"
 
@@ -139,12 +139,12 @@ def test_in_and_out(chromium: Browser, provider: Provider, tmp_path: Path) -> No
     port = free_port()
     with page_of(chromium, tmp_path, port, **settings(port, provider)) as page:
         # The tests' servers keep no cases unless they are told to: then no page of them is in the navigation.
-        expect(page.get_by_role("link", name="Evidence")).to_have_count(1)
-        expect(page.get_by_role("link", name="Cases")).to_have_count(0)
+        expect(bar_link(page, "Evidence")).to_have_count(1)
+        expect(bar_link(page, "Cases")).to_have_count(0)
         # Nothing of the tool before.
         expect(page.get_by_text("Please log in to use this tool.")).to_be_visible()
         expect(page.get_by_test_id("stFileUploader")).to_have_count(0)
-        page.get_by_role("link", name="Evidence").click()
+        go_to(page, "Evidence")
         expect(page.get_by_text("Please log in to use this tool.")).to_be_visible()
         expect(page.get_by_role("heading")).to_have_count(0)
         page.get_by_role("button", name="Log in").click()

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
-from tests.helpers.browser import PAGE_MS, Served, Visit, script_ended, settle
+from tests.helpers.browser import PAGE_MS, Served, Visit, go_to, script_ended, settle
 
 SEQUENCES = int(os.environ.get("DALA_SEQUENCES", "6"))  # 50 before a release
 STEPS = 4
@@ -33,7 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def come_back(page: Page) -> None:
     """Where Evidence came all the same after Back, pressed while it was on its way: by the navigation."""
     if "/evidence" in page.url:
-        page.get_by_role("link", name="Second opinion", exact=True).first.click()
+        go_to(page, "Second opinion")
 
 
 def drop(page: Page, path: Path) -> None:
@@ -48,7 +48,7 @@ def choose_example(page: Page) -> None:
     for _ in range(10):
         come_back(page)
         if "/batch" in page.url:
-            page.get_by_role("link", name="Second opinion", exact=True).first.click()
+            go_to(page, "Second opinion")
         try:
             page.get_by_role("combobox", name="Examples").click(timeout=3000)
             page.get_by_role("option", name="Drawn example: single files").click(timeout=3000)
@@ -75,7 +75,7 @@ def act(page: Page, action: str, files: list[Path], random: np.random.Generator)
         page.reload()
         return "stays"
     for _ in range(10):  # again where the batch that two files open has come in between
-        page.get_by_role("link", name="Evidence", exact=True).first.click()
+        go_to(page, "Evidence")
         try:
             page.wait_for_url("**/evidence*", timeout=PAGE_MS / 10)  # before that, back would leave the app
             break

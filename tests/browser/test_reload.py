@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
-from tests.helpers.browser import PAGE_MS, Visit, fresh_page, script_ended, settle
+from tests.helpers.browser import PAGE_MS, Visit, fresh_page, go_to, script_ended, settle
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +78,12 @@ def test_an_image_and_its_threshold_stay(visit: Callable[..., Visit], chromium: 
     expect(second.get_by_text(f"Your image: {files[1].name}")).to_be_visible(timeout=PAGE_MS)
     second.get_by_role("button", name="Remove").click()
     expect(second.get_by_text("A second opinion on breast tissue")).to_be_visible(timeout=PAGE_MS)
-    page.get_by_role("link", name="Evidence", exact=True).click()
+    go_to(page, "Evidence")
     page.wait_for_url(re.compile("/evidence"), timeout=PAGE_MS)
     with_token(page)
     page.reload()
     script_ended(page)
-    page.get_by_role("link", name="Second opinion", exact=True).click()
+    go_to(page, "Second opinion")
     expect(page.get_by_text(f"Your image: {files[1].name}")).to_be_visible(timeout=PAGE_MS)
 
 

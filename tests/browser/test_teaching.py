@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.helpers.browser import ROOT, Served, Visit, downloaded, fresh_page, script_ended, settle
+from tests.helpers.browser import ROOT, Served, Visit, downloaded, fresh_page, go_to, script_ended, settle
 
 LESSON = (ROOT / "docs" / "lesson.md").read_text(encoding="utf-8")
 NOT_CONTROLS = {"make run", "DALA_SAMPLES=FOLDER make run", "benign", "malignant"}
@@ -25,7 +25,7 @@ def canvas(page: Page) -> Locator:
 def opened(visit: Callable[..., Visit]) -> Visit:
     visited = visit()
     # By its link: an address below the root makes Streamlit ask for its own files there first, in vain.
-    visited.page.get_by_role("link", name="Teaching").first.click()
+    go_to(visited.page, "Teaching")
     expect(visited.page.get_by_role("heading", name="Teaching")).to_be_visible(timeout=60_000)
     settle(visited.page)
     return visited
@@ -123,7 +123,7 @@ def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
     page.get_by_role("button", name=control("Reset all")).click()
     expect(page.get_by_text("Nothing has moved.")).to_be_visible(timeout=60_000)
 
-    page.get_by_role("link", name="Second opinion").first.click()
+    go_to(page, "Second opinion")
     page.get_by_text(control("Record my own read first"), exact=True).click(timeout=60_000)
     settle(page)
     page.get_by_role("button", name="Solid sheets", exact=True).click()

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from dala.explanation.render import encode_png
 from dala.explanation.threshold import RULES
 from dala.phantoms.tissue import PHANTOMS, draw
-from tests.helpers.browser import Served, Visit, downloaded, fresh_page, script_ended, settle
+from tests.helpers.browser import Served, Visit, downloaded, fresh_page, go_to, script_ended, settle
 
 KINDS = ("patch", "gradcam", "dt")
 READINGS = ("threshold", "area", "evidence", "regions")
@@ -262,9 +262,9 @@ def test_settings_survive_another_image(visit: Callable[..., Visit]) -> None:
     parameter(page).focus()
     parameter(page).press("ArrowLeft")
     expect(page.get_by_text("Table and downloads")).to_contain_text("fraction = 0.49;")
-    page.get_by_role("link", name="Batch").click()
+    go_to(page, "Batch")
     expect(page.locator(".viewer")).to_have_count(0)
-    page.get_by_role("link", name="Second opinion").click()
+    go_to(page, "Second opinion")
     expect(page.get_by_text("Table and downloads")).to_contain_text("fraction = 0.49;", timeout=60_000)
     expect(parameter(page)).to_have_value("0.49")
 

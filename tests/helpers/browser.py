@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.helpers.nursery import Forked, forked
 
@@ -116,6 +117,17 @@ def fresh_page(chromium: Browser, width: int = 1280, height: int = 900, **contex
         yield profile.new_page()
     finally:
         profile.close()
+
+
+def bar_link(page: Page, name: str) -> Locator:
+    """The link of the navigation bar on a wide screen: there is a second to each page, for phones, which is hidden as
+    soon as the style sheet is there."""
+    return page.get_by_test_id("stTopNavLink").filter(has_text=re.compile(f"^{name}$"))
+
+
+def go_to(page: Page, name: str) -> None:
+    """A press on it."""
+    bar_link(page, name).click()
 
 
 def script_ended(page: Page) -> None:

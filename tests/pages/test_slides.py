@@ -190,7 +190,7 @@ def test_a_slide_tells_what_it_is_and_is_asked_what_it_does_not_tell(
 ) -> None:
     # Random addresses hold two underscores in a row now and then, which the key of a component may not.
     numbers = itertools.count()
-    monkeypatch.setattr("pages.parts.slides.shelf.secrets.token_urlsafe", lambda _: f"a__{next(numbers)}___b")
+    monkeypatch.setattr("pages.parts.slides.shelf.drawn_token", lambda: f"a__{next(numbers)}___b")
     page = app(monkeypatch, str(folder))
     assert page.selectbox(key="slide-box").options == ["one.svs", "untold.tif"]
     page.selectbox(key="slide-box").set_value("one.svs").run()

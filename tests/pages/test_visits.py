@@ -9,8 +9,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from pages.parts.cookie import COOKIE, BrowserCookie
 from pages.parts.session import Handed, Session, Viewing
-from pages.parts.visits import AT_MOST, COOKIE, BrowserCookie, Visit, Visits, worth_keeping
+from pages.parts.visits import AT_MOST, Visit, Visits, worth_keeping
 
 IMAGE = Handed("a.png", b"pixels")
 

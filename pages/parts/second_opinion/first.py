@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -83,13 +83,18 @@ def show_links() -> None:
         link_to_page("evidence.py", "How often it is wrong")
 
 
+def gallery() -> Iterator[tuple[str, bytes]]:
+    """The drawn examples by name, each with its thumbnail as PNG."""
+    return ((name, thumbnail_png(name)) for name in (*PHANTOMS, *FILMS))
+
+
 def show_gallery(choose: Callable[[str], None]) -> None:
     """The drawn examples, each a thumbnail with its button and what the model says of it; `choose` takes its key."""
     row = st.container(key="gallery", horizontal=True)
-    for name in (*PHANTOMS, *FILMS):
+    for name, thumbnail in gallery():
         key = DRAWN + name
         place = row.container(width=THUMBNAIL_WIDTH, gap="xsmall")
-        place.image(thumbnail_png(name), width="stretch", output_format="PNG", alt=f"Drawing: {drawn_title(key)}")
+        place.image(thumbnail, width="stretch", output_format="PNG", alt=f"Drawing: {drawn_title(key)}")
         place.button(drawn_title(key).capitalize(), key=f"choose-{name}", on_click=choose, args=(key,), width="stretch")
         place.caption(ANSWERS[name])
     st.caption(

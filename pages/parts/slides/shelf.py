@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,11 +28,10 @@ from streamlit.runtime import Runtime
 from dala.errors import SlideError
 from dala.intake.pixel_size import GivenSize
 from dala.slides.reader import Slide, open_slide
+from pages.parts.cookie import drawn_token, of_user
 
-BITS = 192
 QUALITY = 88
 PREFIX = "tiles"
-USER_COOKIE = "_streamlit_user"
 AT_ONCE = 2 * (os.cpu_count() or 1)  # tiles that are decoded, of all viewers
 SLOW_AT_ONCE = 2  # of slides of which the first look takes long
 HEADERS = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
@@ -78,11 +76,11 @@ class Shelf:
             for token, one in self._held.items():
                 if one.session == session and one.what == what:
                     return token, one.slide
-        slide, token = open_slide(path, um), secrets.token_urlsafe(BITS // 8)
+        slide, token = open_slide(path, um), drawn_token()
         with self._lock:
             gone = [key for key, one in self._held.items() if one.session == session or not self._alive(one.session)]
             closed = [self._held.pop(key) for key in gone]
-            self._held[token] = Held(slide, session, _user(cookies), what)
+            self._held[token] = Held(slide, session, of_user(cookies), what)
         for one in closed:
             one.slide.close()
         return token, slide
@@ -91,7 +89,7 @@ class Shelf:
         """The slide of a token; None for one that is unknown, dead, or somebody else's."""
         with self._lock:
             held = self._held.get(token)
-        if held is None or held.cookies != _user(cookies):
+        if held is None or held.cookies != of_user(cookies):
             return None
         if not self._alive(held.session):
             with self._lock:
@@ -99,11 +97,6 @@ class Shelf:
             held.slide.close()
             return None
         return held.slide
-
-
-def _user(cookies: Mapping[str, str]) -> dict[str, str]:
-    """The cookies that log-in sets; none without log-in."""
-    return {name: value for name, value in cookies.items() if name.startswith(USER_COOKIE)}
 
 
 @st.cache_resource
