@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
-from tests.helpers.browser import PAGE_MS, Served, Visit, go_to, script_ended, settle
+from tests.helpers.browser import PAGE_MS, Served, Visit, script_ended, settle
 from tests.helpers.npm import package
 
 AXE = "4.10.3"
@@ -165,9 +165,9 @@ def test_verdict_image_maps_and_slider_are_seen_without_scrolling(shown: Page) -
 
 def test_a_phone_has_words_to_navigate_by_and_the_image_first(visit: Callable[..., Visit], large: Path) -> None:
     page = visit(width=480).page
+    words = page.locator(".st-key-phone-navigation")
     for name in ("Second opinion", "Batch", "Cases", "Teaching", "Evidence", "Guide"):
-        link = page.locator(".st-key-phone-navigation").get_by_role("link", name=name, exact=True)
-        expect(link).to_be_in_viewport(ratio=1)
+        expect(words.get_by_role("link", name=name, exact=True)).to_be_in_viewport(ratio=1)
     upload(page, large)
     canvas = page.locator("[data-kind=dt] canvas")
     canvas.wait_for(timeout=PAGE_MS)
@@ -179,7 +179,7 @@ def test_a_phone_has_words_to_navigate_by_and_the_image_first(visit: Callable[..
     )
     assert image and answer and heading
     assert image["y"] < answer["y"] < heading["y"]
-    go_to(page, "Evidence")
+    words.get_by_role("link", name="Evidence", exact=True).click()
     expect(page.get_by_role("heading", name="Evidence", exact=True)).to_be_visible(timeout=PAGE_MS)
 
 
