@@ -12,12 +12,14 @@ from pages.parts.sockets import at_once
 
 @asynccontextmanager
 async def listening(app: Any) -> AsyncIterator[None]:
-    """The server's `lifespan`. What is begun at its end is ended first."""
+    """The server's `lifespan`. A step that has begun when the server stops is finished, and no other is begun."""
     stopping = threading.Event()
     async with at_once(app):
         threading.Thread(target=_step_by_step, args=(_first_page, stopping), name="warm").start()
-        yield
-        stopping.set()
+        try:
+            yield
+        finally:
+            stopping.set()
 
 
 def _step_by_step(steps: Callable[[], Iterator[None]], stopping: threading.Event) -> None:
