@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.helpers.browser import PAGE_MS, Served, Visit, free_port, fresh_page, serving
+from tests.helpers.browser import PAGE_MS, Served, Visit, bar_link, free_port, fresh_page, serving
 
 NOTICE = "For research and teaching only, not for diagnosis. Nothing leaves this machine."
 
@@ -63,8 +63,7 @@ def test_a_server_that_is_asked_for_one_page_first_shows_its_frame_too(
         page.goto(f"{served.url}/{asked}")
         expect(page.get_by_text(NOTICE)).to_be_visible(timeout=PAGE_MS)
         for name in ("Second opinion", "Evidence"):
-            # Not by role: until the style sheet is there, the navigation of a phone stands below this one.
-            expect(page.get_by_test_id("stTopNavLink").filter(has_text=name)).to_be_visible()
+            expect(bar_link(page, name)).to_be_visible()
         if asked == "evidence":
             expect(page.get_by_role("heading", name="Evidence", exact=True)).to_be_visible(timeout=PAGE_MS)
         else:
