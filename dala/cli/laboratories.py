@@ -39,8 +39,8 @@ def _common(sub: argparse.ArgumentParser, root: str) -> None:
 
 def _laboratories(options: argparse.Namespace) -> int:
     from dala.errors import DataError
-    from dala.nets.imagenet import load_backbone
     from dala.runtime.card import WEIGHTS_DIR
+    from dala.training.backbone import load_backbone
     from dala.training.laboratories.release import NAME, release
 
     if not options.data.is_dir():
@@ -56,7 +56,7 @@ def _laboratories(options: argparse.Namespace) -> int:
 
 def _tissue(options: argparse.Namespace) -> int:
     from dala.data.tissue import load
-    from dala.nets.imagenet import load_backbone
+    from dala.training.backbone import load_backbone
     from dala.training.tissue import TissueRecipe, train_on_tissue
 
     tiles = load(options.data)

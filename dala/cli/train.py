@@ -111,7 +111,7 @@ def _task(options: argparse.Namespace) -> Task[Any]:
 
 def _backbone(options: argparse.Namespace) -> int:
     from dala.files import cache_dir
-    from dala.nets.imagenet import load_backbone
+    from dala.training.backbone import load_backbone
 
     backbone = load_backbone(options.source)
     print(f"ImageNet ResNet50 from {backbone.source}: {len(backbone.state)} tensors checked; cache: {cache_dir()}")
@@ -149,7 +149,7 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _crossvalidate(options: argparse.Namespace) -> int:
-    from dala.nets.imagenet import load_backbone
+    from dala.training.backbone import load_backbone
     from dala.training.cross_validation import cross_validate, write_evidence
 
     task = _task(options)
@@ -183,9 +183,9 @@ def _transposed(scores: dict[str, dict[str, Any]]) -> str:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from dala.nets.imagenet import load_backbone
     from dala.runtime.card import WEIGHTS_DIR
     from dala.studies import calibration
+    from dala.training.backbone import load_backbone
     from dala.training.release import EVIDENCE_DIR, train
 
     task = _task(options)

@@ -226,7 +226,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from dala.nets.imagenet import load_backbone
+    from dala.training.backbone import load_backbone
     from dala.training.tasks import breakhis
 
     task = breakhis.load(options.data, options.magnification)

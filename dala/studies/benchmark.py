@@ -151,7 +151,7 @@ def row_of(
     """Train and score one network. Raises BackboneError where its weights cannot be had."""
     import torch
 
-    from dala.nets.imagenet import load_backbone
+    from dala.training.backbone import load_backbone
     from dala.training.baselines import Settings
     from dala.training.cross_validation import held_out, network_folder
     from dala.training.features import trunk_features, views_through

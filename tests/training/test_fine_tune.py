@@ -230,7 +230,7 @@ from safetensors.torch import save_file
 from dala.data import breakhis
 from dala.data.pixels import load_pixels
 from dala.stats.groups import group_weights
-from dala.nets.imagenet import load_backbone
+from dala.training.backbone import load_backbone
 from dala.training.features import imagenet_resnet50, trunk_features
 from dala.training.fine_tune import fine_tune
 from dala.training.recipe import Recipe

@@ -83,7 +83,7 @@ def test_the_command_calibrates_from_the_predictions_beside_its_evidence(
     task: BreakHis, tree: Path, backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(breakhis, "Recipe", lambda: task.recipe)
-    monkeypatch.setattr("dala.nets.imagenet.load_backbone", lambda source: backbone)
+    monkeypatch.setattr("dala.training.backbone.load_backbone", lambda source: backbone)
     monkeypatch.setattr(BreakHis, "features", lambda *given: None)
     monkeypatch.setattr(release, "fine_tune", lambda *given: DALAResNet50())
     draw = np.random.default_rng(0)

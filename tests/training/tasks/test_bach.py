@@ -48,7 +48,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def miniature(monkeypatch: pytest.MonkeyPatch, backbone: Backbone, recipe: Recipe) -> None:
     """The field of view shrunk as the images are, a random ResNet50, and a recipe that a test can carry."""
     monkeypatch.setattr(training, "FIELD", FIELD)
-    monkeypatch.setattr("dala.nets.imagenet.load_backbone", lambda source: backbone)
+    monkeypatch.setattr("dala.training.backbone.load_backbone", lambda source: backbone)
     small = dataclasses.replace(recipe, geometric_views=0, stained_views=0, epochs=0.5)
     monkeypatch.setattr(training, "Recipe", lambda: small)
 

