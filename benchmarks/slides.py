@@ -50,7 +50,7 @@ def main() -> None:
         start = time.perf_counter()
         _ = slide.overview
         seconds = time.perf_counter() - start
-        model = load_model("breast")
+        model = load_model("breast", many=True)
         found = compare(slide, model, options.fields, Path(out), progress("scan", "field"))
     scan, bare, loop = (one.per_second for one in (found.scan, found.bare, found.loop))
     figures = {

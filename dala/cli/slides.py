@@ -92,7 +92,7 @@ def _seconds_per_field() -> float:
     from dala.runtime.predict import served
     from dala.slides.listing import seconds_per_field
 
-    return seconds_per_field(served(usual_weights()))
+    return seconds_per_field(served(usual_weights(), many=True))
 
 
 def _in_words(one: About) -> str:

@@ -172,7 +172,7 @@ def _channels(view: NDArray[np.uint8]) -> tuple[Plane, Plane, Plane]:
 
 def _densities(view: NDArray[np.uint8]) -> tuple[Plane, Plane, Plane]:
     """Optical density (natural logarithm) of each channel."""
-    red, green, blue = (np.ascontiguousarray(DENSITY[view[..., k]]) for k in range(3))
+    red, green, blue = (np.asarray(cv2.LUT(plane, DENSITY), np.float32) for plane in cv2.split(view))
     return red, green, blue
 
 

@@ -49,6 +49,7 @@ PRECISIONS = {
 }
 KERNELS = 300  # that each piece keeps; the largest piece needs some 50 for one size
 IDLE_REQUESTS, FEW = 2, 4  # of each piece, and the images that one takes at once
+MOST_STREAMS = 8  # each has memory of its own for all that lies between two layers
 CACHE_FORMAT = 3  # another number where the conversion changes
 GRAPH, MANIFEST = ("graph.xml", "graph.bin"), "sha256.json"
 
@@ -60,6 +61,11 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def streams(self) -> int:
+        """How many calls it works on at once, each on its share of the processor; others wait."""
+        ...
 
     def trunk(self, x: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) to the trunk's output (N, K, h, w)."""
@@ -78,6 +84,7 @@ class TorchEngine:
     name: str = TORCH
     precision: torch.dtype = torch.float32
     device: str = "cpu"
+    streams: int = 1
 
     def trunk(self, x: Tensor) -> Tensor:
         return self._run(self.net.trunk, x)
@@ -97,13 +104,14 @@ class OpenVINOEngine:
     """The `pieces` of a network compiled by OpenVINO for this processor.
 
     A request has buffers for everything between two layers, and fetching that memory from the system anew for every
-    image costs time. So two that have done their work stay `idle` for the next call. A call takes one out for itself
+    image costs time. So some that have done their work stay `idle` for the next call. A call takes one out for itself
     alone, or makes one, and two calls never hold the same.
     """
 
     name: str
     compiled: dict[str, Any]
-    idle: dict[str, deque[Any]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=IDLE_REQUESTS)))
+    streams: int = 1
+    idle: dict[str, deque[Any]] = field(default_factory=lambda: _kept_idle(IDLE_REQUESTS))
 
     def trunk(self, x: Tensor) -> Tensor:
         return self._run(("front", "back"), x)
@@ -112,18 +120,21 @@ class OpenVINOEngine:
         return self._run(("tail",), trunk)
 
     def _run(self, names: tuple[str, ...], x: Tensor) -> Tensor:
-        if len(x) > FEW:  # what lies between two layers of a large batch would be hundreds of megabytes
-            return torch.cat([self._run(names, x[start : start + FEW]) for start in range(0, len(x), FEW)])
-        # By numpy: torch's threads go on spinning for milliseconds after they have laid it out, and hold the cores.
-        values, requests = np.ascontiguousarray(x.detach().numpy()), []
-        for name in names:
-            requests.append(self._request(name))
-            values = requests[-1].infer({0: values}, share_inputs=True, share_outputs=True)[0]
-        # What the requests answer are views of their buffers: nobody else may have them before the last is copied.
-        answer = torch.from_numpy(values.copy())
-        for name, request in zip(names, requests, strict=True):
-            self.idle[name].append(request)
-        return answer
+        few = FEW if self.streams == 1 else 1  # of a large batch hundreds of megabytes would lie between two layers
+        answer: np.ndarray | None = None
+        for start in range(0, len(x), few):
+            # By numpy: torch's threads go on spinning for milliseconds after they have laid it out, and hold the cores.
+            values, requests = np.ascontiguousarray(x[start : start + few].detach().numpy()), []
+            for name in names:
+                requests.append(self._request(name))
+                values = requests[-1].infer({0: values}, share_inputs=True, share_outputs=True)[0]
+            if answer is None:
+                answer = np.empty((len(x), *values.shape[1:]), np.float32)
+            # What the requests answer are views of their buffers: nobody else may have them before it is copied.
+            answer[start : start + few] = values
+            for name, request in zip(names, requests, strict=True):
+                self.idle[name].append(request)
+        return torch.from_numpy(answer)
 
     def _request(self, name: str) -> Any:
         try:
@@ -132,18 +143,21 @@ class OpenVINOEngine:
             return self.compiled[name].create_infer_request()
 
 
-def choose_engine(net: ResNet50, key: str | None, wanted: str | None = None, weights: str = "") -> Engine:
+def choose_engine(
+    net: ResNet50, key: str | None, wanted: str | None = None, weights: str = "", many: bool = False
+) -> Engine:
     """The engine that `wanted` names, else `DALA_ENGINE`, else the `preferred` one for the `weights` of this name.
 
     `key` identifies what the weights hold: what was converted once is found again in the cache folder; None converts
-    anew. Raises EngineError for an unknown name, or for a named engine that cannot run here. "auto" never fails: it
-    falls back to torch, and a warning in the log says why.
+    anew. With `many` the engine is for as many images a second as it can rather than for one soon: OpenVINO then has
+    `streams`. Raises EngineError for an unknown name, or for a named engine that cannot run here. "auto" never fails:
+    it falls back to torch, and a warning in the log says why.
     """
     name = wanted or os.environ.get("DALA_ENGINE") or AUTO
     if name == AUTO:
         # Whatever is wrong with an optional library, there is a verdict without it.
         try:
-            return _openvino_engine(net, key, preferred(weights))
+            return _openvino_engine(net, key, preferred(weights), many)
         except Exception as error:
             logger.warning("torch runs the network, about half as fast as OpenVINO would: %s", error)
             return TorchEngine(net)
@@ -157,7 +171,7 @@ def choose_engine(net: ResNet50, key: str | None, wanted: str | None = None, wei
         if not torch.cuda.is_available():
             raise EngineError("The engine torch-cuda needs a CUDA device, and torch sees none.")
         return TorchEngine(copy.deepcopy(net).to("cuda"), name, device="cuda")
-    return _openvino_engine(net, key, name)
+    return _openvino_engine(net, key, name, many)
 
 
 def preferred(weights: str) -> str:
@@ -218,29 +232,34 @@ def openvino_core() -> Any:
     return core
 
 
-def settings(precision: str) -> dict[str, Any]:
-    """How a graph is compiled: for the shortest answer, on as many threads as torch has.
+def settings(precision: str, streams: int = 1) -> dict[str, Any]:
+    """How a graph is compiled: on as many threads as torch has, all for the shortest answer, or shared among `streams`.
 
     A kernel is made for every new size of image and kept. Measured over 200 sizes: with OpenVINO's own limit of 5,000
     kernels memory grows by 4 MB a size, past 900 MB; with this one, several sizes at once, it stays flat after some 20.
+    Threads are not pinned: those of every process would be pinned to the same first cores.
     """
     return {
         "CPU_RUNTIME_CACHE_CAPACITY": KERNELS,
+        "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "NUM_STREAMS": streams,
     }
 
 
-def _openvino_engine(net: ResNet50, key: str | None, name: str) -> OpenVINOEngine:
-    core = openvino_core()
-    return OpenVINOEngine(
-        name,
-        {
-            piece: core.compile_model(_graph(net, piece, key, core), "CPU", settings(precision))
-            for piece, precision in PRECISIONS[name].items()
-        },
-    )
+def _openvino_engine(net: ResNet50, key: str | None, name: str, many: bool = False) -> OpenVINOEngine:
+    core, streams = openvino_core(), min(torch.get_num_threads(), MOST_STREAMS) if many else 1
+    compiled = {
+        piece: core.compile_model(_graph(net, piece, key, core), "CPU", settings(precision, streams))
+        for piece, precision in PRECISIONS[name].items()
+    }
+    return OpenVINOEngine(name, compiled, streams, _kept_idle(max(IDLE_REQUESTS, streams)))
+
+
+def _kept_idle(most: int) -> dict[str, deque[Any]]:
+    return defaultdict(lambda: deque(maxlen=most))
 
 
 # The network as OpenVINO's graphs

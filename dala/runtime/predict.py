@@ -119,22 +119,24 @@ class Prediction:
         return tuple(self.calibration.set_of(self.probabilities, one, laboratory) for one in levels)
 
 
-def load_model(name: str | Path = "breast", folder: Path = WEIGHTS_DIR, engine: str | None = None) -> Model:
+def load_model(
+    name: str | Path = "breast", folder: Path = WEIGHTS_DIR, engine: str | None = None, many: bool = False
+) -> Model:
     """Load weights and the engine that `choose_engine` chooses for them; `name` as in `dala.runtime.card.read_card`.
 
     Raises `dala.errors.WeightsError`, also (`EngineError`) if `engine` or `DALA_ENGINE` names none.
     """
     net, card = load_weights(name, folder)
     familiarity = load_familiarity(read_card(name, folder)[1], net.trunk, card.input.upsampled)
-    return Model(net, card, familiarity, choose_engine(net, str(card.fields["sha256"]), engine, card.name))
+    return Model(net, card, familiarity, choose_engine(net, str(card.fields["sha256"]), engine, card.name, many))
 
 
-def served(name: str | Path, engine: str | None = None) -> Model:
+def served(name: str | Path, engine: str | None = None, many: bool = False) -> Model:
     """The model of `load_model` without torch's copy of what another engine runs: 200 MB less, all that answers need.
 
     Of its `net` only the head has values; where torch is the engine, all of it has.
     """
-    model = load_model(name, WEIGHTS_DIR, engine)
+    model = load_model(name, WEIGHTS_DIR, engine, many)
     if isinstance(model.runs_on, TorchEngine):
         return model
     with torch.device("meta"):

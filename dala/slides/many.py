@@ -170,7 +170,7 @@ def _model(weights: str, site: str | None, engine: str | None) -> Model:
     from dala.runtime.predict import served
     from dala.sites import find_site, with_site
 
-    model = served(weights, engine)
+    model = served(weights, engine, many=True)
     return model if site is None else with_site(model, find_site(site))
 
 

@@ -4,29 +4,27 @@
     for row in scan.run():  # those that are missing
         print(row.state, f"{scan.seconds_left:.0f} s left")
 
-While the network looks at one batch, the next are read and the last ones are written up.
+A thread reads a batch of fields, has the network look at them and writes them up; there is one more of these threads
+than the network works on at once.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from dala.runtime.predict import Looked, Model
-from dala.slides.judge import BATCH, Judge, Seen
+from dala.runtime.predict import Model
+from dala.slides.judge import BATCH, Judge
 from dala.slides.plan import Plan, Spot, plan_of
 from dala.slides.reader import Slide
 from dala.slides.rows import SCHEMA, Header, Row, RowsFile, locked
 
-READERS, AHEAD = 2, 3  # threads, and batches that are read before their turn
-BACK = 10  # how much nicer a reader is than the network
+AHEAD = 1  # batches that wait for a thread
 
 
 class Scan:
@@ -44,6 +42,7 @@ class Scan:
         self.header = header_of(slide, model, self.plan)
         self.rows: list[Row] = []
         self.anew: str | None = None
+        self._turns = threading.BoundedSemaphore(model.runs_on.streams)
         self._stopping = threading.Event()
         self._began, self._before = 0.0, 0
 
@@ -60,7 +59,7 @@ class Scan:
         return (time.monotonic() - self._began) / made * (len(self.plan.spots) - len(self.rows))
 
     def stop(self) -> None:
-        """End after the batch that is being looked at; any thread, or a signal's handler, may call it."""
+        """End after the batches that are being looked at; any thread, or a signal's handler, may call it."""
         self._stopping.set()
 
     def run(self) -> Iterator[Row]:
@@ -73,9 +72,10 @@ class Scan:
             file = RowsFile(self.folder, self.header)
             self.rows, self.anew = file.begin()
             self._began, self._before = time.monotonic(), len(self.rows)
-            with ThreadPoolExecutor(READERS, "dala-slide", _step_back) as pool:
+            threads = self.judge.model.runs_on.streams + 1
+            with ThreadPoolExecutor(threads, "dala-slide") as pool:
                 try:
-                    for batch in self._judged(pool):
+                    for batch in self._judged(pool, threads + AHEAD):
                         self.slide.check()
                         file.append(batch)
                         lock.alive()
@@ -85,40 +85,28 @@ class Scan:
                     self._stopping.set()
                     pool.shutdown(wait=True, cancel_futures=True)
 
-    def _judged(self, pool: ThreadPoolExecutor) -> Iterator[list[Row]]:
+    def _judged(self, pool: ThreadPoolExecutor, most: int) -> Iterator[list[Row]]:
+        """Batches in their order, `most` of them under way; of those that nobody has begun when it is stopped, none."""
         spots = self.plan.spots
         starts = iter(range(len(self.rows), len(spots), BATCH))
-        reading: deque[list[tuple[Spot, Future[Seen | None]]]] = deque()
-        writing: deque[list[Future[Row]]] = deque()
+        under_way: deque[Future[list[Row]]] = deque()
+        while True:
+            while len(under_way) < most and not self._stopping.is_set() and (start := next(starts, None)) is not None:
+                under_way.append(pool.submit(self._batch, spots[start : start + BATCH]))
+            if not under_way or (self._stopping.is_set() and under_way[0].cancel()):
+                return
+            yield under_way.popleft().result()
 
-        def read_one_more() -> None:
-            if (start := next(starts, None)) is not None:
-                batch = spots[start : start + BATCH]
-                reading.append([(spot, pool.submit(self.judge.see, self.slide, spot)) for spot in batch])
-
-        for _ in range(AHEAD):
-            read_one_more()
-        while reading and not self._stopping.is_set():
-            batch = [(spot, future.result()) for spot, future in reading.popleft()]
-            read_one_more()
-            seen = [one for _, one in batch if one is not None]
-            looked = iter(self.judge.look(seen) if seen else [])
-            writing.append([pool.submit(self._row, spot, one, next(looked) if one else None) for spot, one in batch])
-            if len(writing) > 1:
-                yield [row.result() for row in writing.popleft()]
-        while writing:
-            yield [row.result() for row in writing.popleft()]
-
-    def _row(self, spot: Spot, seen: Seen | None, looked: Looked | None) -> Row:
-        return self.judge.row(spot, self.plan.grid.box(spot.column, spot.row), seen, looked)
-
-
-def _step_back() -> None:
-    """Of this thread (Linux): the network computes on every core, and one that waits for its core while a reader has
-    it keeps the others waiting; readers go on where the network pauses."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + BACK))
+    def _batch(self, spots: Sequence[Spot]) -> list[Row]:
+        seen = [self.judge.see(self.slide, spot) for spot in spots]
+        there = [one for one in seen if one is not None]
+        with self._turns:
+            looked = iter(self.judge.look(there) if there else [])
+        boxes = (self.plan.grid.box(spot.column, spot.row) for spot in spots)
+        return [
+            self.judge.row(spot, box, one, next(looked) if one else None)
+            for spot, box, one in zip(spots, boxes, seen, strict=True)
+        ]
 
 
 def header_of(slide: Slide, model: Model, plan: Plan) -> Header:

@@ -309,7 +309,7 @@ def run(options: argparse.Namespace) -> int:
     from dala.runtime.predict import load_model
 
     mosaics = [outlined(options.data), lymph_nodes(options.data), normal(options.data)]
-    record = measure([lambda one=one: one for one in mosaics], load_model(STUDY.weights or ""), progress)  # type: ignore[misc]
+    record = measure([lambda one=one: one for one in mosaics], load_model(STUDY.weights or "", many=True), progress)  # type: ignore[misc]
     STUDY.write(record, options.out)
     for row in table(record):
         print("; ".join(f"{key} {value}" for key, value in row.items()))

@@ -171,7 +171,7 @@ def run(options: argparse.Namespace) -> int:
     if not source.is_file():
         raise DataError(f"There is no {SOURCE} in {options.data.name}.")
     earlier = read(options.out) if options.waits_only else None
-    model = load_model(STUDY.weights or "")
+    model = load_model(STUDY.weights or "", many=True)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for name in ("slides", "fields"):
@@ -265,9 +265,10 @@ def protocol_of(fields: int) -> str:
     """How everything is measured, the rates over so many fields."""
     return (
         f"a slide laid out of copies of {SOURCE.stem} (OpenSlide's test data), tiled JPEG; {fields} fields in groups"
-        " of 100, in turn by the scan, by the bare engine with inputs that lie ready and by a loop that reads every"
-        " patch from level 0, resizes it and hands it on by torch's DataLoader in batches of 32 to the same network"
-        " by torch; memory: of a process that scans and does nothing else, less what it holds when the model has "
+        " of 100, in turn by the scan, by the bare engine with inputs that lie ready, asked by as many threads as it "
+        "has streams, and by a loop that reads every patch from level 0, resizes it and hands it on by torch's "
+        "DataLoader in batches of 32 to the same network by torch; memory: of a process that scans and does nothing "
+        "else, less what it holds when the model has "
         "answered once; tiles: from the request to the last byte, first of a viewer in Chromium, which works and "
         "draws by software on the same cores, then of a plain HTTP client that asks for the same tiles of the "
         f"slide, opened anew, with the viewer's pauses, what was wanted together at once, over {CONNECTIONS} "

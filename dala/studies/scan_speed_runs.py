@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,7 +29,8 @@ from dala.slides.rows import ROWS
 from dala.slides.scan import Scan
 from dala.terminal import Progress, progress
 
-GROUP = 100  # fields between two samples
+GROUP, LEAD = 100, 24  # fields of a turn, and before it
+REST = 2.0  # seconds after a scan's turn: what was under way is done by then
 LOOP_BATCH = 32
 SEED = 4711
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -122,14 +124,15 @@ class Compared:
 def compare(slide: Slide, model: Model, fields: int, out: Path, report: Progress) -> Compared:
     """The three in turn over `fields` or all, so that a machine which is busy otherwise slows all of them.
 
-    The bare engine gets inputs that lie ready, in the scan's batches. The loop hands batches of 32 to the same network
-    as torch runs it.
+    The bare engine gets inputs that lie ready, in the scan's batches and from as many threads as it has streams. The
+    loop hands batches of 32 to the same network as torch runs it. What a scan has under way when its turn begins is as
+    much as when it ends: `LEAD` fields before are not counted, and what it does after its turn is waited for.
     """
     start = time.perf_counter()
     scan = Scan(slide, model, out)
     planning = time.perf_counter() - start
     judge, planned = Judge(model), len(scan.plan.spots)
-    fields = min(fields, planned - 1)
+    fields = min(fields, planned // (GROUP + LEAD) * GROUP or planned)
     ready = [seen for spot in scan.plan.spots[:BATCH] if (seen := judge.see(slide, spot)) is not None]
     size = (ready[0].values.shape[2], ready[0].values.shape[1])
     torch_net = load_model(model.name, engine="torch").net
@@ -141,13 +144,15 @@ def compare(slide: Slide, model: Model, fields: int, out: Path, report: Progress
         return sum(1 for _ in islice(coming, GROUP))
 
     def looked() -> int:
-        for _ in range(GROUP // BATCH):
-            judge.look(ready)
-        return GROUP // BATCH * len(ready)
+        with ThreadPoolExecutor(model.runs_on.streams) as pool:
+            return sum(map(len, pool.map(judge.look, [ready] * (GROUP // BATCH))))
 
-    next(coming, None)  # with the batches that are read ahead
     while taken.done < fields:
+        if planned >= GROUP + LEAD:
+            for _ in islice(coming, LEAD):
+                pass
         taken.add(scanned)
+        time.sleep(REST)
         bare.add(looked)
         loop.add(lambda: next(loops, 0))
         report(min(taken.done, fields), fields)
@@ -163,7 +168,7 @@ Memory = tuple[tuple[tuple[int, int], ...], int]
 def watched(path: Path, name: str, most: int, out: Path, um: float | None = None) -> Memory:
     """The memory of a scan in this process above that of the model `name` when it has answered once: MB over the number
     of fields, and the most that it was; over `most` fields or all. To be called in a process of its own (Linux)."""
-    model = load_model(name)
+    model = load_model(name, many=True)
     report = progress("memory", "field")
     with open_slide(path, um) as slide:
         judge = Judge(model)

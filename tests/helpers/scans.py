@@ -22,6 +22,7 @@ class Quick:
     """In place of the convolutions: means over squares, repeated, so that the answer depends on every pixel."""
 
     name: str = "quick"
+    streams: int = 2
 
     def trunk(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, 16).repeat(1, 342, 1, 1)[:, :1024]

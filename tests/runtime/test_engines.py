@@ -24,6 +24,7 @@ from dala.runtime.engines import (
     GRAPH,
     IDLE_REQUESTS,
     MANIFEST,
+    MOST_STREAMS,
     Bias32,
     OpenVINOEngine,
     TorchEngine,
@@ -130,6 +131,29 @@ def test_requests_work_again_and_remember_nothing(net: DALAResNet50, exact: Open
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: engine.trunk(x[:1]), range(32)))
     assert 1 <= len(engine.idle["front"]) <= IDLE_REQUESTS
+
+
+def test_streams_give_the_same_bits_to_several_at_once(
+    net: DALAResNet50, exact: OpenVINOEngine, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a scan: as many images at once as there are threads. No engine pins its threads, for those of every process
+    would be pinned to the same cores: two processes of one thread each took turns on the first core."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    many = choose_engine(net, None, "openvino-f32", many=True)
+    assert isinstance(many, OpenVINOEngine) and (exact.streams, many.streams) == (1, 2)
+    for engine in (exact, many):
+        for piece in engine.compiled.values():
+            assert piece.get_property("NUM_STREAMS") == engine.streams
+            assert piece.get_property("ENABLE_CPU_PINNING") is False
+    alone = [exact.tail(exact.trunk(one[None])) for one in x]
+    with ThreadPoolExecutor(3) as threads:
+        together = list(threads.map(lambda n: many.tail(many.trunk(x[n % 3][None])), range(12)))
+    for number, answer in enumerate(together):
+        torch.testing.assert_close(answer, alone[number % 3], rtol=0, atol=0)
+    torch.testing.assert_close(many.tail(many.trunk(x)), torch.cat(alone), rtol=0, atol=0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    assert min(64, MOST_STREAMS) == getattr(choose_engine(net, None, "openvino-f32", many=True), "streams", 0)
+    assert choose_engine(net, None, "torch", many=True).streams == 1
 
 
 def test_a_request_that_failed_is_not_used_again(net: DALAResNet50, exact: OpenVINOEngine, x: torch.Tensor) -> None:

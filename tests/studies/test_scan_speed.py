@@ -178,7 +178,8 @@ def test_a_client_asks_as_the_viewer_did_over_six_connections(server: Server) ->
 def test_a_slide_is_scanned_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = quick_model()
     spread_slide(tmp_path / "spread.tiff")
-    monkeypatch.setattr(scan_speed_runs, "GROUP", 8)
+    for name, value in (("GROUP", 8), ("LEAD", 4), ("REST", 0.1)):
+        monkeypatch.setattr(scan_speed_runs, name, value)
     path = tmp_path / "spread.tiff"
     monkeypatch.setattr(scan_speed_runs, "load_model", lambda *_, **__: model)
     memory, peak = scan_speed_runs.watched(path, "quick", 20, tmp_path / "alone")
