@@ -4,8 +4,9 @@
     for row in scan.run():  # those that are missing
         print(row.state, f"{scan.seconds_left:.0f} s left")
 
-A thread reads a batch of fields, has the network look at them and writes them up; there is one more of these threads
-than the network works on at once.
+A thread reads a batch of fields, has the network look at them and says what comes of it. There is at least one more of
+these threads than the network works on at once, so that it never waits; as many as cores, where it is faster than they
+read, as on a GPU.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+
+import torch
 
 from dala.runtime.predict import Model
 from dala.slides.judge import BATCH, Judge
@@ -72,7 +75,7 @@ class Scan:
             file = RowsFile(self.folder, self.header)
             self.rows, self.anew = file.begin()
             self._began, self._before = time.monotonic(), len(self.rows)
-            threads = self.judge.model.runs_on.streams + 1
+            threads = max(self.judge.model.runs_on.streams + 1, torch.get_num_threads())
             with ThreadPoolExecutor(threads, "dala-slide") as pool:
                 try:
                     for batch in self._judged(pool, threads + AHEAD):

@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dala.errors import SlideError
 from dala.opinion import opinion_of
@@ -23,7 +26,7 @@ from dala.slides.rows import LOCK, ROWS, STALE, Row, locked, read_rows
 from dala.slides.scan import Scan
 from tests.helpers import slides
 from tests.helpers.forks import FORKS, scan_once
-from tests.helpers.scans import quick_model, spread_slide, with_sha
+from tests.helpers.scans import Quick, quick_model, spread_slide, with_sha
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,8 +92,9 @@ def test_the_table_of_values_is_the_network_s_input(made: Path, model: Model) ->
 
 
 def test_stopped_and_gone_on_with_it_is_the_same_to_the_byte(
-    made: Path, model: Model, whole: bytes, tmp_path: Path
+    made: Path, model: Model, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # more of them have more under way
     runs = 0
     while True:
         with open_slide(made) as slide:
@@ -105,6 +109,41 @@ def test_stopped_and_gone_on_with_it_is_the_same_to_the_byte(
                 break
     assert runs >= 3 and (tmp_path / ROWS).read_bytes() == whole
     assert not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize(("streams", "threads"), [(1, 1), (2, 2), (8, 4), (1, 16)])
+def test_many_at_once_are_the_same_to_the_byte(
+    streams: int, threads: int, made: Path, model: Model, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network is never asked more at once than it has streams, and no batch comes before its turn."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    counting = Counting(Quick(streams=streams))
+    with open_slide(made) as slide:
+        for _ in Scan(slide, replace(model, engine=counting), tmp_path).run():
+            pass
+    assert (tmp_path / ROWS).read_bytes() == whole and 1 <= counting.most <= streams
+
+
+class Counting:
+    """An engine that counts how many ask it at once."""
+
+    name = Quick.name
+
+    def __init__(self, engine: Quick) -> None:
+        self.engine, self.streams = engine, engine.streams
+        self.now, self.most, self.lock = 0, 0, threading.Lock()
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        return self.engine.trunk(x)
+
+    def tail(self, trunk: torch.Tensor) -> torch.Tensor:
+        answer = self.engine.tail(trunk)
+        with self.lock:
+            self.now -= 1
+        return answer
 
 
 @pytest.mark.parametrize("torn", [1, 37, 200, 1000, 3000])
