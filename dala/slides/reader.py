@@ -224,6 +224,9 @@ class Slide:
         level = self.levels[self._level_for(2.0**halvings)]
         if 2.0**halvings > 4 * level.downsample * LARGEST_READ / TILE:  # no pyramid: it would take seconds
             return self._of_overview((left, top, right, bottom), size)
+        made = self._overview  # where it is there, whole and as fine, nothing need be decoded
+        if made is not None and made.unreadable is None and 2.0**halvings >= max(made.downsample):
+            return self._of_overview((left, top, right, bottom), size)
         return self.read_box((left, top, right, bottom), size)[0]
 
     def read_box(self, box: Box, size: tuple[int, int]) -> tuple[Pixels, NDArray[np.bool_]]:

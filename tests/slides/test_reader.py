@@ -8,6 +8,7 @@ import pickle
 import shutil
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -105,6 +106,32 @@ def test_edges_are_tiles_of_their_own_size(tmp_path: Path) -> None:
         assert slide.halvings == 2
         assert slide.read_tile(0, 3, 2).shape == (700 - 512, 1000 - 768, 3)
         assert slide.read_tile(2, 0, 0).shape == (175, 250, 3)
+
+
+def test_coarse_tiles_are_of_the_overview_where_it_is_there_and_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first that are asked for; to decode one takes up to 50 ms, to cut it out two."""
+    slides.generic(tmp_path / "wide.tiff", pyramid(drawn(8192, 4096), 3), 0.5)
+
+    def never(*_: object) -> None:
+        raise AssertionError("decoded although it lies in the overview")
+
+    with open_slide(tmp_path / "wide.tiff") as slide:
+        decoded = {place: slide.read_tile(*place) for place in ((4, 1, 0), (5, 0, 0))}
+        overview = slide.overview
+        assert overview.downsample == (16, 16) and overview.unreadable is None
+        with monkeypatch.context() as bent:
+            bent.setattr(slide, "_read", never)
+            for place, wanted in decoded.items():
+                found = slide.read_tile(*place)
+                assert found.shape == wanted.shape and np.abs(found.astype(int) - wanted).max() <= 2
+            with pytest.raises(AssertionError):
+                slide.read_tile(3, 0, 0)
+            # Of an overview with a hole the tile would be white where tissue may be.
+            bent.setattr(slide, "_overview", replace(overview, unreadable=np.zeros(overview.scanned.shape, bool)))
+            with pytest.raises(AssertionError):
+                slide.read_tile(5, 0, 0)
 
 
 def test_a_field_has_the_slide_s_scale_and_the_model_s_size(made: Path) -> None:
