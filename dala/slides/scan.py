@@ -4,9 +4,9 @@
     for row in scan.run():  # those that are missing
         print(row.state, f"{scan.seconds_left:.0f} s left")
 
-A thread reads a batch of fields, has the network look at them and says what comes of it. There is at least one more of
-these threads than the network works on at once, so that it never waits; as many as cores, where it is faster than they
-read, as on a GPU.
+A thread reads a batch of fields, has the network look at them and says what comes of it; there are as many as the network
+works on at once, a core each. One more would only take a core from another. Where it works on one at a time, as on a GPU,
+the others read meanwhile.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Scan:
             file = RowsFile(self.folder, self.header)
             self.rows, self.anew = file.begin()
             self._began, self._before = time.monotonic(), len(self.rows)
-            threads = max(self.judge.model.runs_on.streams + 1, torch.get_num_threads())
+            threads = max(self.judge.model.runs_on.streams, torch.get_num_threads())
             with ThreadPoolExecutor(threads, "dala-slide") as pool:
                 try:
                     for batch in self._judged(pool, threads + AHEAD):

@@ -102,7 +102,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_to_the_byte(
             runs += 1
             for number, _ in enumerate(scan.run(), start=1):
                 assert scan.seconds_left is not None
-                if number == 1:  # three more batches are under way
+                if number == 1:  # more batches are under way
                     scan.stop()
             assert scan.anew is None
             if scan.done:
