@@ -4,9 +4,9 @@
     for row in scan.run():  # those that are missing
         print(row.state, f"{scan.seconds_left:.0f} s left")
 
-A thread reads a batch of fields, has the network look at them and says what comes of it; there are as many as the network
-works on at once, a core each. One more would only take a core from another. Where it works on one at a time, as on a GPU,
-the others read meanwhile.
+A thread reads a batch of fields, has the network look at them and says what comes of it; there are as many as the
+network works on at once, a core each. One more would only take a core from another. Where it works on one at a time, as
+on a GPU, the others read meanwhile.
 """
 
 from __future__ import annotations
