@@ -14,15 +14,14 @@ from tests.helpers.scans import Quick, quick_model
 
 @dataclass(frozen=True)
 class Slow(Quick):
-    """Takes a fifth of a second for a batch of four, whatever it is and however many ask."""
+    """Takes half a second more for a batch of four, whatever it is and however many ask."""
 
     def trunk(self, x: Tensor) -> Tensor:
-        time.sleep(0.2)
+        time.sleep(0.5)
         return super().trunk(x)
 
 
 @pytest.mark.slow
 def test_the_time_of_a_field_is_that_of_all_streams_together() -> None:
-    for streams in (1, 4):
-        model = replace(quick_model(), engine=Slow(streams=streams))
-        assert seconds_per_field(model) == pytest.approx(0.2 / 4 / streams, rel=0.6)
+    alone, together = (seconds_per_field(replace(quick_model(), engine=Slow(streams=n))) for n in (1, 4))
+    assert 0.5 / 4 <= alone and 0.5 / 16 <= together < alone / 2
