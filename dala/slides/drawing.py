@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from dala.slides.findings import Findings
 from dala.slides.reader import Overview
 from dala.slides.rows import BENIGN, MALIGNANT, NOT_SURE, OUTSIDE, UNREADABLE
-from dala.slides.sources import Pixels
+from dala.slides.tiled import Pixels
 
 # Okabe and Ito's colours, as the exports of single images have them.
 COLOURS: dict[str, tuple[int, int, int]] = {

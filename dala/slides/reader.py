@@ -30,7 +30,8 @@ from dala.intake.pixel_size import FILE, USER, GivenSize, PixelSize, given
 from dala.slides.folder import readable
 from dala.slides.grid import Box, Grid
 from dala.slides.overviews import kept
-from dala.slides.sources import FORMATS, Pixels, Source, Unreadable, opener, out_of_reach
+from dala.slides.sources import FORMATS, Source, opener, out_of_reach
+from dala.slides.tiled import Pixels, Unreadable
 
 RANGE_UM = (0.05, 2.0)  # of a slide's pixel; what a file states outside of it is another unit or a default
 FIELD_UM = (245.0, 161.0)  # width and height of a field, as the served weights see it

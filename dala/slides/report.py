@@ -29,7 +29,7 @@ from dala.export.typeset import (
     write,
 )
 from dala.opinion import NOTICE
-from dala.slides.sources import Pixels
+from dala.slides.tiled import Pixels
 
 TITLE = "DALA scan of a slide"
 MOST_REGIONS = 8  # rows of the table; JSON and GeoJSON have all

@@ -6,6 +6,7 @@ names stand on them.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Callable
@@ -14,12 +15,12 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from dala.errors import SlideError
 from dala.intake.image import who_is
 from dala.slides.folder import readable
+from dala.slides.tiled import Region, Unreadable, plain_tiles
 
 # OpenSlide's vendors, in words.
 FORMATS = {
@@ -57,12 +58,7 @@ CONVERTER = "`vips tiffsave IN OUT.tiff --tile --pyramid --compression jpeg` mak
 # Pixels of one tile. OpenSlide ends the process where memory for one cannot be had; NDPI may hold a level in one piece.
 LARGEST_TILE, LARGEST_PIECE = 4096**2, 2**28
 
-Pixels = NDArray[np.uint8]
-Region = tuple[Pixels, NDArray[np.bool_] | None]
-
-
-class Unreadable(Exception):
-    """A region could not be decoded."""
+PLAIN = ("aperio", "generic-tiff")  # formats of which a level is its tiles side by side, and nothing else
 
 
 class Source(Protocol):
@@ -83,7 +79,8 @@ class Source(Protocol):
 
 
 class OpenSlideSource:
-    """A slide by OpenSlide; `cache` holds at most so many bytes of decoded tiles."""
+    """A slide by OpenSlide; `cache`: bytes of decoded tiles to keep. Where tiles are plain, they are copied as
+    `dala.slides.tiled` decodes them: the same numbers in a tenth of the time."""
 
     def __init__(self, path: Path, cache: int, who: str = "The slide") -> None:
         import openslide
@@ -101,11 +98,16 @@ class OpenSlideSource:
         self.um = _stated(properties)
         # By this name alone: to parse a profile is to run a colour engine over untrusted bytes.
         self.profile = getattr(slide, "_profile", None) is not None
+        self._tiles = plain_tiles(path, self.levels, cache) if self.format in PLAIN else None
         self._background = "#" + properties.get("openslide.background-color", "ffffff")
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Region:
         import openslide
 
+        if self._tiles is not None:
+            down = self.downsamples[level]
+            with contextlib.suppress(Unreadable):  # what cannot be read or is not there has OpenSlide's answer
+                return self._tiles.read(level, round(x / down), round(y / down), width, height)
         try:
             image = self._slide.read_region((x, y), level, (width, height))
         except openslide.OpenSlideError as error:
@@ -167,7 +169,7 @@ def opener(path: Path, cache: int) -> Callable[[], Source]:
         from dala.slides.ome import OmeSource, is_ome
 
         if is_ome(path):
-            return lambda: OmeSource(path, who)
+            return lambda: OmeSource(path, cache, who)
 
     if kind == "dicom" and not all(one.is_file() or one.is_dir() for one in path.parent.iterdir() if one.exists()):
         # OpenSlide looks into every file beside it for other levels, and would wait for a pipe for ever.

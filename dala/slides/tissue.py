@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dala.errors import SlideError
 from dala.intake.image import who_is
 from dala.slides.reader import OVERVIEW_UM, Overview, Slide
-from dala.slides.sources import Pixels
+from dala.slides.tiled import Pixels
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
