@@ -6,6 +6,7 @@ stored are plain tiles, they are copied.
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import zlib
@@ -20,6 +21,9 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+
+# What tifffile says of a damaged file stands on nobody's terminal: our own sentence does.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 Pixels = NDArray[np.uint8]
 Region = tuple[Pixels, NDArray[np.bool_] | None]
