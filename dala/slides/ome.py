@@ -10,6 +10,8 @@ from dala.intake.pixel_size import of_tiff
 from dala.slides.sources import COMPRESSIONS, CONVERTER, out_of_reach
 from dala.slides.tiled import READ, Region, TiledFile, TiledLevel
 
+MOST_LEVELS = 64  # of a pyramid; each halves its sides
+
 
 def is_ome(path: Path) -> bool:
     """Whether it is an OME-TIFF file whose first image has levels of its own, which only its sub-directories name."""
@@ -33,31 +35,37 @@ class OmeSource:
         from tifffile import TiffFile
 
         self.format, self.profile = "ome", False
+        damaged = SlideError("damaged", f"{who} is damaged or incomplete: its structure cannot be read.")
         try:
             with TiffFile(path) as tiff:
                 first: Any = tiff.pages[0]
                 size = of_tiff({270: first.description})
+                if len(first.subifds or ()) > MOST_LEVELS:
+                    raise damaged
                 found = [first, *(tiff.pages.get(0).pages or ())] if first.subifds else [first]
-                levels = [TiledLevel(page) for page in found]
+                levels = [TiledLevel(page, path.stat().st_size) for page in found]
                 self.profile = 34675 in first.tags
         except FileNotFoundError as error:
             raise out_of_reach(path) from error
         except Exception as error:
-            raise SlideError("damaged", f"{who} is damaged or incomplete: its structure cannot be read.") from error
-        channels, bits = levels[0].channels, levels[0].bits
-        if (channels, bits) != (3, 8):
-            raise SlideError(
-                "not_bright_field",
-                f"{who} holds {channels} channel{'s' if channels > 1 else ''} of {bits} bits: "
-                "not a bright-field slide in colour.",
-            )
-        if not all(one.plain for one in levels):
-            raise SlideError("layout", f"{who} is not stored in interleaved tiles; {CONVERTER}.")
+            raise damaged from error
         for one in levels:
+            if (one.channels, one.bits) != (3, 8):
+                raise SlideError(
+                    "not_bright_field",
+                    f"{who} holds {one.channels} channel{'s' if one.channels > 1 else ''} of {one.bits} bits: "
+                    "not a bright-field slide in colour.",
+                )
+            if one.empty:
+                raise damaged
             if one.compression not in READ:
                 named = COMPRESSIONS.get(str(one.compression), f"number {one.compression}")
                 raise SlideError(
                     "compression", f"{who} is compressed in a way that is not read ({named}); {CONVERTER}."
+                )
+            if not one.usable:
+                raise SlideError(
+                    "layout", f"{who} is not stored in interleaved tiles of red, green and blue; {CONVERTER}."
                 )
         levels.sort(key=lambda one: -one.size[0])
         self.levels = tuple(one.size for one in levels)

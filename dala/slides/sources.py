@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from PIL import Image
 from dala.errors import SlideError
 from dala.intake.image import who_is
 from dala.slides.folder import readable
-from dala.slides.tiled import Region, Unreadable, plain_tiles
+from dala.slides.tiled import Region, TiledLevel, Unbelievable, Unreadable, directories_of, plain_tiles
 
 # OpenSlide's vendors, in words.
 FORMATS = {
@@ -59,6 +59,7 @@ CONVERTER = "`vips tiffsave IN OUT.tiff --tile --pyramid --compression jpeg` mak
 LARGEST_TILE, LARGEST_PIECE = 4096**2, 2**28
 
 PLAIN = ("aperio", "generic-tiff")  # formats of which a level is its tiles side by side, and nothing else
+IN_TIFF = (*PLAIN, "leica", "philips", "trestle", "ventana")  # Hamamatsu's directories are their own
 
 
 class Source(Protocol):
@@ -82,7 +83,7 @@ class OpenSlideSource:
     """A slide by OpenSlide; `cache`: bytes of decoded tiles to keep. Where tiles are plain, they are copied as
     `dala.slides.tiled` decodes them: the same numbers in a tenth of the time."""
 
-    def __init__(self, path: Path, cache: int, who: str = "The slide") -> None:
+    def __init__(self, path: Path, cache: int, who: str = "The slide", directories: Sequence[TiledLevel] = ()) -> None:
         import openslide
 
         self._slide = slide = openslide.OpenSlide(path)
@@ -98,7 +99,7 @@ class OpenSlideSource:
         self.um = _stated(properties)
         # By this name alone: to parse a profile is to run a colour engine over untrusted bytes.
         self.profile = getattr(slide, "_profile", None) is not None
-        self._tiles = plain_tiles(path, self.levels, cache) if self.format in PLAIN else None
+        self._tiles = plain_tiles(path, directories, self.levels, cache) if self.format in PLAIN else None
         self._background = "#" + properties.get("openslide.background-color", "ffffff")
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Region:
@@ -175,9 +176,14 @@ def opener(path: Path, cache: int) -> Callable[[], Source]:
         # OpenSlide looks into every file beside it for other levels, and would wait for a pipe for ever.
         raise SlideError("not_a_slide", f"{who} lies beside something that is neither a file nor a folder: move it.")
 
+    try:  # once, however often it is opened
+        directories = (directories_of(path) or ()) if kind in IN_TIFF else ()
+    except Unbelievable as error:
+        raise SlideError("damaged", f"{who} is damaged or incomplete: its structure cannot be read.") from error
+
     def open_again() -> Source:
         try:
-            return OpenSlideSource(path, cache, who)
+            return OpenSlideSource(path, cache, who, directories)
         except openslide.OpenSlideError as error:
             try:
                 raise _refusal(who, path, error) from error
