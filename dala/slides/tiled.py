@@ -124,7 +124,7 @@ class TiledLevel:
         """What a viewer that knows of no directory would guess is said in its place, as Adobe's segment: whether the
         components are red, green and blue, or brightness and two differences."""
         if data.count(bytes([0xFF, SCAN])) > MOST_SCANS:
-            raise ValueError("more scans than any picture has")
+            raise ValueError("more scans than any JPEG has")
         adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([self.photometric == YCBCR])
         whole = data[:2] + adobe + (self._tables or b"") + _without_guesses(data)
         high, wide, colours, _ = simplejpeg.decode_jpeg_header(whole)
