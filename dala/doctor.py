@@ -121,12 +121,12 @@ def check_weights(folder: Path) -> list[Check]:
     PASS means that the card is valid and that the file beside it has the card's sha256, so that the app will load it.
     """
     cards = sorted(folder.glob("*.json"))
-    # NAME.gate.safetensors and NAME.colour.safetensors belong to NAME.json too.
+    # What the gate knows, the colours of the lessons and the samples of `dala adapt` belong to NAME.json too.
     known = {card.stem for card in cards}
     stray = [
         path
         for path in sorted(folder.glob("*.safetensors"))
-        if path.stem.removesuffix(".gate").removesuffix(".colour") not in known
+        if re.sub(r"\.(gate|colour|samples)$", "", path.stem) not in known
     ]
     if not cards:
         return [Check("weights", "FAIL", f"There is no model card in {folder}; without one no verdict is possible.")]

@@ -117,7 +117,7 @@ def _in_words(one: About) -> str:
 def _time(seconds: float) -> str:
     minutes = round(seconds / 60)
     if minutes < 1:
-        return "about a minute to scan here"
+        return f"about {counted(max(1, round(seconds)), 'second')} to scan here"
     return f"about {counted(minutes, 'minute') if minutes < 120 else f'{minutes / 60:.1f} hours'} to scan here"
 
 

@@ -76,6 +76,7 @@ class Findings:
     regions: tuple[Region, ...]
     expected: Expected | None
     normal: str  # a sentence about tissue with nothing malignant in it, empty where nobody has measured it
+    missed: str  # a sentence about outlined carcinoma, empty likewise
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -134,8 +135,7 @@ class Findings:
                 f"Of {counted(judged, 'field')} about {_about(one.value)} ({_about(one.low)} to {_about(one.high)}) "
                 "would be called malignant if all were benign, by the figures of the weights."
             )
-        if self.normal:
-            found.append(self.normal)
+        found += [one for one in (self.normal, self.missed) if one]
         if counts[UNREADABLE]:
             found.append(
                 f"{counts[UNREADABLE]:,} of {counted(total, 'field')} could not be read: the file is damaged there."
@@ -159,7 +159,8 @@ def findings_of(header: Header, rows: Sequence[Row], card: Card | None = None) -
     positive = str(card.fields["positive"])
     regions = regions_of([row for row in rows if row.state == positive], grid, header["um"])
     expected = expected_of(rows, card) if header["site"] is None else None
-    return Findings(header, rows, grid, regions, expected, normal_tissue(header["weights_sha256"]))
+    sha256 = header["weights_sha256"]
+    return Findings(header, rows, grid, regions, expected, normal_tissue(sha256), missed_carcinoma(sha256))
 
 
 def grid_of(header: Header) -> Grid:
@@ -268,6 +269,24 @@ def normal_tissue(weights_sha256: str) -> str:
     return (
         "Of fields laid out of tiles of normal tissue (TCGA; no training saw them, and nobody names the patients) a "
         f"scan calls malignant: {told}."
+    )
+
+
+def missed_carcinoma(weights_sha256: str) -> str:
+    """One sentence: how much of outlined carcinoma a scan with these weights calls malignant; empty if nobody measured
+    it."""
+    try:
+        record = json.loads((shipped("evidence") / "mosaics.json").read_text(encoding="utf-8"))
+        counts = record["outlined"]
+        fields, malignant, benign = (int(counts[name]) for name in ("pictures", "malignant", "benign"))
+        if record["weights_sha256"] != weights_sha256 or not fields:
+            return ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return (
+        f"Of {counted(fields, 'field')} of outlined carcinoma of a laboratory that the model does not know (BACH) a "
+        f"scan calls malignant {malignant}, benign {benign}; the others are not sure or outside its competence. A "
+        "slide without a malignant field is not free of carcinoma."
     )
 
 

@@ -232,5 +232,7 @@ def _refusal(who: str, path: Path, error: Exception) -> SlideError:
         known = "Aperio, Hamamatsu, Leica, MIRAX, Philips, Sakura, Trestle, Ventana, Zeiss, DICOM, tiled TIFF, OME-TIFF"
         return SlideError("not_a_slide", f"{who} is not a slide of a known kind ({known}), or damaged from the start.")
     if "image flavor" in said or "No pyramid" in said or "VOLUME" in said:
-        return SlideError("not_a_slide", f"{who} is a DICOM file that does not say that it is a slide's image.")
+        return SlideError(
+            "not_a_slide", f"{who} is a DICOM file whose image type does not say that it is a level of a slide."
+        )
     return SlideError("damaged", f"{who} is damaged or incomplete: its structure cannot be read.")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dala.teaching.reading import Read
 
 KEY = "session"
+MOST_WORDS = 200  # of one visit
 
 # Keys of widgets that are set or read elsewhere than where they stand. The addresses of the pages hold the second line.
 EXAMPLE, BATCH_FILTER, VIEWER = "example", "batch-filter", "viewer"
@@ -146,7 +147,8 @@ class Session:
     kept: the case that an image was kept as. case_opened: the case that is open, and which of its images; cases_listed:
     what was last listed of the cases; cases_opened: how many were opened from the list; recent_cases: titles of those
     that further images may be added to; case_form: that of the case that is open; case_to_delete: the one about
-    which it is asked whether that is meant. met: what the log-in says, once tokens know it.
+    which it is asked whether that is meant. met: what the log-in says, once tokens know it. words: what was
+    written and chosen beside images, by the key of the widget, the last ones.
     """
 
     handed: Handed | None = None
@@ -192,6 +194,7 @@ class Session:
     case_form: Form | None = None
     case_to_delete: str = ""
     met: Claims | None = None
+    words: dict[str, Any] = field(default_factory=dict)
     _first_reads: dict[str, FirstRead] = field(default_factory=dict)
     _answers_seen: set[str] = field(default_factory=set)
 
@@ -210,6 +213,19 @@ class Session:
     def note_answer_seen(self, sha256: str) -> None:
         """From now on a read of this image is no longer the first."""
         self._answers_seen.add(sha256)
+
+
+def lasting(key: str) -> str:
+    """The key of a widget whose value is there again when its page is opened anew: Streamlit forgets the value of what
+    is not on the page."""
+    words = session().words
+    if key in st.session_state:
+        words[key] = st.session_state[key]
+        for oldest in list(words)[:-MOST_WORDS]:
+            del words[oldest]
+    elif key in words:
+        st.session_state[key] = words[key]
+    return key
 
 
 def session() -> Session:

@@ -71,12 +71,15 @@ def turn_to(page: str, query: dict[str, str] | None = None) -> NoReturn:
 
 
 def known_group(name: str, model: Model) -> str | None:
-    """The accession group or case that a file name tells, if the model has learnt from images of that group."""
+    """The accession group, patient or case that a file name tells, if the model has learnt from images of it."""
+    known = model.card.training_groups
     try:
         group = _case(name) if model.card.modality == MAMMOGRAM else breakhis.parse_name(name).accession
     except DataError:
-        return None
-    return group if group in model.card.training_groups else None
+        # Groups of other data sets are the beginnings of their files' names. A bare number may be anybody's.
+        named = (one for one in known if one[:1].isalpha())
+        return next((one for one in named if re.match(rf"{re.escape(one)}(?![0-9a-z])", name, re.IGNORECASE)), None)
+    return group if group in known else None
 
 
 def _case(name: str) -> str | None:

@@ -62,7 +62,7 @@ def test_a_dicom_film_from_drop_to_verdict_and_correction(visit: Callable[..., V
     # Outside the model's competence none of its figures hold, so none stands beside the answer.
     expect(page.get_by_text("In cross-validation by case on")).to_have_count(0)
     expect(page.get_by_text("because the DICOM file says that it is a mammogram")).to_be_visible()
-    expect(page.get_by_text("Steadier, finer map")).to_have_count(0)
+    expect(page.get_by_text("Steadier map")).to_have_count(0)
     page.get_by_role("button", name="What its card says about its limits").click()
     expect(page.get_by_text("Film scanners only: no digital mammography, no tomosynthesis.")).to_be_visible()
     page.keyboard.press("Escape")

@@ -27,9 +27,13 @@ from dala.slides.grid import Grid
 from dala.slides.reader import open_slide
 from dala.slides.rows import ROWS, Row, line
 from dala.slides.scan import Scan
+from dala.slides.sources import CONVERTER
 from pages.parts.component import FOLDER, component_key
+from pages.parts.shared import plain
 from pages.parts.slides import catalogue
 from pages.parts.slides.catalogue import BETWEEN, Catalogue
+from pages.parts.slides.choice import with_command
+from pages.parts.slides.scan import scannable
 from pages.parts.slides.scanning import Scans
 from pages.parts.slides.shelf import Shelf, address_of, tile_route
 from pages.parts.slides.walk import field_of
@@ -396,3 +400,51 @@ def test_keys_of_components_have_no_two_underscores_and_stay_different() -> None
     assert not any("__" in key for key in keys)
     assert len(set(keys)) == len(texts)
     assert component_key("slide-a_b") == "slide-a_b"
+
+
+def test_what_cannot_be_scanned_is_not_offered_to_be(folder: Path) -> None:
+    for name, um, fine in (("one.svs", None, True), ("one.svs", 0.73, False), ("untold.tif", None, False),
+                           ("untold.tif", 0.5, True)):  # fmt: skip
+        with open_slide(folder / name, um) as slide:
+            assert scannable(slide) is fine
+
+
+def test_a_command_in_a_sentence_can_be_copied() -> None:
+    said = with_command(f"'a--b.tiff' is compressed in a way that is not read (LERC); {CONVERTER}.")
+    assert CONVERTER in said and CONVERTER.count("--") == 3
+    assert "a--b" not in said, "a name is no Markdown"
+    assert with_command("It is *empty*.") == plain("It is *empty*.")
+
+
+def chooses_a_region() -> None:
+    from dataclasses import replace
+    from pathlib import Path
+
+    import streamlit as st
+
+    from pages.parts.slides import scan
+    from tests.slides.test_findings import findings
+
+    class Chosen:
+        @staticmethod
+        def dataframe(*_: object, **__: object) -> object:
+            return {"selection": {"rows": [st.session_state.get("row", 0)]}}
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(st, name)
+
+    found = findings("MM.", "..M", "M..")
+    found.rows[1] = replace(found.rows[1], probability=0.97)
+    scan.st = Chosen()
+    try:
+        scan._show_regions(Path("slide.svs"), found)
+    finally:
+        scan.st = st
+
+
+def test_a_region_that_is_chosen_is_flown_to_and_asked_about() -> None:
+    """Beside the place to which it flew stood the verdict of another field."""
+    page = AppTest.from_function(chooses_a_region).run()
+    assert not page.exception
+    kept = page.session_state["session"]
+    assert kept.field_picked == {"slide.svs": (1, 0)} and kept.flight[1][:2] == (0, 0)

@@ -11,7 +11,7 @@ from shapely.geometry import shape
 from shapely.ops import unary_union
 
 from dala.runtime.card import Card, read_card
-from dala.slides.findings import Findings, expected_of, false_alarms, findings_of, normal_tissue
+from dala.slides.findings import Findings, expected_of, false_alarms, findings_of, missed_carcinoma, normal_tissue
 from dala.slides.grid import Grid
 from dala.slides.rows import Header, Row
 
@@ -151,3 +151,16 @@ def test_normal_tissue_is_that_of_these_weights(tmp_path: Path, monkeypatch: pyt
     for broken in ("{", "[]", json.dumps({"weights_sha256": sha, "parts": [{"shows": "stroma"}]})):
         (tmp_path / "mosaics.json").write_text(broken)
         assert normal_tissue(sha) == ""
+
+
+def test_what_is_missed_is_said_beside_what_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = json.loads((Path(__file__).resolve().parents[2] / "evidence" / "mosaics.json").read_text())
+    counts = shipped["outlined"]
+    said = missed_carcinoma(shipped["weights_sha256"])
+    assert f"Of {counts['pictures']} fields of outlined carcinoma" in said
+    assert f"malignant {counts['malignant']}, benign {counts['benign']};" in said
+    assert said in findings("Mb?").sentences
+    assert missed_carcinoma("0" * 64) == ""
+    (tmp_path / "mosaics.json").write_text(json.dumps(shipped | {"outlined": {"pictures": 0}}))
+    monkeypatch.setattr("dala.slides.findings.shipped", lambda _: tmp_path)
+    assert missed_carcinoma(shipped["weights_sha256"]) == ""

@@ -382,7 +382,7 @@ class Slide {
   #tell() {
     const { picked, grid } = this.data;
     if (this.#lost) {
-      this.said.textContent = "What is grey could not be read. If that is all of the slide, its file has changed or is out of reach: choose it again.";
+      this.said.textContent = "What is grey could not be read: the file is damaged there. If that is all of the slide, it may also have changed or be out of reach: choose it again.";
       return;
     }
     this.said.textContent = !grid ? "Tell the pixel size, and fields can be asked about." : picked

@@ -267,14 +267,14 @@ def _answered(one: Answered) -> dict[str, Any]:
 
 
 def _worst(samples: Samples, scores: dict[str, dict[str, Any]], answered: dict[str, Answered]) -> dict[str, Any]:
-    """The scores of an unknown laboratory: those of the left-out one in which most of the answers were wrong."""
+    """The scores of an unknown laboratory: those of the one left out with the largest share of wrong answers."""
     name = max(scores, key=lambda one: answered[one].wrong["value"] or 0)
     return {
         "name": name,
         **{key: scores[name][key] for key in ("images", "groups", "benign", "malignant")},
         "scores": {key: scores[name]["scores"][NETWORK][key] for key in SHOWN},
         "answered": _answered(answered[name]),
-        "protocol": f"{LEFT_OUT}; scores are those of {name}, where most of the answers were wrong; {INTERVALS}",
+        "protocol": f"{LEFT_OUT}; scores are those of {name}, with the largest share of wrong answers; {INTERVALS}",
     }
 
 

@@ -20,6 +20,7 @@ from dala.runtime.card import SERVED
 from dala.runtime.predict import Model
 from dala.runtime.verdict import SCALE
 from dala.teaching.cases import answer_of
+from dala.words import counted
 from pages.parts.second_opinion.scale import FROM
 from pages.parts.session import session
 from pages.parts.shared import NOT_SURE, SCALE_UNKNOWN, called, known_group, plain, shared_model
@@ -176,7 +177,7 @@ def show_truth(run: Run, positive: str) -> None:
     if not known:
         return
     columns = list(dict.fromkeys(said for _, said in sorted(known, key=lambda one: str(one[1]))))
-    with st.expander(f"Against the truth, which names or folders of {sum(known.values())} images tell"):
+    with st.expander(f"Against the truth, which names or folders of {counted(sum(known.values()), 'image')} tell"):
         st.table(
             [
                 {"Truth": called(truth, positive), **{said: known[truth, said] for said in columns}}

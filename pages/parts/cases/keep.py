@@ -19,7 +19,7 @@ from pages.parts.documents import link_to_page
 from pages.parts.people import keeps_cases, keeps_images, logs_in, person, store_or_stop
 from pages.parts.second_opinion.report import AGREE
 from pages.parts.second_opinion.viewer import identity, settings_for
-from pages.parts.session import own_read_key, session
+from pages.parts.session import lasting, own_read_key, session
 from pages.parts.shared import CASES_PAGE, called, plain
 
 NO_NAMES = "A pseudonym or a number of your own, by which cases of one patient are counted together. No names."
@@ -119,15 +119,17 @@ def remember(identity: str, title: str) -> None:
 def ask_words(image: str) -> tuple[str, str, str | None]:
     """Title, label and final diagnosis."""
     title, patient, diagnosis = st.columns([4, 3, 3], vertical_alignment="bottom")
-    named = title.text_input("Title", max_chars=LONGEST_TITLE, key=f"keep-title-{image}", placeholder="Optional")
+    named = title.text_input(
+        "Title", max_chars=LONGEST_TITLE, key=lasting(f"keep-title-{image}"), placeholder="Optional"
+    )
     label = patient.text_input(
         "Patient or case",
         max_chars=LONGEST_TITLE,
-        key=f"keep-patient-{image}",
+        key=lasting(f"keep-patient-{image}"),
         placeholder="A label, no names",
         help=NO_NAMES,
     )
-    return named or "", label or "", choose_diagnosis(diagnosis, f"keep-diagnosis-{image}", None)
+    return named or "", label or "", choose_diagnosis(diagnosis, lasting(f"keep-diagnosis-{image}"), None)
 
 
 def forget(image: str) -> None:

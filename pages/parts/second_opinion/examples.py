@@ -42,10 +42,14 @@ def thumbnail_png(name: str) -> bytes:
     return encode_png(np.ascontiguousarray(pixels[top : top + height]))
 
 
-# Bytes and name are the key: a rerun of the page never runs the network again. Few are kept, for one may hold the
-# 48 megapixels that intake lets through.
+def opinion_of(data: bytes, name: str, model: Model) -> Opinion:
+    """What these weights say of a file; a rerun of the page never runs the network again."""
+    return _opinion_of(data, name, str(model.card.fields["sha256"]), model)
+
+
+# Bytes, name and weights are the key. Few are kept, for one may hold the 48 megapixels that intake lets through.
 @st.cache_resource(show_spinner="The model looks at the image …", max_entries=8)
-def opinion_of(data: bytes, name: str, _model: Model) -> Opinion:
+def _opinion_of(data: bytes, name: str, weights: str, _model: Model) -> Opinion:
     return second_opinion(data, _model, name=name)
 
 

@@ -20,6 +20,12 @@ SHOWN_FIRST = 9
 FIELD_WIDTH, WHOLE_SIDE, WORDS_WIDTH = 92, 200, 230
 OUTLINE = (0, 114, 178)
 
+SEVERAL = (
+    "The most suspicious field decides, and less firmly than it would alone: among {} fields one lies high by chance "
+    "more often than a single one does, so something is taken off. A field may thus be called malignant and the image "
+    "not sure."
+)
+
 
 def show_fields(opinion: Opinion) -> Opinion:
     """The strip; returns the opinion of the field that is looked at, or that of the whole image."""
@@ -29,10 +35,12 @@ def show_fields(opinion: Opinion) -> Opinion:
     image, positive = identity(opinion), str(opinion.model.card.fields["positive"])
     number = number_looked_at(opinion)
     every = len(fields) <= SHOWN_FIRST or st.session_state.get(f"all-fields-{image}", False)
+    pooling = opinion.model.card.pooling
     row = st.container(horizontal=True, gap="small", vertical_alignment="center")
     row.markdown(
         f"**{len(fields)} fields of view**, the most suspicious first, each with its answer and, where one holds, its "
         f"probability of {positive}. Click on one to see its maps.",
+        help=SEVERAL.format(len(fields)) if pooling.shift else None,
         width=WORDS_WIDTH,
     )
     for place, field in enumerate(fields if every else fields[:SHOWN_FIRST], start=1):

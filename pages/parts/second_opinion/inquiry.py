@@ -53,11 +53,13 @@ def steadied_if_wanted(opinion: Opinion) -> Opinion:
     """A toggle, and the opinion with the steadier maps where it is on."""
     if opinion.model.card.input.preprocess == "mammogram":
         return opinion
+    # A head that sees several stages has the finer cells already.
+    finer = "" if len(opinion.model.card.stages) > 1 else " and four half-cell shifts: four times as many cells"
     wanted = st.toggle(
-        "Steadier, finer map",
+        "Steadier map",
         key="steady",
-        help="The mean map over the image's eight flips and quarter turns and four half-cell shifts: four times as "
-        "many cells, and how far they disagree. Takes a few seconds per image.",
+        help=f"The mean map over the image's eight flips and quarter turns{finer}, and how far they disagree. Takes a "
+        "few seconds per image.",
     )
     if not wanted:
         return opinion

@@ -15,7 +15,7 @@ from dala.export.pdf import pdf
 from dala.export.report import LONGEST_COMMENT, OWN_READS, Remarks, report
 from dala.opinion import Explanation, Opinion
 from pages.parts.buttons import pressed
-from pages.parts.session import own_read_key, session
+from pages.parts.session import lasting, own_read_key, session
 
 AGREE = {"agree": True, "disagree": False}
 
@@ -25,18 +25,18 @@ def words_of_person(opinion: Opinion) -> Remarks:
     image = opinion.patch.sha256[:12]
     with st.expander("Add your own read and a comment"):
         read, agreement, name = st.columns([4, 3, 4], vertical_alignment="bottom")
-        own_read = read.segmented_control("My own read", OWN_READS, key=own_read_key(opinion))
-        agree = agreement.segmented_control("The model's answer: I", list(AGREE), key=f"agree-{image}")
+        own_read = read.segmented_control("My own read", OWN_READS, key=lasting(own_read_key(opinion)))
+        agree = agreement.segmented_control("The model's answer: I", list(AGREE), key=lasting(f"agree-{image}"))
         with_name = name.toggle(
             "Include the file name",
-            key="with-name",
+            key=lasting("with-name"),
             help="When off, the files and their contents identify the image by its fingerprint only: a file name may "
             "identify a patient.",
         )
         comment = st.text_area(
             "Comment",
             max_chars=LONGEST_COMMENT,
-            key=f"comment-{image}",
+            key=lasting(f"comment-{image}"),
             placeholder="What you see. No names or numbers of patients.",
         )
     agreed = None if agree is None else AGREE[agree]

@@ -10,6 +10,7 @@ import streamlit as st
 from dala.errors import SlideError
 from dala.intake.pixel_size import USER
 from dala.slides.reader import RANGE_UM, Slide
+from dala.slides.sources import CONVERTER
 from dala.words import counted
 from pages.parts.buttons import pressed
 from pages.parts.session import session
@@ -64,7 +65,7 @@ def choose_slide() -> tuple[Slide, Path, str] | None:
     try:
         token, slide = shelf().open(slides[name], session().slide_um.get(name), _session_id(), st.context.cookies)
     except SlideError as error:
-        st.error(plain(str(error)))
+        st.error(with_command(str(error)))
         if session().slide_um.pop(name, None) is not None:  # by another size it may be one
             _ask_size(name, slides[name])
         return None
@@ -79,6 +80,12 @@ def choose_slide() -> tuple[Slide, Path, str] | None:
         with row.popover("Change", type="tertiary", width="content", help="Another pixel size"):
             _ask_size(name, slides[name])
     return slide, slides[name], address_of(token, str(st.get_option("server.baseUrlPath") or ""))
+
+
+def with_command(sentence: str) -> str:
+    """A sentence about a slide as Markdown: a command in it is shown to be copied, sign by sign."""
+    before, command, after = sentence.partition(CONVERTER)
+    return plain(before) + command + plain(after)
 
 
 def _wait_for_the_rest(folder: str) -> None:

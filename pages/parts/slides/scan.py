@@ -21,6 +21,7 @@ from pages.parts.shared import plain
 from pages.parts.slides.scanning import Scans, State
 
 SHOWN_REGIONS = 30
+FLIES = "Choose a region: the slide flies there, and its most suspicious field is asked about below."
 HIGHEST = "P(malignant), %"
 EVERY = 2.0  # seconds between two looks at a scan under way
 SIGNS = {"malignant": "▲", "benign": "●", "not sure": "◆", "outside": "◇", "unreadable": "✕"}
@@ -58,6 +59,14 @@ def of_file(slide: Slide, state: State) -> tuple[State, bool]:
     return (replace(state, found=None) if others else state), others
 
 
+def scannable(slide: Slide) -> bool:
+    """Whether fields can be read: not without a pixel size, nor where pixels are too coarse."""
+    try:
+        return slide.field_level >= 0
+    except SlideError:
+        return False
+
+
 def show_controls(slide: Slide, path: Path, state: State, replaced: bool = False) -> None:
     """Start, stop or go on, and how far it is; `replaced`: an earlier scan is of another file of this name."""
     rows, fields = (0, 0) if state.found is None else (len(state.found[1]), int(state.found[0]["fields"]))
@@ -74,7 +83,7 @@ def show_controls(slide: Slide, path: Path, state: State, replaced: bool = False
         return
     whole = bool(fields) and rows == fields
     label = "Scan it again" if whole else "Go on with the scan" if rows else "Scan the slide"
-    if not whole and pressed(row, label, f"scan-start-{path}", type="primary", disabled=slide.um is None):
+    if not whole and pressed(row, label, f"scan-start-{path}", type="primary", disabled=not scannable(slide)):
         try:
             scans().start(path, slide.um, anew=replaced)
             st.rerun()
@@ -104,13 +113,14 @@ def show_findings(path: Path, state: State, field_is_open: bool) -> None:
     except WeightsError as error:
         st.error(plain(str(error)))
         return
-    with st.expander("What the scan has found", expanded=not field_is_open):
-        _show(findings)
+    flies = session().flight is not None
+    with st.expander("What the scan has found", expanded=flies or not field_is_open):
+        _show(path, findings)
     if not state.running:
         _offer_files(path)
 
 
-def _show(findings: Findings) -> None:
+def _show(path: Path, findings: Findings) -> None:
     for sentence in findings.sentences:
         st.markdown(plain(sentence))
     legend = st.container(horizontal=True, gap="medium")
@@ -119,11 +129,11 @@ def _show(findings: Findings) -> None:
             fill = f"repeating-linear-gradient({colour} 0 4px, #fff 4px 7px)" if name == NOT_SURE else colour
             swatch = f'<span style="display: inline-block; width: 14px; height: 14px; background: {fill}"></span>'
             legend.html(f"{swatch} {SIGNS[name]} {name}: {count:,}", width="content")
-    _show_regions(findings)
+    _show_regions(path, findings)
 
 
-def _show_regions(findings: Findings) -> None:
-    """The largest regions; a row that is chosen is flown to."""
+def _show_regions(path: Path, findings: Findings) -> None:
+    """The largest regions; a row that is chosen is flown to, and its most suspicious field asked about."""
     if not findings.regions:
         st.caption("No field was called malignant.")
         return
@@ -150,11 +160,14 @@ def _show_regions(findings: Findings) -> None:
     flight = None if region is None else (f"{findings.header['plan']}-{region.number}", region.box)
     if flight != session().flight:
         session().flight = flight
+        if region is not None:
+            likely = {(row.column, row.row): row.probability or 0.0 for row in findings.rows}
+            session().field_picked[str(path)] = max(region.fields, key=lambda at: likely[at])
         st.rerun()
     st.caption(
-        f"The {len(shown)} largest of {len(findings.regions)} regions. Choose one, and the slide flies there."
+        f"The {len(shown)} largest of {len(findings.regions)} regions. {FLIES}"
         if len(findings.regions) > len(shown)
-        else "Choose a region, and the slide flies there."
+        else FLIES
     )
 
 
@@ -166,7 +179,7 @@ def _offer_files(path: Path) -> None:
     st.download_button(
         "Download the files (report, CSV, GeoJSON for QuPath, map)",
         lambda: zipped(folder),
-        "scan.zip",
+        f"{Path(folder.name).stem} scan.zip",
         "application/zip",
         on_click="ignore",
     )

@@ -103,7 +103,7 @@ def show_start() -> None:
     if source == DRAWINGS:
         st.caption(
             "Schematic H&E made by code, a new field every time. The answer is how it was drawn: it is not tissue and "
-            "has no diagnosis, and nearly every drawing is outside the model's competence. For real cases, let "
+            "has no diagnosis, and drawings are of no laboratory that the model knows. For real cases, let "
             "the environment variable DALA_SAMPLES name a folder of images with BreakHis names, or with subfolders "
             "called benign and malignant."
         )
