@@ -64,7 +64,8 @@ def main() -> None:
                 time.sleep(0.5)
         with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
             browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-background-networking"]
+                executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"),
+                args=["--no-sandbox", "--disable-background-networking"],
             )
             if folder_of_all is not None:
                 every_state(browser, folder_of_all)
