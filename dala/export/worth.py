@@ -28,14 +28,9 @@ def worth(card: Card, laboratory: str | None) -> str:
     fields = card.fields
     if "laboratories" not in fields:
         return _of_one_source(card)
-    never = _never(card.calibration) if laboratory is None and card.calibration is not None else ""
-    taken = f"{'From' if laboratory is None else 'Taken for an image of'} {laboratory_in_words(laboratory)}{never}."
-    if laboratory is None and (left_out := fields.get("left_out")):
-        each = (
-            f"{name} {share(one['answered']['share']['value'])}, of that wrong {_shown(one['answered']['wrong'])}"
-            for name, one in left_out.items()
-        )
-        return f"{taken} Of laboratories that were left out of its training it answered: {'; '.join(each)}."
+    taken = _taken(card, laboratory)
+    if laboratory is None and "left_out" in fields:
+        return f"{taken} {each_left_out(card)}"
     measured = _measured(card, laboratory)
     if not measured:
         return f"{taken} Nobody has measured how often the model is wrong there."
@@ -48,6 +43,30 @@ def worth(card: Card, laboratory: str | None) -> str:
             0, f"{_shown(answered['wrong'])} of its answers were wrong, {_shown(answered['share'])} were answered"
         )
     return f"{taken} On {where}: {'; '.join(told)}."
+
+
+def each_left_out(card: Card) -> str:
+    """What the model answered in every laboratory that was left out of its training, in a sentence."""
+    each = (
+        f"{name} {share(one['answered']['share']['value'])}, of that wrong {_shown(one['answered']['wrong'])}"
+        for name, one in card.fields["left_out"].items()
+    )
+    return f"Of laboratories that were left out of its training it answered: {'; '.join(each)}."
+
+
+def all_left_out(card: Card) -> str:
+    """From the least to the most of what `each_left_out` says."""
+    found = [one["answered"] for one in card.fields["left_out"].values()]
+    shares = [one["share"]["value"] for one in found]
+    # Where nothing was answered nothing of it was wrong, and nothing is known.
+    wrong = [one["wrong"] for one in found if one["wrong"]["value"] is not None]
+    least, most = share(min(shares)), share(max(shares))
+    told = f"{counted(len(found), 'laboratory', 'laboratories')} left out of its training it answered "
+    told += f"{most if least == most else f'{least} to {most}'} of the images"
+    if not wrong:
+        return f"In {told}."
+    value, high = (share(max(one[part] for one in wrong)) for part in ("value", "high"))
+    return f"In {told}; at most {value} of the answers were wrong (by the intervals up to {high})."
 
 
 def has_probability(record: Mapping[str, Any]) -> bool:
@@ -85,6 +104,15 @@ def beside_the_verdict(opinion: Opinion) -> str:
     return " ".join(part for part in (site_in_words(opinion), told) if part)
 
 
+def at_a_glance(opinion: Opinion) -> tuple[str, str]:
+    """As `beside_the_verdict`, in fewer figures where the laboratory is unknown; and what it leaves out."""
+    card, laboratory = opinion.model.card, opinion.gate.laboratory
+    if laboratory is not None or "left_out" not in card.fields:
+        return beside_the_verdict(opinion), ""
+    told = (site_in_words(opinion), _taken(card, None), all_left_out(card))
+    return " ".join(part for part in told if part), each_left_out(card)
+
+
 def scores_of(card: Card, laboratory: str | None) -> Mapping[str, Any]:
     """The scores that the sentence is about, each with its interval; empty where nothing was measured."""
     fields = card.fields
@@ -114,6 +142,11 @@ def _measured(card: Card, laboratory: str | None) -> Mapping[str, Any] | None:
         fields.get("unknown_laboratory") if laboratory is None else fields.get("laboratories", {}).get(laboratory)
     )
     return found
+
+
+def _taken(card: Card, laboratory: str | None) -> str:
+    never = _never(card.calibration) if laboratory is None and card.calibration is not None else ""
+    return f"{'From' if laboratory is None else 'Taken for an image of'} {laboratory_in_words(laboratory)}{never}."
 
 
 def _never(calibration: Calibration) -> str:

@@ -6,8 +6,8 @@ import streamlit as st
 
 from dala.explanation.render import encode_png
 from dala.export.worth import (
+    at_a_glance,
     basis,
-    beside_the_verdict,
     leaning_in_words,
     probability_in_words,
     site_in_words,
@@ -94,9 +94,10 @@ def show_verdict(opinion: Opinion, patch: Patch, drawn: str | None) -> None:
     with known:
         if opinion.gate.inside:
             laboratory = opinion.gate.laboratory
+            told, more = at_a_glance(opinion)
             st.markdown(
-                explained(plain(beside_the_verdict(opinion)), *TERMS),
-                help=plain(basis(model.card, laboratory)),
+                explained(plain(told), *TERMS),
+                help=plain(f"{more} {basis(model.card, laboratory)}".strip()),
                 unsafe_allow_html=True,
             )
         elif said := site_in_words(opinion):
