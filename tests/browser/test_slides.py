@@ -61,7 +61,7 @@ def test_a_slide_is_opened_walked_over_asked_about_and_scanned(
         assert box is not None
         canvas.click(position={"x": box["width"] / 2, "y": box["height"] / 2})
         told = page.locator(".slide .said")
-        expect(told).to_have_text(re.compile(r"Field \d+, \d+ of 5 x 5"))
+        expect(told).to_have_text(re.compile(r"Field in column \d+ of 5, row \d+ of 5"))
         first = told.inner_text()
         expect(page.locator(".st-key-verdict, .st-key-maps").first).to_be_visible(timeout=PAGE_MS)
         script_ended(page)

@@ -386,7 +386,7 @@ class Slide {
       return;
     }
     this.said.textContent = !grid ? "Tell the pixel size, and fields can be asked about." : picked
-      ? `Field ${picked[0] + 1}, ${picked[1] + 1} of ${grid.columns} x ${grid.rows}.`
+      ? `Field in column ${picked[0] + 1} of ${grid.columns}, row ${picked[1] + 1} of ${grid.rows}.`
       : "Click a field for a second opinion. Drag moves, the wheel zooms; keys: arrows, Enter, + and −.";
   }
 }
