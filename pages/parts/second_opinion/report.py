@@ -29,7 +29,7 @@ def words_of_person(opinion: Opinion) -> Remarks:
         agree = agreement.segmented_control("The model's answer: I", list(AGREE), key=lasting(f"agree-{image}"))
         with_name = name.toggle(
             "Include the file name",
-            key=lasting("with-name"),
+            key="with-name",  # off again on another page: names are included on purpose
             help="When off, the files and their contents identify the image by its fingerprint only: a file name may "
             "identify a patient.",
         )
