@@ -17,7 +17,7 @@ import { around, held, scaleBar, tilesOf, under, whole, zoomed } from "./camera.
  *   flight: {number: string, box: [number, number, number, number]} | null}} Data
  */
 
-const TALLEST = 0.5; // of the window
+const TALLEST = 0.6; // of the window
 const STILL = 5; // CSS pixels that a click may move
 const KEPT = 400; // tiles
 const AT_ONCE = 6; // tiles that are asked for
@@ -43,6 +43,23 @@ export default function mount(component) {
     slide.close();
     slides.delete(parentElement);
   };
+}
+
+/** Diagonal lines, as on the printed map and as wide at every zoom: the tissue is seen between them.
+ * @param {CanvasRenderingContext2D} ink @param {string} colour @param {number} pixel of the screen, in those of `ink` */
+function hatched(ink, colour, pixel) {
+  const tile = document.createElement("canvas"), pen = inkOf(tile);
+  tile.width = tile.height = 16;
+  pen.strokeStyle = colour;
+  pen.lineWidth = 3;
+  for (const shift of [-16, 0, 16]) {
+    pen.moveTo(shift - 4, 20);
+    pen.lineTo(shift + 20, -4);
+  }
+  pen.stroke();
+  const lines = ink.createPattern(tile, "repeat");
+  lines?.setTransform(new DOMMatrix().scale(pixel / 2));
+  return lines ?? colour;
 }
 
 class Slide {
@@ -263,7 +280,7 @@ class Slide {
     ink.fillStyle = "#fff";
     ink.fillRect(0, 0, this.data.width, this.data.height);
     this.#paintTiles(ink, camera, ratio);
-    this.#paintCells(ink);
+    this.#paintCells(ink, 1 / camera.zoom);
     const fields = [{ at: this.#ghost, colour: "#fff", line: 1 }, { at: this.data.picked, colour: OUTLINED, line: 3 }];
     for (const { at, colour, line } of fields) {
       if (!at || !this.data.grid) continue;
@@ -347,17 +364,17 @@ class Slide {
     this.#draw();
   }
 
-  /** @param {CanvasRenderingContext2D} ink */
-  #paintCells(ink) {
+  /** @param {CanvasRenderingContext2D} ink @param {number} pixel of the screen, in the slide's */
+  #paintCells(ink, pixel) {
     const { grid, cells, colours } = this.data;
     if (!grid || !cells.length) return;
+    const lines = hatched(ink, colours[HATCHED] ?? "#888", pixel);
     ink.globalAlpha = Number(this.opacity.value);
     for (const [column, row, state] of cells) {
-      ink.fillStyle = colours[state] ?? "#888";
+      ink.fillStyle = state === HATCHED ? lines : colours[state] ?? "#888";
       const left = column * grid.width, top = row * grid.height;
       const width = Math.min(grid.width, this.data.width - left), height = Math.min(grid.height, this.data.height - top);
-      if (state !== HATCHED) ink.fillRect(left, top, width, height);
-      else for (let line = 0; line < 4; line++) ink.fillRect(left, top + (height * line) / 4, width, height / 9);
+      ink.fillRect(left, top, width, height);
     }
     ink.globalAlpha = 1;
   }

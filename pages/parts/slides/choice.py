@@ -51,7 +51,7 @@ def choose_slide() -> tuple[Slide, Path, str] | None:
     names = list(slides)
     row = st.container(key="slide-choice", horizontal=True, vertical_alignment="bottom")
     name = row.selectbox(
-        f"Slide, of {len(names):,}" if len(names) > 1 else "Slide",
+        f"Slide, one of {len(names):,}" if len(names) > 1 else "Slide",
         names,
         names.index(last) if last is not None and last in slides else None,
         placeholder="Type to search",

@@ -126,7 +126,7 @@ def _show(path: Path, findings: Findings) -> None:
     legend = st.container(horizontal=True, gap="medium")
     for name, colour in colours().items():
         if count := findings.counts[name]:
-            fill = f"repeating-linear-gradient({colour} 0 4px, #fff 4px 7px)" if name == NOT_SURE else colour
+            fill = f"repeating-linear-gradient(135deg, {colour} 0 2px, #fff 2px 5px)" if name == NOT_SURE else colour
             swatch = f'<span style="display: inline-block; width: 14px; height: 14px; background: {fill}"></span>'
             legend.html(f"{swatch} {SIGNS[name]} {name}: {count:,}", width="content")
     _show_regions(path, findings)
