@@ -249,14 +249,19 @@ def false_alarms(card: Card, laboratory: str | None) -> tuple[float, float, floa
     return rates[0], rates[1], rates[2]
 
 
+def _mosaics(weights_sha256: str) -> dict[str, Any]:
+    """What was measured of these weights on fields of known content; KeyError where that was of others."""
+    record: dict[str, Any] = json.loads((shipped("evidence") / "mosaics.json").read_text(encoding="utf-8"))
+    if record["weights_sha256"] != weights_sha256:
+        raise KeyError(weights_sha256)
+    return record
+
+
 def normal_tissue(weights_sha256: str) -> str:
     """One sentence: what a scan with these weights calls normal tissue, what is called malignant most often first;
     empty if nobody measured it."""
     try:
-        record = json.loads((shipped("evidence") / "mosaics.json").read_text(encoding="utf-8"))
-        if record["weights_sha256"] != weights_sha256:
-            return ""
-        found = []
+        record, found = _mosaics(weights_sha256), []
         for part in record["parts"]:
             if word := NORMAL.get(part["shows"]):
                 malignant, fields = int(part["counts"]["malignant"]), int(part["counts"]["pictures"])
@@ -276,12 +281,11 @@ def missed_carcinoma(weights_sha256: str) -> str:
     """One sentence: how much of outlined carcinoma a scan with these weights calls malignant; empty if nobody measured
     it."""
     try:
-        record = json.loads((shipped("evidence") / "mosaics.json").read_text(encoding="utf-8"))
-        counts = record["outlined"]
+        counts = _mosaics(weights_sha256)["outlined"]
         fields, malignant, benign = (int(counts[name]) for name in ("pictures", "malignant", "benign"))
-        if record["weights_sha256"] != weights_sha256 or not fields:
-            return ""
     except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    if not fields:
         return ""
     return (
         f"Of {counted(fields, 'field')} of outlined carcinoma of a laboratory that the model does not know (BACH) a "

@@ -220,6 +220,7 @@ def lasting(key: str) -> str:
     is not on the page."""
     words = session().words
     if key in st.session_state:
+        words.pop(key, None)  # the last one is that which was on a page last
         words[key] = st.session_state[key]
         for oldest in list(words)[:-MOST_WORDS]:
             del words[oldest]
