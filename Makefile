@@ -16,18 +16,21 @@ COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 WORKERS = 2
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
-.PHONY: run test pytest quick fuzz soak lint help
+.PHONY: run test pytest exhaustive quick fuzz soak lint help
 
 run: $(VENV)/.runtime ## create the environment, install this package into it, serve the app on localhost
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: lint pytest ## the same environment with the development tools; lint, types, unit, page and browser tests
 
-pytest: $(VENV)/.development ## all tests, without lint and types
+pytest: $(VENV)/.development ## these tests, without lint and types
+	$(PYTEST) -m "not exhaustive"
+
+exhaustive: $(VENV)/.development ## all tests, with those of many seeds, sizes and kills (tests/README.md)
 	$(PYTEST)
 
 quick: lint ## lint, types, and the tests that are neither slow nor in a browser (tests/README.md)
-	$(PYTEST) -m "not slow and not browser" --hypothesis-profile quick
+	$(PYTEST) -m "not slow and not browser and not exhaustive" --hypothesis-profile quick
 
 fuzz: $(VENV)/.development ## altered files of every kind through the intake for MINUTES
 	$(BIN)/python tests/fuzz.py --minutes $(MINUTES)

@@ -11,6 +11,7 @@ if PARALLEL:
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 # ruff: noqa: E402
+import ast
 import gc
 import hashlib
 import shutil
@@ -57,6 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
+        if mark := item.get_closest_marker("exhaustive"):
+            _stands_in(mark.kwargs.get("instead", ""), item.nodeid)
     slow = {_file(item) for item in items if item.get_closest_marker("slow")}
 
     def place(item: pytest.Item) -> int:
@@ -65,6 +68,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 2 if PARALLEL and _file(item) not in slow else 1
 
     items.sort(key=place)
+
+
+@lru_cache
+def _stands_in(instead: str, of: str) -> None:
+    """What `make test` leaves out names the test that it runs in its place, as `room/test_x.py::test_y`.
+
+    Raises pytest.UsageError where there is no such test, or `make test` leaves it out, too.
+    """
+    path, _, name = instead.partition("::")
+    file = Path(__file__).parent / path
+    tests = ast.parse(file.read_text(encoding="utf-8")).body if file.is_file() else []
+    found = [one for one in tests if isinstance(one, ast.FunctionDef) and one.name == name]
+    if not found or any(ast.unparse(mark).startswith("pytest.mark.exhaustive") for mark in found[0].decorator_list):
+        raise pytest.UsageError(f"{of} is exhaustive, and {instead!r} is no test that `make test` runs in its place.")
 
 
 def _file(item: pytest.Item) -> str:
