@@ -11,6 +11,9 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
 TORCH = $$($(BIN)/python install/torch_index.py)
 COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 
+# Where it is set every process of the tests would compile anew what it imports, several seconds each.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Two processes, each with whole files of tests, in the order of tests/conftest.py; WORKERS=0 runs all in this one. If one
 # of them is lost, the run ends with a sentence: pytest-xdist would go on without the files that the lost one had.
 WORKERS = 2

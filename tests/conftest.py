@@ -146,6 +146,17 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="module")
+def one_block() -> Iterator[None]:
+    """Networks that a file builds have one block a stage: a third of the work and of the weights, the same shapes."""
+    from dala.nets.resnet50 import STAGES
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, (width, _, stride) in STAGES.items():
+            patch.setitem(STAGES, name, (width, 1, stride))
+        yield
+
+
 @pytest.fixture(scope="session")
 def backbone() -> Backbone:
     """A seeded random ResNet50 in place of ImageNet's."""

@@ -314,8 +314,8 @@ def pieces(net: ResNet50) -> dict[str, nn.Module]:
 
 
 def examples(net: ResNet50) -> dict[str, tuple[int, ...]]:
-    """The shape of an input of every one of the `pieces`."""
-    return {"front": (1, 3, 320, 320), "back": (1, 256, 80, 80), "tail": (1, net.trunk_width, 20, 20)}
+    """The shape of an input of every one of the `pieces`, small: the graph is of any size."""
+    return {"front": (1, 3, 96, 96), "back": (1, 256, 24, 24), "tail": (1, net.trunk_width, 6, 6)}
 
 
 def converted(piece: nn.Module, shape: tuple[int, ...]) -> Any:
@@ -330,7 +330,9 @@ def converted(piece: nn.Module, shape: tuple[int, ...]) -> Any:
     frontend = FrontEndManager().load_by_framework("pytorch")
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is deprecated, and what the decoder is made for
-        decoder = TorchScriptPythonDecoder(piece, example_input=torch.zeros(shape))
+        # torch's check of a trace imports half of torch and runs the piece four times more: most of the first start.
+        once = {"check_trace": False}
+        decoder = TorchScriptPythonDecoder(piece, example_input=torch.zeros(shape), trace_kwargs=once)
         graph = frontend.convert(frontend.load(decoder))
     graph.reshape([-1, shape[1], -1, -1])
     return graph
