@@ -59,7 +59,12 @@ def whole(store: Store) -> list[str]:
     return ids
 
 
-@pytest.mark.parametrize("after", [1, 7, 23])
+MOMENTS = pytest.mark.exhaustive(
+    instead="cases/test_faults.py::test_a_server_that_is_killed_leaves_whole_cases_and_a_whole_log"
+)
+
+
+@pytest.mark.parametrize("after", [7, pytest.param(1, marks=MOMENTS), pytest.param(23, marks=MOMENTS)])
 def test_a_server_that_is_killed_leaves_whole_cases_and_a_whole_log(
     url: str, opened: Open, tmp_path: Path, after: int
 ) -> None:

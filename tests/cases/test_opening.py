@@ -15,6 +15,7 @@ from dala.cases import opening
 from dala.cases.opening import Settings, settings, store_from_environment
 from dala.errors import StoreError
 from tests.helpers.cases import ANNA, case
+from tests.helpers.forks import FORKS, count_cases, sent
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,18 +103,17 @@ def test_no_home_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_eight_servers_that_start_at_once_make_one_schema(tmp_path: Path) -> None:
     """Processes, for threads of one share a lock."""
-    program = "from dala.cases.opening import store_from_environment as store; from dala.cases.people import LOCAL;"
-    program += "print(store().search(LOCAL).total)"
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "DALA_DATABASE": "",
-        "DALA_CASES_FOLDER": str(tmp_path / "new"),
-    }
-    running = [
-        subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=-1, stderr=-1, text=True)
-        for _ in range(8)
-    ]
-    assert [process.communicate(timeout=60) for process in running] == [("0\n", "")] * 8
+    environment = {"DALA_DATABASE": "", "DALA_CASES_FOLDER": str(tmp_path / "new")}
+    running = []
+    for _ in range(8):
+        told, end = FORKS.Pipe(duplex=False)
+        running.append((FORKS.Process(target=count_cases, args=(environment, end)), told))
+        running[-1][0].start()
+        end.close()
+    assert [sent(told) for _, told in running] == [[0]] * 8
+    for process, _ in running:
+        process.join()
+    assert [process.exitcode for process, _ in running] == [0] * 8
 
 
 def test_the_database_is_not_loaded_before_it_is_asked_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,19 @@ def keep_many(url: str, images: Path, name: str, count: int, told: Connection) -
         told.send(store.keep(ANNA, case(*both, title=title)))
         if number % 5 == 4:
             store.change(ANNA, store.ids(ANNA)[0], comment=title)
+
+
+def count_cases(environment: Mapping[str, str], told: Connection) -> None:
+    """Open the store of that environment as a server does; send how many cases it holds."""
+    import os
+
+    from dala.cases.opening import store_from_environment
+    from dala.cases.people import LOCAL
+
+    os.environ.update(environment)
+    store = store_from_environment()
+    assert store is not None
+    told.send(store.search(LOCAL).total)
 
 
 def keep_graph(place: Path, told: Connection) -> None:

@@ -21,11 +21,11 @@ from dala.explanation.gradcam import SignedMap
 from dala.explanation.render import encode_png
 from dala.explanation.threshold import RULES
 from dala.gate.familiarity import Familiarity, Gaussian
-from dala.nets.attention import LightweightAttention
 from dala.phantoms.film import FILMS
 from dala.phantoms.tissue import PHANTOMS, draw
 from dala.runtime import predict as runtime
 from dala.runtime import weights
+from dala.runtime.engines import TorchEngine
 from dala.words import NO_BREAK
 from pages.parts.second_opinion import choice
 
@@ -66,16 +66,16 @@ def image(seed: int) -> bytes:
 
 
 @pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The shapes of everything that has gone through the network."""
+def passes(monkeypatch: pytest.MonkeyPatch, weights_stay_loaded: None) -> list[tuple[int, ...]]:
+    """The shapes of everything that was given to the network's last part."""
     seen: list[tuple[int, ...]] = []
-    attend = LightweightAttention.forward
+    tail = TorchEngine.tail
 
-    def counted(attention: LightweightAttention, x: Tensor) -> Tensor:
+    def counted(engine: TorchEngine, x: Tensor) -> Tensor:
         seen.append(tuple(x.shape))
-        return attend(attention, x)
+        return tail(engine, x)
 
-    monkeypatch.setattr(LightweightAttention, "forward", counted)
+    monkeypatch.setattr(TorchEngine, "tail", counted)
     return seen
 
 

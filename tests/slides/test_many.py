@@ -120,8 +120,10 @@ def test_the_table_cannot_hold_a_formula() -> None:
     assert "'=cmd.svs,refused,damaged,It is damaged." in told
 
 
-def test_a_cluster_loses_workers_and_no_slides(folder: Path, tmp_path: Path) -> None:
+def test_a_cluster_loses_workers_and_no_slides(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed")
+    for module in ("process", "nanny"):
+        monkeypatch.setattr(f"distributed.{module}.get_mp_context", lambda: FORKS)  # workers start at once
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, scheduler_port=0
     ) as cluster:

@@ -112,15 +112,19 @@ def smooth(rng: np.random.Generator, height: int, width: int) -> Field:
     return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def test_random_maps_of_many_sizes(page: Page) -> None:
-    rng = np.random.default_rng(0)
+MORE_MAPS = pytest.mark.exhaustive(instead="viewer/test_rules.py::test_random_maps_of_many_sizes")
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=MORE_MAPS) for seed in range(1, 6))])
+def test_random_maps_of_many_sizes(page: Page, seed: int) -> None:
+    rng = np.random.default_rng(seed)
     kept = settings = 0
-    for _ in range(200):
+    for _ in range(40):
         height, width = (int(side) for side in rng.integers(1, 100, 2))
         chosen = every_rule(rng, 2)
         kept += compare(page, smooth(rng, height, width), chosen)
         settings += len(chosen)
-    assert settings > 4000
+    assert settings > 800
     assert kept > settings / 2
 
 
@@ -132,7 +136,7 @@ def test_maps_of_the_size_of_the_screen(page: Page, shape: tuple[int, int]) -> N
 
 def test_noise_with_thousands_of_parts_that_touch_diagonally(page: Page) -> None:
     rng = np.random.default_rng(2)
-    for shape in ((97, 131), (64, 64), (1, 300), (300, 1)):
+    for shape in ((97, 61), (1, 300), (300, 1)):
         field = rng.standard_normal(shape).astype(np.float32)
         for minimum in (0.0, 0.0005, MINIMUM_AREA):
             compare(page, field, every_rule(rng, 1), minimum)
@@ -140,8 +144,8 @@ def test_noise_with_thousands_of_parts_that_touch_diagonally(page: Page) -> None
 
 def test_ties_are_kept_and_ordered_alike(page: Page) -> None:
     rng = np.random.default_rng(3)
-    for _ in range(40):
-        height, width = (int(side) for side in rng.integers(2, 50, 2))
+    for _ in range(30):
+        height, width = (int(side) for side in rng.integers(2, 30, 2))
         levels = rng.integers(-2, 4, (height, width)).astype(np.float32)
         compare(page, levels, every_rule(rng, 1), float(rng.choice([0.0, MINIMUM_AREA])))
     # Equal squares: area and evidence are the same, so only OpenCV's own order tells them apart.
@@ -171,7 +175,7 @@ def test_degenerate_maps(page: Page, field: Field) -> None:
 
 
 def test_every_step_of_every_slider_on_one_map(page: Page) -> None:
-    field = smooth(np.random.default_rng(5), 46, 70)
+    field = smooth(np.random.default_rng(5), 23, 35)
     compare(
         page,
         field,
