@@ -33,6 +33,7 @@ def visits(chromium: Browser, app: Served) -> Callable[..., AbstractContextManag
             visited = Visit(page)
             page.on("request", lambda request: visited.requests.append(request.url))
             page.on("websocket", lambda websocket: visited.requests.append(websocket.url))
+            page.on("websocket", lambda websocket: websocket.on("framesent", lambda said: visited.sent.append(said)))
             page.on("pageerror", lambda error: visited.complaints.append(str(error)))
             page.on("console", lambda line: visited.complaints.append(line.text) if line.type == "error" else None)
             page.goto(app.url)

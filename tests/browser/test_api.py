@@ -104,17 +104,18 @@ def test_a_case_is_kept_found_changed_and_deleted(served: tuple[Served, Path], t
 @pytest.mark.slow
 def test_the_server_goes_on_answering_while_it_looks_at_images(served: tuple[Served, Path], token: str) -> None:
     headers = {"Authorization": f"Bearer {token}"}
-    url, done, statuses = served[0].url, threading.Event(), []
+    url, done, statuses, took = served[0].url, threading.Event(), [], []
     large = encode_png(np.tile(draw("solid_sheets").pixels, (4, 4, 1))[:1800, :2800])
 
     def ask() -> None:
         with httpx.Client(headers=headers, timeout=120) as client:
-            for _ in range(2):
-                answer = client.post(f"{url}/api/v1/opinion?pixel_size_um=0.35", content=large)
-                statuses.append(answer.status_code)
-                time.sleep(int(answer.headers.get("retry-after", 0)))
+            began = time.perf_counter()
+            answer = client.post(f"{url}/api/v1/opinion?pixel_size_um=0.35", content=large)
+            statuses.append(answer.status_code)
+            if answer.status_code == 200:
+                took.append(time.perf_counter() - began)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
     slowest = 0.0
@@ -125,4 +126,4 @@ def test_the_server_goes_on_answering_while_it_looks_at_images(served: tuple[Ser
             slowest = max(slowest, time.perf_counter() - began)
             done.wait(0.02)
     assert {200, 429} >= set(statuses) and 200 in statuses, statuses
-    assert slowest < 5, "an image of four megapixels takes longer than anybody waited for the health check"
+    assert slowest < min(took) / 2, "nobody waited for the health check as long as for an image of four megapixels"

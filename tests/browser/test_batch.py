@@ -9,11 +9,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import PHANTOMS, draw
-from tests.helpers.browser import Visit, go_to, settle
+from tests.helpers.browser import Visit, go_to, script_ended, settle
 
 
 def opened(visit: Callable[..., Visit], path: Path, images: int) -> Visit:
@@ -64,16 +65,17 @@ def test_from_a_zip_to_the_heat_map_of_one(visit: Callable[..., Visit], tmp_path
     assert visited.complaints == []
 
 
+@pytest.mark.exhaustive(instead="pages/test_batch.py::test_cancelled_it_keeps_what_it_has")
 def test_cancel_stops_and_keeps(visit: Callable[..., Visit], tmp_path: Path) -> None:
     path = tmp_path / "many.zip"
     image = encode_png(draw(PHANTOMS[0]).pixels)
     with zipfile.ZipFile(path, "w") as archive:
-        for number in range(60):
+        for number in range(20):
             archive.writestr(f"{number}.png", image)
-    page = opened(visit, path, 60).page
+    page = opened(visit, path, 20).page
     expect(page.get_by_text("left")).to_be_visible(timeout=60_000)
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("of 60 images analysed.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("of 20 images analysed.")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("button", name="All as CSV")).to_be_visible(timeout=60_000)
     settle(page)
 
@@ -86,18 +88,24 @@ def test_several_files_dropped_on_the_first_page_are_a_batch(visit: Callable[...
     page = visited.page
     page.get_by_text("Drop an H&E breast patch").wait_for(timeout=60_000)
     settle(page)
+    # Also while an own read is wanted: the address holds that switch, which must not stand in the way to another page.
+    switch = page.get_by_text("Record my own read first", exact=True)
+    switch.click()
+    expect(page).to_have_url(re.compile("read-first=true"))
+    script_ended(page)
     page.locator("input[type=file]").set_input_files(paths)
     expect(page.get_by_role("button", name="All as CSV")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("All 2")).to_be_visible()
     # One more, alone, is the first page's.
     go_to(page, "Second opinion")
     page.get_by_text("Drop an H&E breast patch").wait_for(timeout=60_000)
+    script_ended(page)
+    switch.click()
+    expect(page).not_to_have_url(re.compile("read-first=true"))
+    script_ended(page)
+    page.locator("input[type=file]").set_input_files(paths[1])
+    expect(page.get_by_text("Your image: two.png")).to_be_visible(timeout=60_000)
     settle(page)
-    for path in paths:
-        page.locator("input[type=file]").set_input_files(path)
-        expect(page.get_by_text(f"Your image: {path.name}")).to_be_visible(timeout=60_000)
-        settle(page)
-    expect(page.get_by_text("Your image: one.png")).to_have_count(0)
     # Beside a batch that is there the next files wait, and keep nobody from the first page.
     page.locator("input[type=file]").set_input_files(paths)
     expect(page.get_by_text("2 images from the first page")).to_be_visible(timeout=60_000)
@@ -108,16 +116,3 @@ def test_several_files_dropped_on_the_first_page_are_a_batch(visit: Callable[...
     expect(page.get_by_text("Your image")).to_have_count(0)
     expect(page.get_by_role("button", name="All as CSV")).to_have_count(0)
     assert visited.complaints == []
-
-
-def test_files_become_a_batch_while_an_own_read_is_wanted(visit: Callable[..., Visit], tmp_path: Path) -> None:
-    """The address holds the switch, which must not stand in the way to another page."""
-    paths = [tmp_path / "one.png", tmp_path / "two.png"]
-    for path in paths:
-        path.write_bytes(b"no image")
-    page = visit().page
-    page.get_by_text("Record my own read first", exact=True).click(timeout=60_000)
-    settle(page)
-    expect(page).to_have_url(re.compile("read-first=true"))
-    page.locator("input[type=file]").set_input_files(paths)
-    expect(page.get_by_text("All 2")).to_be_visible(timeout=60_000)

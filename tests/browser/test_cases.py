@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from dala.phantoms.tissue import PHANTOMS
+from dala.explanation.render import encode_png
+from dala.phantoms.tissue import PHANTOMS, draw
 from tests.helpers.browser import PAGE_MS, downloaded, free_port, fresh_page, go_to, script_ended, serving, settle
 
 TITLE = "**Core** <b>biopsy</b> =1+1 漢"
@@ -27,8 +29,6 @@ def page_of_new_server(chromium: Browser, log: Path) -> Iterator[tuple[str, Page
     complaints: list[str] = []
     with serving(free_port(), log) as served, fresh_page(chromium) as page:
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(served.url)
-        script_ended(page)
         yield served.url, page, complaints
 
 
@@ -79,12 +79,26 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
 ) -> None:
     monkeypatch.setenv("DALA_CASES_FOLDER", str(tmp_path / "cases"))
     monkeypatch.delenv("DALA_DATABASE", raising=False)
+    monkeypatch.setenv("DALA_API", "open")
     names = [name.replace("_", " ") for name in PHANTOMS]
-    with page_of_new_server(chromium, tmp_path / "first.log") as (_, page, complaints):
-        first, second = keep(page, names[0], TITLE), keep(page, "solid sheets", "Another")
-        assert first != second
+    with page_of_new_server(chromium, tmp_path / "first.log") as (url, page, complaints):
+        page.goto(url)
+        script_ended(page)
+        first = keep(page, names[0], TITLE)
         assert re.fullmatch(r"[\w-]{22}", first)
         before = seen(page)
+        page.get_by_text("Change title, reads and comment").click()
+        page.get_by_role("textbox", name="Comment").fill("Looks <i>regular</i>.")
+        page.get_by_role("button", name="Save").click()
+        # Below the maps, not in the field into which it was typed.
+        expect(page.get_by_test_id("stMarkdown").get_by_text("Looks <i>regular</i>.")).to_be_visible()
+        script_ended(page)
+        # Another one, by a program.
+        files = {"image": ("sheets.png", encode_png(draw("solid_sheets").pixels))}
+        made = httpx.post(f"{url}/api/v1/cases", files=files, data={"title": "Another"}, timeout=60)
+        assert made.status_code == 201
+        second = made.json()["id"]
+        assert first != second
         page.get_by_role("button", name="All cases").click()
         expect(page.get_by_text("1 to 2 of 2")).to_be_visible()
         page.get_by_role("textbox", name="Search").fill("biopsy p-7")
@@ -95,25 +109,15 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
         assert table is not None
         page.mouse.click(table["x"] + 300, table["y"] + HEADER + ROW / 2)  # its title; the table is a canvas
         expect(page.get_by_role("heading").filter(has_text=TITLE)).to_be_visible(timeout=PAGE_MS)
-        settle(page)
+        script_ended(page)
         assert parse_qs(urlsplit(page.url).query)["id"] == [first]
-        seen(page)  # and what stands below the maps is where it stays
-        page.get_by_text("Change title, reads and comment").click()
-        page.get_by_role("textbox", name="Comment").fill("Looks <i>regular</i>.")
-        page.get_by_role("button", name="Save").click()
-        # Below the maps, not in the field into which it was typed.
-        expect(page.get_by_test_id("stMarkdown").get_by_text("Looks <i>regular</i>.")).to_be_visible()
-        settle(page)
         archive = zipfile.ZipFile(io.BytesIO(exported(page, first)))
         assert json.loads(archive.read(f"cases/{first}.json"))["title"] == TITLE
         assert complaints == []
 
     with page_of_new_server(chromium, tmp_path / "second.log") as (url, page, complaints):
-        page.goto(f"{url}/cases?id={second}")
-        assert seen(page) == before
         page.goto(f"{url}/cases?id={first}")
-        said = page.get_by_test_id("stMarkdown").get_by_text("Looks <i>regular</i>.")
-        expect(said).to_be_visible(timeout=PAGE_MS)
+        assert seen(page) == before
         # Side by side: what is done to one is done to both.
         page.goto(f"{url}/compare?a={first}&b={second}")
         canvases = page.locator(".side [data-kind=dt] canvas")
@@ -129,7 +133,9 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
             expect(canvases.nth(side)).to_have_attribute("data-view", re.compile(r"^1\.2500 "))
         expect(page.locator(".bar-title")).to_contain_text("last colour: maximum of both images")
         # Deleted by a second click, and then as if it had never been.
-        page.goto(f"{url}/cases?id={first}")
+        page.get_by_role("link", name="Open this case").first.click()
+        said = page.get_by_test_id("stMarkdown").get_by_text("Looks <i>regular</i>.")
+        expect(said).to_be_visible(timeout=PAGE_MS)
         page.get_by_role("button", name="Delete", exact=True).click(timeout=PAGE_MS)
         page.get_by_role("dialog").get_by_role("button", name="Delete this case").click()
         expect(page.get_by_text("1 to 1 of 1")).to_be_visible(timeout=PAGE_MS)

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from dala.cases.deck_records import MadeDeck, NewItem
 from dala.cases.decks import Decks
-from dala.cases.people import LOCAL, Person, Role
+from dala.cases.people import Person, Role
 from dala.cases.tokens import Tokens
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
@@ -30,7 +30,6 @@ from tests.helpers.browser import (
     free_port,
     fresh_page,
     go_to,
-    script_ended,
     serving,
     settle,
 )
@@ -49,13 +48,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield found
 
 
-def made(page: Page, served: Served) -> tuple[str, str]:
+def made(page: Page, served: Served, axe: str) -> tuple[str, str]:  # noqa: F811
     """A deck of three drawings: the address for the class and the teacher's own."""
     page.goto(f"{served.url}/teaching?part=With+a+class")
     page.get_by_label("Title", exact=True).fill("Monday", timeout=PAGE_MS)
     page.get_by_label("How many", exact=True).fill("3")
     page.keyboard.press("Enter")
-    settle(page)
+    assert violations(page, axe, BOTH) == []
     page.get_by_role("button", name="Make the deck").click()
     expect(page.get_by_text("The deck is made.")).to_be_visible(timeout=PAGE_MS)
     expect(page.get_by_test_id("stCode")).to_have_count(2)
@@ -63,8 +62,7 @@ def made(page: Page, served: Served) -> tuple[str, str]:
     return students.strip(), own.strip()
 
 
-def begun(page: Page, address: str, name: str) -> None:
-    page.goto(address)
+def begun(page: Page, name: str) -> None:
     page.get_by_label("Your name or number").fill(name, timeout=PAGE_MS)
     page.get_by_role("button", name="Begin").click()
     expect(page.get_by_text("Case 1 of 3")).to_be_visible(timeout=PAGE_MS)
@@ -96,9 +94,15 @@ def answered(page: Page, number: int, call: str, mark: tuple[float, float, float
     page.get_by_role("button", name="Commit").click()
 
 
-def test_a_class_reads_a_deck_and_its_teacher_reveals_it(chromium: Browser, served: Served, tmp_path: Path) -> None:
-    with fresh_page(chromium) as teacher, fresh_page(chromium) as anna, fresh_page(chromium, 480, 900) as ben:
-        address, own = made(teacher, served)
+def test_a_class_reads_a_deck_and_its_teacher_reveals_it(
+    chromium: Browser,
+    served: Served,
+    axe: str,  # noqa: F811
+) -> None:
+    """That axe finds nothing is looked at on the same pages."""
+    decks = Decks(sqlite_store(served.log.parent / "cases"))
+    with fresh_page(chromium) as teacher, fresh_page(chromium) as anna:
+        address, own = made(teacher, served, axe)
         assert parse_qs(urlsplit(address).query).keys() == {"id"} and parse_qs(urlsplit(own).query).keys() == {
             "id",
             "key",
@@ -106,13 +110,19 @@ def test_a_class_reads_a_deck_and_its_teacher_reveals_it(chromium: Browser, serv
         teacher.goto(own)
         expect(teacher.get_by_role("heading", name="0 readers, 3 cases")).to_be_visible(timeout=PAGE_MS)
 
-        begun(anna, address, "Anna")
-        begun(ben, address, "4711")
+        anna.goto(address)
+        anna.get_by_label("Your name or number").wait_for(timeout=PAGE_MS)
+        assert violations(anna, axe, BOTH) == []
+        begun(anna, "Anna")
+        expect(anna.locator(".marker canvas")).to_have_attribute("aria-label", re.compile("Case 1"), timeout=PAGE_MS)
+        assert violations(anna, axe, BOTH) == []
         # What the teacher knows the cases by, their answers and the model are nowhere on a student's page.
-        for page in (anna, ben):
-            assert not re.search(r"Drawing|It is (benign|malignant)|The model", page.locator("body").inner_text())
+        assert not re.search(r"Drawing|It is (benign|malignant)|The model", anna.locator("body").inner_text())
         answered(anna, 1, "Malignant", (0.2, 0.2, 0.6, 0.6))
-        answered(ben, 1, "Benign", (0.4, 0.4, 0.8, 0.8))
+        # Another student, whose page is opened at the end only.
+        deck = parse_qs(urlsplit(address).query)["id"][0]
+        ben = decks.join(None, deck, "4711")
+        decks.answer(None, deck, ben, 1, "benign", ((0.4, 0.4), (0.8, 0.4), (0.8, 0.8), (0.4, 0.8)))
 
         # Live, without a reload of the teacher's page.
         expect(teacher.get_by_role("heading", name="2 readers, 3 cases")).to_be_visible()
@@ -144,18 +154,20 @@ def test_a_class_reads_a_deck_and_its_teacher_reveals_it(chromium: Browser, serv
             ("3", "Anna", "malignant"),
         ]
         # Ben had not answered what has been revealed meanwhile, and cannot any more.
-        ben.reload()
-        expect(ben.get_by_text(re.compile("Of 3 revealed cases"))).to_be_visible(timeout=PAGE_MS)
-        expect(ben.get_by_role("button", name="Commit")).to_have_count(0)
-        expect(ben.get_by_text("you had not answered")).to_be_visible()
+        anna.set_viewport_size({"width": 480, "height": 900})
+        anna.goto(f"{address}&reader={ben}")
+        expect(anna.get_by_text(re.compile("Of 3 revealed cases"))).to_be_visible(timeout=PAGE_MS)
+        expect(anna.get_by_role("button", name="Commit")).to_have_count(0)
+        expect(anna.get_by_text("you had not answered")).to_be_visible()
 
-        # Nobody else sees anything without the address, and nobody leads without the key.
-        anna.goto(f"{served.url}/deck")
-        expect(anna.get_by_text("There is no deck at this address, or it is not open.")).to_be_visible(timeout=PAGE_MS)
-        anna.goto(f"{address}&key={'x' * 22}")
-        script_ended(anna)
-        expect(anna.get_by_label("Your name or number")).to_be_visible(timeout=PAGE_MS)
-        expect(anna.get_by_role("button", name="Reveal")).to_have_count(0)
+        # axe finds nothing at the last states either, nor in the document of the API.
+        assert violations(anna, axe, BOTH) == []
+        assert violations(teacher, axe, BOTH) == []
+        teacher.goto(f"{served.url}/api/v1/docs")
+        teacher.evaluate(axe)
+        for theme in BOTH:
+            teacher.emulate_media(color_scheme=theme)
+            assert teacher.evaluate("async () => (await axe.run(document)).violations.map(one => one.id)") == []
 
 
 def test_a_deck_is_made_of_ones_own_files(chromium: Browser, served: Served, tmp_path: Path) -> None:
@@ -200,33 +212,6 @@ def deck_of(folder: Path, teacher: Person) -> tuple[Decks, MadeDeck]:
     return decks, decks.make(teacher, "Tuesday", 1, items, anonymous=True)
 
 
-def test_axe_finds_nothing_at_a_deck(chromium: Browser, served: Served, axe: str) -> None:  # noqa: F811
-    decks, made = deck_of(served.log.parent / "cases", LOCAL)
-    address = f"{served.url}/deck?id={made.id}"
-    with fresh_page(chromium) as page:
-        page.goto(address)
-        page.get_by_label("Your name or number").fill("Anna", timeout=PAGE_MS)
-        assert violations(page, axe, BOTH) == []
-        page.get_by_role("button", name="Begin").click()
-        expect(page.locator(".marker canvas")).to_have_attribute("aria-label", re.compile("Case 1"), timeout=PAGE_MS)
-        assert violations(page, axe, BOTH) == []
-        decks.reveal(None, made.id, made.key, [1, 2])
-        page.reload()
-        expect(page.get_by_text("Of 2 revealed cases")).to_be_visible(timeout=PAGE_MS)
-        assert violations(page, axe, BOTH) == []
-        page.goto(f"{address}&key={made.key}")
-        expect(page.get_by_role("heading", name="1 reader, 2 cases")).to_be_visible(timeout=PAGE_MS)
-        assert violations(page, axe, BOTH) == []
-        page.goto(f"{served.url}/teaching?part=With+a+class")
-        expect(page.get_by_role("button", name="Make the deck")).to_be_visible(timeout=PAGE_MS)
-        assert violations(page, axe, BOTH) == []
-        page.goto(f"{served.url}/api/v1/docs")
-        page.evaluate(axe)
-        for theme in BOTH:
-            page.emulate_media(color_scheme=theme)
-            assert page.evaluate("async () => (await axe.run(document)).violations.map(one => one.id)") == []
-
-
 def test_a_deck_is_open_without_log_in_and_nothing_else_is(
     chromium: Browser,
     provider: Provider,  # noqa: F811
@@ -241,18 +226,17 @@ def test_a_deck_is_open_without_log_in_and_nothing_else_is(
     with page_of(chromium, tmp_path, port, **settings(port, provider)) as page:
         start = f"http://localhost:{port}"
         address = f"{start}/deck?id={made.id}"
+        expect(page.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=PAGE_MS)
         page.goto(address)
         page.get_by_label("Your name or number").fill("Ben", timeout=PAGE_MS)
         page.get_by_role("button", name="Begin").click()
         expect(page.get_by_text("Case 1 of 2")).to_be_visible(timeout=PAGE_MS)
         # From there no way leads further in.
-        for path in ("", "/teaching", "/deck", f"/deck?id={'x' * 22}", f"/?id={made.id}", f"/teaching?id={made.id}"):
-            page.goto(start + path)
-            expect(page.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=PAGE_MS)
-        page.goto(address)
-        expect(page.get_by_label("Your name or number")).to_be_visible(timeout=PAGE_MS)
         go_to(page, "Teaching")
         expect(page.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=PAGE_MS)
+        for path in (f"/deck?id={'x' * 22}", f"/teaching?id={made.id}"):
+            page.goto(start + path)
+            expect(page.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=PAGE_MS)
         # Not even where the API is open to the server's own machine, for here people log in; a token opens it.
         assert httpx.get(f"{start}/api/v1/cases").status_code == 401
         secret = Tokens(decks.database).create(ada).secret

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, WebSocketRoute, expect
+from playwright.sync_api import Browser, Page, Route, WebSocketRoute, expect
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
-from tests.helpers.browser import PAGE_MS, Visit, script_ended, settle
+from tests.helpers.browser import PAGE_MS, Served, fresh_page, go_to, script_ended, settle, until
 
 UPLOADS = "**/_stcore/upload_file/**"
 
@@ -40,14 +42,6 @@ class Held:
         self._page.unroute(UPLOADS)
 
 
-def until(page: Page, happened: Callable[[], bool]) -> None:
-    for _ in range(PAGE_MS // 20):
-        if happened():
-            return
-        page.wait_for_timeout(20)
-    pytest.fail("It did not happen.")
-
-
 def drop(page: Page, path: Path) -> None:
     page.locator("input[type=file]").first.set_input_files(path)
 
@@ -55,10 +49,84 @@ def drop(page: Page, path: Path) -> None:
 def shown(page: Page, path: Path) -> None:
     settle(page)
     expect(page.get_by_text(f"Your image: {path.name}")).to_be_visible(timeout=PAGE_MS)
+    script_ended(page)
 
 
-def test_while_an_example_is_answered_and_put_away(visit: Callable[..., Visit], files: list[Path]) -> None:
-    page = visit().page
+class HeldSocket:
+    """Between page and server: while `holds`, what the server says waits here. What contains `passes` does not wait."""
+
+    def __init__(self, page: Page) -> None:
+        self.holds = False
+        self.passes: bytes | None = None
+        self.waiting: list[str | bytes] = []
+        page.route_web_socket("**/_stcore/stream", self._between)
+
+    def _between(self, browser: WebSocketRoute) -> None:
+        self._browser, server = browser, browser.connect_to_server()
+
+        def to_browser(message: str | bytes) -> None:
+            passes = self.passes is not None and isinstance(message, bytes) and self.passes in message
+            (self.waiting.append if self.holds and not passes else browser.send)(message)
+
+        browser.on_message(server.send)
+        server.on_message(to_browser)
+
+    def said(self) -> list[str]:
+        """The kinds of what waits: `script_finished` of a run to its end, `file_urls_response` of where to upload."""
+        found = []
+        for message in self.waiting:
+            told = ForwardMsg.FromString(message if isinstance(message, bytes) else message.encode())
+            if told.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
+                found.append(str(told.WhichOneof("type")))
+        return found
+
+    def let_go(self) -> None:
+        self.holds, self.passes = False, None
+        for message in self.waiting:
+            self._browser.send(message)
+        self.waiting.clear()
+
+
+def ran(socket: HeldSocket) -> int:
+    """How many runs to their end the server has told of."""
+    return socket.said().count("script_finished")
+
+
+def ran_after(socket: HeldSocket, ended: int) -> bool:
+    return ran(socket) > ended
+
+
+@pytest.fixture(scope="module")
+def visited(chromium: Browser, app: Served) -> Iterator[tuple[Page, HeldSocket]]:
+    """One visit for all of these tests, with what stands between page and server."""
+    with fresh_page(chromium) as page:
+        socket = HeldSocket(page)
+        page.goto(app.url)
+        yield page, socket
+
+
+@pytest.fixture
+def page(visited: tuple[Page, HeldSocket]) -> Page:
+    """Its empty first page."""
+    page, _ = visited
+    if "/batch" in page.url:
+        go_to(page, "Second opinion")
+    hero, remove = page.locator(".st-key-hero"), page.get_by_role("button", name="Remove", exact=True)
+    hero.or_(remove).first.wait_for(timeout=PAGE_MS)
+    script_ended(page)
+    if remove.is_visible():
+        remove.click()
+    hero.wait_for(timeout=PAGE_MS)
+    script_ended(page)
+    return page
+
+
+@pytest.fixture
+def socket(visited: tuple[Page, HeldSocket]) -> HeldSocket:
+    return visited[1]
+
+
+def test_while_an_example_is_answered_and_put_away(page: Page, files: list[Path]) -> None:
     held = Held(page)
     drop(page, files[0])
     held.wait()
@@ -77,90 +145,39 @@ def test_while_an_example_is_answered_and_put_away(visit: Callable[..., Visit], 
     shown(page, files[1])
 
 
-class HeldSocket:
-    """Between page and server: while `holds`, what the server says waits here; `asked` counts what the page says.
-
-    What holds `passes` does not wait.
-    """
-
-    def __init__(self, page: Page, passes: bytes | None = None) -> None:
-        self.holds, self.asked, self.passes = False, 0, passes
-        self.waiting: list[str | bytes] = []
-        page.route_web_socket("**/_stcore/stream", self._between)
-
-    def _between(self, browser: WebSocketRoute) -> None:
-        self._browser, server = browser, browser.connect_to_server()
-
-        def to_server(message: str | bytes) -> None:
-            self.asked += 1
-            server.send(message)
-
-        def to_browser(message: str | bytes) -> None:
-            passes = self.passes is not None and isinstance(message, bytes) and self.passes in message
-            (self.waiting.append if self.holds and not passes else browser.send)(message)
-
-        browser.on_message(to_server)
-        server.on_message(to_browser)
-
-    def let_go(self) -> None:
-        self.holds = False
-        for message in self.waiting:
-            self._browser.send(message)
-
-
-def said_all(page: Page, socket: HeldSocket) -> None:
-    """Waits until the server has said nothing more for a second."""
-    said = -1
-    while said != len(socket.waiting):
-        said = len(socket.waiting)
-        page.wait_for_timeout(1000)
-
-
-def test_while_the_answer_to_the_one_before_is_on_its_way(visit: Callable[..., Visit], files: list[Path]) -> None:
-    page = visit().page
-    socket = HeldSocket(page)
-    page.reload()
-    page.locator(".st-key-hero").wait_for(timeout=PAGE_MS)
-    settle(page)
+def test_while_the_answer_to_the_one_before_is_on_its_way(page: Page, socket: HeldSocket, files: list[Path]) -> None:
     held = Held(page)
     drop(page, files[0])
     held.wait()
-    socket.holds, before = True, socket.asked
+    socket.holds = True
     held.let_go()
-    until(page, lambda: socket.asked > before)
-    said_all(page, socket)
-    before = socket.asked
+    until(page, lambda: "script_finished" in socket.said())
     drop(page, files[1])
-    until(page, lambda: socket.asked > before)
-    said_all(page, socket)
+    until(page, lambda: "file_urls_response" in socket.said())
     socket.let_go()
     shown(page, files[1])
 
 
-def test_the_box_of_examples_does_not_put_a_file_away(visit: Callable[..., Visit], files: list[Path]) -> None:
+def test_the_box_of_examples_does_not_put_a_file_away(page: Page, socket: HeldSocket, files: list[Path]) -> None:
     """The browser sends the example again with each file, as long as it has not drawn the page with the first one."""
-    page = visit().page
-    socket = HeldSocket(page, passes=b"/upload_file/")  # the addresses that are uploaded to
-    page.reload()
-    page.locator(".st-key-hero").wait_for(timeout=PAGE_MS)
-    settle(page)
     page.get_by_role("combobox", name="Examples").click()
     page.get_by_role("option", name="Drawn example: single files").click()
     page.locator(".st-key-verdict").wait_for(timeout=PAGE_MS)
     settle(page)
+    socket.passes = b"/upload_file/"  # the addresses that are uploaded to
     socket.holds = True
     for path in files[:2]:
+        ended = ran(socket)
         with page.expect_response(UPLOADS):
             drop(page, path)
-        said_all(page, socket)
+        until(page, partial(ran_after, socket, ended))
     socket.let_go()
     shown(page, files[1])
 
 
-def test_on_the_batch_page(visit: Callable[..., Visit], files: list[Path]) -> None:
+def test_on_the_batch_page(page: Page, files: list[Path]) -> None:
     """The second file is on its way while the first is analysed."""
-    page = visit().page
-    page.goto(f"{page.url.rstrip('/')}/batch")
+    go_to(page, "Batch")
     page.get_by_role("button", name="Analyse the images").wait_for(timeout=PAGE_MS)
     settle(page)
     drop(page, files[0])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_frame import luminance
@@ -48,16 +49,42 @@ FITS = """width => document.documentElement.scrollWidth <= width
     && [...document.querySelectorAll(".js-plotly-plot")].every(one => one.getBoundingClientRect().width <= width)"""
 
 
-def test_everything_fits_and_is_drawn_by_this_host_alone(visit: Callable[..., Visit], app: Served) -> None:
-    """Every part, wide and narrow; the labels of the axes in both themes."""
+@pytest.mark.exhaustive(instead="browser/test_evidence.py::test_parts_fit_and_are_drawn_by_this_host_alone")
+def test_every_part_fits_wide_and_narrow(visit: Callable[..., Visit]) -> None:
+    visited = visit()
+    assert every_plot_fits(open_evidence(visited), PARTS, (1280, 480)) > 20
+    assert visited.complaints == []
+
+
+def test_parts_fit_and_are_drawn_by_this_host_alone(visit: Callable[..., Visit], app: Served) -> None:
+    """With the labels of the axes in both themes.
+
+    Then parts are turned to by keyboard and by address, numbers open by keyboard, and the band follows the choice.
+    """
     visited = visit(dark=True)
     page = open_evidence(visited)
+    assert every_plot_fits(page, ("In short", "Heat maps", "Speed and load"), (480,)) > 5
+    assert every_plot_fits(page, ("Changed images",), (1280, 480)) > 1
+    labels_are_seen(page, dark=True)
+    page.emulate_media(color_scheme="light")  # what was drawn in the other theme stays
+    expect(page.locator(".stApp")).to_have_css("color", "rgb(34, 39, 43)")
+    labels_are_seen(page, dark=False)
+    assert {urlsplit(url).hostname for url in visited.requests if not url.startswith(("blob:", "data:"))} == {
+        "localhost"
+    }
+    assert visited.complaints == []
+    assert "Traceback" not in app.log.read_text()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    by_keyboard_and_address(page)
+
+
+def every_plot_fits(page: Page, parts: Iterable[str], widths: Iterable[int]) -> int:
+    """How many were looked at."""
     drawn = 0
-    for part, heading in PARTS.items():
-        page.set_viewport_size({"width": 1280, "height": 900})
-        turn_to(page, part, heading)
-        for width in (1280, 480):
+    for part in parts:
+        for width in widths:
             page.set_viewport_size({"width": width, "height": 900})
+            turn_to(page, part, PARTS[part])
             page.wait_for_function(FITS, arg=width)
             assert page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
             for plot in page.locator(".js-plotly-plot").all():
@@ -65,20 +92,7 @@ def test_everything_fits_and_is_drawn_by_this_host_alone(visit: Callable[..., Vi
                 assert box is not None
                 assert 300 < box["width"] <= width
                 drawn += 1
-    assert drawn > 20
-    assert {urlsplit(url).hostname for url in visited.requests if not url.startswith(("blob:", "data:"))} == {
-        "localhost"
-    }
-    assert visited.complaints == []
-    assert "Traceback" not in app.log.read_text()
-    page.set_viewport_size({"width": 1280, "height": 900})
-    turn_to(page, "Changed images", PARTS["Changed images"])
-    labels_are_seen(page, dark=True)
-    page.set_viewport_size({"width": 480, "height": 900})
-    page.emulate_media(color_scheme="light")  # what was drawn in the other theme stays
-    expect(page.locator(".stApp")).to_have_css("color", "rgb(34, 39, 43)")
-    labels_are_seen(page, dark=False)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 480
+    return drawn
 
 
 def labels_are_seen(page: Page, dark: bool) -> None:
@@ -94,12 +108,10 @@ def labels_are_seen(page: Page, dark: bool) -> None:
         assert (max(ink, ground) + 0.05) / (min(ink, ground) + 0.05) >= 7  # WCAG 2 AAA
 
 
-def test_keyboard_address_and_choice(visit: Callable[..., Visit]) -> None:
-    """Parts are turned to by keyboard and by address, numbers open by keyboard, and the band follows the choice."""
-    page = open_evidence(visit())
-    page.get_by_role("radio", name="In short").focus()
+def by_keyboard_and_address(page: Page) -> None:
+    page.get_by_role("radio", name="Changed images").focus()
     for _ in range(2):
-        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")
     page.keyboard.press("Space")
     expect(page.get_by_role("heading", name="On whose patients")).to_be_visible(timeout=60_000)
     assert "evidence-part=Patients+and+leaks" in page.url

@@ -21,22 +21,25 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("dark", [False, True])
 def test_notice_is_seen_and_readable_nothing_goes_to_another_host_and_nothing_complains(
-    visit: Callable[..., Visit], app: Served, dark: bool
+    visit: Callable[..., Visit], app: Served
 ) -> None:
-    visited = visit(dark=dark)
+    visited = visit(dark=True)
     page = visited.page
     expect(page).to_have_title("DALA second opinion")
-    for width in (1280, 480):
-        page.set_viewport_size({"width": width, "height": 900})
-        notice = page.get_by_text(NOTICE)
-        expect(notice).to_be_in_viewport(ratio=1)
-        text = luminance(notice.evaluate("e => getComputedStyle(e).color"))
-        ground = luminance(page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor"))
-        assert (text < ground) is not dark, "the theme does not follow the browser's light or dark setting"
-        assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) >= 7  # WCAG 2 AAA
-        page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
+    for dark in (True, False):
+        page.emulate_media(color_scheme="dark" if dark else "light")
+        # The theme follows the browser's light or dark setting.
+        expect(page.locator(".stApp")).to_have_css("color-scheme", "dark" if dark else "light")
+        for width in (1280, 480):
+            page.set_viewport_size({"width": width, "height": 900})
+            notice = page.get_by_text(NOTICE)
+            expect(notice).to_be_in_viewport(ratio=1)
+            text = luminance(notice.evaluate("e => getComputedStyle(e).color"))
+            ground = luminance(page.locator(".stApp").evaluate("e => getComputedStyle(e).backgroundColor"))
+            assert (text < ground) is not dark
+            assert (max(text, ground) + 0.05) / (min(text, ground) + 0.05) >= 7  # WCAG 2 AAA
+            page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
     # Some of Streamlit's widgets are fetched only after the page has run.
     visited.page.wait_for_load_state("networkidle")
     icons = visited.page.evaluate("[...document.querySelectorAll('link[rel~=icon]')].map(link => link.href)")
@@ -54,12 +57,17 @@ def test_notice_is_seen_and_readable_nothing_goes_to_another_host_and_nothing_co
     assert "Traceback" not in app.log.read_text()
 
 
-@pytest.mark.parametrize("asked", ["second_opinion", "evidence"])
+FRAME = "browser/test_frame.py::test_a_server_that_is_asked_for_one_page_first_shows_its_frame_too"
+
+
+@pytest.mark.parametrize(
+    "asked", ["evidence", pytest.param("second_opinion", marks=pytest.mark.exhaustive(instead=FRAME))]
+)
 def test_a_server_that_is_asked_for_one_page_first_shows_its_frame_too(
     chromium: Browser, tmp_path: Path, asked: str
 ) -> None:
-    """Each with a server of its own, by the command: in that of the other tests app.py has run already."""
-    with serving(free_port(), tmp_path / "streamlit.log", cold=True) as served, fresh_page(chromium) as page:
+    """Each with a server of its own: in that of the other tests app.py has run already."""
+    with serving(free_port(), tmp_path / "streamlit.log") as served, fresh_page(chromium) as page:
         page.goto(f"{served.url}/{asked}")
         expect(page.get_by_text(NOTICE)).to_be_visible(timeout=PAGE_MS)
         for name in ("Second opinion", "Evidence"):

@@ -120,11 +120,11 @@ def test_whatever_is_written_is_text(hostile: Served, chromium: Browser) -> None
         page.get_by_role("button", name="All as CSV").wait_for(timeout=PAGE_MS)
         settle(page)
         calm(page, hostile, asked)
-        for link in ("Evidence", "Teaching", "Guide"):
+        for link in ("Teaching", "Guide", "Evidence"):
             go_to(page, link)
+            page.wait_for_url(f"**/{link.lower()}*", timeout=PAGE_MS)
             settle(page)
             calm(page, hostile, asked)
-        go_to(page, "Evidence")
         page.get_by_role("radio", name="The weights", exact=True).click()
         settle(page)
         calm(page, hostile, asked)

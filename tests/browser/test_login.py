@@ -22,9 +22,11 @@ from playwright.sync_api import Browser, Page, expect
 from dala.cases.opening import store_from_environment
 from dala.cases.people import SERVER
 from dala.cases.store import ABSENT
+from pages.parts.login import problem_of
 from tests.helpers.browser import PAGE_MS, bar_link, free_port, fresh_page, go_to, script_ended, serving
 
 CLIENT, SECRET, PERSON = "dala", "a client's secret", "Dr. Ada Example"
+LOG_IN = "Please log in to use this tool."
 
 
 class Provider(ThreadingHTTPServer):
@@ -37,6 +39,7 @@ class Provider(ThreadingHTTPServer):
         self.codes: dict[str, dict[str, str]] = {}
         self.asked: list[str] = []
         self.person = ("1", PERSON)
+        self.secret = SECRET
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -75,7 +78,7 @@ class Answers(BaseHTTPRequestHandler):
         provider = self.server
         form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
         provider.asked.append(self.path)
-        known = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
+        known = base64.b64encode(f"{CLIENT}:{provider.secret}".encode()).decode()
         asked = provider.codes.pop(form["code"][0], None)
         if self.path != "/token" or asked is None or self.headers.get("Authorization") != f"Basic {known}":
             self.send_error(401)
@@ -135,68 +138,69 @@ def settings(port: int, provider: Provider, **other: str) -> dict[str, str]:
     } | other
 
 
-def test_in_and_out(chromium: Browser, provider: Provider, tmp_path: Path) -> None:
-    port = free_port()
-    with page_of(chromium, tmp_path, port, **settings(port, provider)) as page:
-        # The tests' servers keep no cases unless they are told to: then no page of them is in the navigation.
-        expect(bar_link(page, "Evidence")).to_have_count(1)
-        expect(bar_link(page, "Cases")).to_have_count(0)
-        # Nothing of the tool before.
-        expect(page.get_by_text("Please log in to use this tool.")).to_be_visible()
-        expect(page.get_by_test_id("stFileUploader")).to_have_count(0)
-        go_to(page, "Evidence")
-        expect(page.get_by_text("Please log in to use this tool.")).to_be_visible()
-        expect(page.get_by_role("heading")).to_have_count(0)
-        page.get_by_role("button", name="Log in").click()
-        expect(page.get_by_text(f"Logged in as {PERSON}")).to_be_visible(timeout=60_000)
-        expect(page.get_by_test_id("stFileUploader")).to_be_visible(timeout=60_000)
-        assert {"/authorize", "/token"} <= set(provider.asked)
-        page.get_by_role("button", name="Log out").click()
-        expect(page.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=60_000)
-        expect(page.get_by_test_id("stFileUploader")).to_have_count(0)
+WRONG: dict[str, tuple[dict[str, str | None], str]] = {
+    "missing": ({"client_id": None}, "does not name client_id"),
+    "short": ({"cookie_secret": "short"}, "cookie_secret is shorter than 32 characters"),
+    "elsewhere": ({"redirect_uri": "http://localhost/elsewhere"}, "redirect_uri does not end with /oauth2callback"),
+}
 
 
-def test_a_wrong_secret_lets_nobody_in(chromium: Browser, provider: Provider, tmp_path: Path) -> None:
-    port = free_port()
-    provider.asked.clear()
-    with page_of(chromium, tmp_path, port, **settings(port, provider, client_secret="wrong")) as page:
-        with page.expect_response(lambda answer: "/oauth2callback" in answer.url, timeout=PAGE_MS):
-            page.get_by_role("button", name="Log in").click()
-        assert "/token" in provider.asked
-        # In another tab with the same cookies: the first one may still be showing Chromium's own page for an error.
-        other = page.context.new_page()
-        other.goto(f"http://localhost:{port}")
-        expect(other.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=60_000)
+def changed(auth: dict[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in {**auth, **changes}.items() if value is not None}
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"client_id": None}, "does not name client_id"),
-        ({"cookie_secret": "short"}, "cookie_secret is shorter than 32 characters"),
-        ({"redirect_uri": "http://localhost/elsewhere"}, "redirect_uri does not end with /oauth2callback"),
-    ],
-)
+@pytest.mark.parametrize("which", WRONG)
+def test_what_is_wrong_is_one_sentence_without_a_secret(provider: Provider, which: str) -> None:
+    changes, said = WRONG[which]
+    found = problem_of(changed(settings(8501, provider), changes))
+    assert found is not None and said in found and SECRET not in found
+
+
 def test_a_wrong_configuration_lets_nobody_in_and_says_why(
-    chromium: Browser, provider: Provider, tmp_path: Path, changes: dict[str, str | None], said: str
+    chromium: Browser, provider: Provider, tmp_path: Path
 ) -> None:
     port = free_port()
-    auth = {key: value for key, value in (settings(port, provider) | changes).items() if value is not None}
-    with page_of(chromium, tmp_path, port, **auth) as page:
+    changes, said = WRONG["missing"]
+    with page_of(chromium, tmp_path, port, **changed(settings(port, provider), changes)) as page:
         expect(page.get_by_test_id("stAlert")).to_contain_text(said, timeout=60_000)
         expect(page.get_by_test_id("stAlert")).not_to_contain_text(SECRET)
         expect(page.get_by_test_id("stFileUploader")).to_have_count(0)
         expect(page.get_by_role("button", name="Log in")).to_have_count(0)
+        # The tests' servers keep no cases unless they are told to: then no page of them is in the navigation.
+        expect(bar_link(page, "Evidence")).to_have_count(1)
+        expect(bar_link(page, "Cases")).to_have_count(0)
 
 
-def test_what_somebody_keeps_nobody_else_sees(
+def test_in_and_out_and_what_somebody_keeps_nobody_else_sees(
     chromium: Browser, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DALA_DATABASE", raising=False)
     monkeypatch.setenv("DALA_CASES_FOLDER", str(tmp_path / "cases"))
     port = free_port()
     with page_of(chromium, tmp_path, port, **settings(port, provider)) as page:
+        # Nothing of the tool before.
+        expect(page.get_by_text(LOG_IN)).to_be_visible()
+        expect(page.get_by_test_id("stFileUploader")).to_have_count(0)
+        go_to(page, "Evidence")
+        page.wait_for_url("**/evidence", timeout=PAGE_MS)
+        script_ended(page)
+        expect(page.get_by_text(LOG_IN)).to_be_visible()
+        expect(page.get_by_role("heading")).to_have_count(0)
+
+        # With a secret that the provider takes for wrong nobody gets in.
+        provider.secret = "another one"
+        with page.expect_response(lambda answer: "/oauth2callback" in answer.url, timeout=PAGE_MS):
+            page.get_by_role("button", name="Log in").click()
+        assert {"/authorize", "/token"} <= set(provider.asked)
+        provider.secret = SECRET
+        # In another tab with the same cookies: the first one may still be showing Chromium's own page for an error.
+        page = page.context.new_page()
+        page.goto(f"http://localhost:{port}")
+        expect(page.get_by_text(LOG_IN)).to_be_visible(timeout=PAGE_MS)
+
         log_in(page)
+        expect(page.get_by_text(f"Logged in as {PERSON}")).to_be_visible()
+        expect(page.get_by_test_id("stFileUploader")).to_be_visible(timeout=PAGE_MS)
         page.get_by_role("button", name="Solid sheets", exact=True).click()
         page.get_by_role("button", name="Keep this case").click(timeout=PAGE_MS)
         page.get_by_role("link", name="Open the case").click()
@@ -206,17 +210,21 @@ def test_what_somebody_keeps_nobody_else_sees(
         assert store is not None
         (row,) = store.search(SERVER).rows
         assert row.reader == (f"{provider.issuer}|1", PERSON)
-        provider.person = ("2", "Dr. Eve Example")
-        with fresh_page(chromium) as other:
-            other.goto(address)
-            expect(other.get_by_text("Please log in to use this tool.")).to_be_visible(timeout=PAGE_MS)
-            log_in(other)
-            for place in (address, address.replace("/cases?", "/compare?a=" + row.id + "&b=" + row.id + "&")):
-                other.goto(place)
-                expect(other.get_by_test_id("stAlert")).to_have_text(ABSENT, timeout=PAGE_MS)
-            other.goto(f"http://localhost:{port}/cases")
-            expect(other.get_by_text("Nothing is kept yet.")).to_be_visible(timeout=PAGE_MS)
         store.database.close()
+        page.get_by_role("button", name="Log out").click()
+        expect(page.get_by_text(LOG_IN)).to_be_visible(timeout=PAGE_MS)
+        expect(page.get_by_test_id("stFileUploader")).to_have_count(0)
+
+        provider.person = ("2", "Dr. Eve Example")
+        page.goto(address)
+        expect(page.get_by_text(LOG_IN)).to_be_visible(timeout=PAGE_MS)
+        log_in(page)
+        expect(page.get_by_text("Logged in as Dr. Eve Example")).to_be_visible()
+        for place in (address, address.replace("/cases?", "/compare?a=" + row.id + "&b=" + row.id + "&")):
+            page.goto(place)
+            expect(page.get_by_test_id("stAlert")).to_have_text(ABSENT, timeout=PAGE_MS)
+        go_to(page, "Cases")
+        expect(page.get_by_text("Nothing is kept yet.")).to_be_visible(timeout=PAGE_MS)
 
 
 def log_in(page: Page) -> None:

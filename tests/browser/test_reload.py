@@ -36,7 +36,9 @@ def with_token(page: Page) -> str:
     return token
 
 
-def test_an_image_and_its_threshold_stay(visit: Callable[..., Visit], chromium: Browser, files: list[Path]) -> None:
+def test_an_image_its_threshold_and_a_batch_stay(
+    visit: Callable[..., Visit], chromium: Browser, files: list[Path]
+) -> None:
     page = visit().page
     assert token_of(page) is None
     steps = page.evaluate("history.length")
@@ -48,21 +50,23 @@ def test_an_image_and_its_threshold_stay(visit: Callable[..., Visit], chromium: 
     slider.focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    settle(page)
-    page.wait_for_timeout(500)
     chosen = slider.input_value()
     assert chosen != before
+    expect(page.get_by_text("Table and downloads")).to_contain_text(f"k = {float(chosen):.3g};")
+    script_ended(page)
     heading = page.get_by_role("heading", level=2).inner_text()
     token = with_token(page)
     assert page.evaluate("history.length") == steps
 
-    for _ in range(2):
-        page.reload()
+    def as_it_was() -> None:
         expect(page.get_by_text(f"Your image: {files[1].name}")).to_be_visible(timeout=PAGE_MS)
-        slider.wait_for(timeout=PAGE_MS)
-        settle(page)
+        expect(slider).to_have_value(chosen, timeout=PAGE_MS)
+        script_ended(page)
         assert slider.input_value() == chosen
         assert page.get_by_role("heading", level=2).inner_text() == heading
+
+    page.reload()
+    as_it_was()
     assert with_token(page) == token
 
     with fresh_page(chromium) as other:
@@ -78,33 +82,19 @@ def test_an_image_and_its_threshold_stay(visit: Callable[..., Visit], chromium: 
     expect(second.get_by_text(f"Your image: {files[1].name}")).to_be_visible(timeout=PAGE_MS)
     second.get_by_role("button", name="Remove").click()
     expect(second.get_by_text("A second opinion on breast tissue")).to_be_visible(timeout=PAGE_MS)
-    go_to(page, "Evidence")
-    page.wait_for_url(re.compile("/evidence"), timeout=PAGE_MS)
+    go_to(page, "Slides")
+    page.wait_for_url(re.compile("/slides"), timeout=PAGE_MS)
     with_token(page)
     page.reload()
     script_ended(page)
     go_to(page, "Second opinion")
-    expect(page.get_by_text(f"Your image: {files[1].name}")).to_be_visible(timeout=PAGE_MS)
+    as_it_was()
 
-
-def test_a_drawn_example_stays(visit: Callable[..., Visit]) -> None:
-    page = visit().page
-    page.get_by_role("button", name="Solid sheets", exact=True).click()
-    page.get_by_role("slider", name="Dynamic threshold").wait_for(timeout=PAGE_MS)
-    with_token(page)
-    page.reload()
-    page.get_by_role("slider", name="Dynamic threshold").wait_for(timeout=PAGE_MS)
-    expect(page.get_by_test_id("stException")).to_have_count(0)
-
-
-def test_a_batch_stays(visit: Callable[..., Visit], files: list[Path]) -> None:
-    page = visit().page
+    # Files that are a batch stay, too. That a drawn example does is seen in `test_viewer.py`.
     page.locator("input[type=file]").first.set_input_files(files)
     page.wait_for_url(re.compile("/batch"), timeout=PAGE_MS)
     with_token(page)
     page.reload()
     expect(page.get_by_role("button", name="All as CSV")).to_be_visible(timeout=PAGE_MS)
     expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=PAGE_MS)
-    page.reload()
-    expect(page.get_by_role("button", name="All as CSV")).to_be_visible(timeout=PAGE_MS)
     expect(page.get_by_test_id("stException")).to_have_count(0)

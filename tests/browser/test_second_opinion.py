@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -61,22 +63,40 @@ def images(page: Page) -> dict[str, bytes]:
 
 def fetched(image: Locator) -> bytes:
     """The very bytes of the image that the browser shows."""
-    return bytes(
-        image.evaluate("async image => [...new Uint8Array(await (await fetch(image.src)).arrayBuffer())]"),
-    )
+    url = image.evaluate("""async image => {
+        const content = await (await fetch(image.src)).blob();
+        return new Promise(done => {
+            const reader = new FileReader();
+            reader.onload = () => done(reader.result);
+            reader.readAsDataURL(content);
+        });
+    }""")
+    return base64.b64decode(url.partition(",")[2])
 
 
 def record(page: Page) -> dict[str, Any]:
     return json.loads(downloaded(page, "Numbers (JSON)"))["opinion"]
 
 
-def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(
-    visit: Callable[..., Visit], app: Served, patch: Path
-) -> None:
-    visited = visit()
+@pytest.fixture(scope="module")
+def visited(visits: Callable[..., AbstractContextManager[Visit]]) -> Iterator[Visit]:
+    """One visit for all of these tests."""
+    with visits() as found:
+        yield found
+
+
+@pytest.fixture
+def page(visited: Visit, patch: Path) -> Page:
+    """Its page, with the patch and its answer; what was there before is replaced."""
     page = visited.page
-    upload(page, patch)
-    wait_for_verdict(page)
+    if not page.get_by_text("Your image: patch.png").is_visible():
+        upload(page, patch)
+        expect(page.get_by_text("Your image: patch.png")).to_be_visible(timeout=60_000)
+        wait_for_verdict(page)
+    return page
+
+
+def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(page: Page, visited: Visit, app: Served) -> None:
     verdict, numbers = said(page), record(page)
     assert numbers["prediction"] in verdict.lower()
     before = images(page)
@@ -109,17 +129,58 @@ def test_dragging_the_slider_redraws_one_panel_and_runs_no_network(
     assert "Traceback" not in app.log.read_text()
 
 
-def test_downloads_are_the_bytes_on_the_screen(visit: Callable[..., Visit], app: Served, patch: Path) -> None:
-    """Of the plain view; what the viewer draws is compared pixel by pixel in test_viewer.py."""
-    page = visit().page
-    page.goto(f"{app.url}/?plain=true")
+def test_the_slider_keeps_the_focus_when_the_server_answers(page: Page) -> None:
+    slider = page.get_by_role("slider", name="Dynamic threshold")
+    slider.focus()
+    start = float(slider.input_value())
+    for times in range(1, 4):
+        page.keyboard.press("ArrowRight")  # wherever the focus is by now
+        expect(page.get_by_text(OF_WHAT)).to_contain_text(f"k = {start + 0.05 * times:.3g}", timeout=60_000)
+        settle(page)
+        expect(slider).to_be_focused()
+
+
+WATCH = """() => {
+  window.seen = new Set();
+  const look = () => {
+    const verdict = document.querySelector('.st-key-verdict h2');
+    const visible = verdict && getComputedStyle(verdict).visibility === 'visible';
+    const name = document.querySelector('.st-key-image-line')?.innerText.match(/[\\w]+\\.png/)?.[0];
+    if (name) window.seen.add(name + ': ' + (visible ? verdict.innerText : ''));
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+def test_no_answer_stands_below_the_name_of_another_image(page: Page, tmp_path: Path) -> None:
+    second = tmp_path / "ducts.png"
+    second.write_bytes(encode_png(draw("regular_ducts", seed=2).pixels))
+    answers = [said(page)]
+    page.evaluate(WATCH)
+    upload(page, second)
+    expect(page.get_by_text("Your image: ducts.png")).to_be_visible(timeout=60_000)
     settle(page)
-    upload(page, patch)
-    wait_for_verdict(page)
+    answers.append(said(page))
+    assert answers[0] != answers[1]
+    seen = page.evaluate("[...window.seen]")
+    hidden = {"patch.png: ", "ducts.png: "}  # of the one before, too, for a moment
+    assert set(seen) <= hidden | {f"patch.png: {answers[0]}", f"ducts.png: {answers[1]}"}
+    assert f"ducts.png: {answers[1]}" in seen
+
+
+def test_downloads_are_the_bytes_on_the_screen(page: Page) -> None:
+    """Of the plain view; what the viewer draws is compared pixel by pixel in test_viewer.py."""
+    page.get_by_text("Plain view", exact=True).click()
+    expect(plain_panel(page, "dt")).to_be_visible(timeout=60_000)
+    settle(page)
     for name, button in (("gradcam", "Grad-CAM (PNG)"), ("dt", "DT Grad-CAM (PNG)")):
         content = downloaded(page, button)
         assert content.startswith(b"\x89PNG")
         assert content == fetched(plain_panel(page, name))
+    page.get_by_text("Plain view", exact=True).click()
+    expect(page.locator(KEPT_AREA)).not_to_be_empty(timeout=60_000)
+    settle(page)
 
 
 def panels_are_of_one_size_and_seen_without_scrolling(page: Page) -> None:
@@ -133,42 +194,7 @@ def panels_are_of_one_size_and_seen_without_scrolling(page: Page) -> None:
         assert max(values) - min(values) < 1
 
 
-def test_refusals_are_sentences(visit: Callable[..., Visit], patch: Path, tmp_path: Path) -> None:
-    """A text file named PNG, a patch that takes its place, and a grey image, which gets the reason and no verdict."""
-    visited = visit()
-    page = visited.page
-    fake = tmp_path / "fake.png"
-    fake.write_text("no image at all")
-    upload(page, fake)
-    alert = page.get_by_test_id("stAlert")
-    kinds = "PNG, JPEG, TIFF, BMP, WebP, PGM and DICOM"
-    expect(alert).to_have_text(f"'fake.png' is not an image of an accepted kind ({kinds}).")
-    settle(page)
-    upload(page, patch)
-    wait_for_verdict(page)
-    expect(page.get_by_text("fake.png").filter(visible=True)).to_have_count(0)
-    visited.complaints.clear()  # of images that went before they had come
-    grey = tmp_path / "grey.png"
-    cv2.imwrite(str(grey), cv2.imread(str(patch), cv2.IMREAD_GRAYSCALE))
-    upload(page, grey)
-    expect(page.get_by_test_id("stAlert").filter(has_text="The image is grey")).to_be_visible(timeout=60_000)
-    settle(page)
-    expect(page.get_by_role("heading", name="Outside the model's competence")).to_be_visible()
-    expect(page.get_by_test_id("stAlert")).to_contain_text("The image is grey")
-    expect(page.get_by_role("heading", level=2)).to_have_count(1)
-    expect(page.get_by_text(PANELS["dt"])).to_have_count(0)
-    page.get_by_text("Show me anyway").click()
-    expect(page.get_by_text(PANELS["dt"])).to_be_attached(timeout=60_000)
-    settle(page)
-    expect(page.get_by_role("heading", name="Outside the model's competence")).to_be_visible()
-    assert record(page)["status"] == "outside"
-    assert visited.complaints == []
-
-
-def test_an_example_takes_the_place_of_an_upload(visit: Callable[..., Visit], patch: Path) -> None:
-    page = visit().page
-    upload(page, patch)
-    wait_for_verdict(page)
+def test_an_example_takes_the_place_of_an_upload(page: Page) -> None:
     page.get_by_role("combobox", name="Examples").click()
     page.get_by_role("option", name="Drawn example: mucin pools").click()
     # For a moment the refusal of the upload may stand beside it.
@@ -187,47 +213,33 @@ def test_an_example_takes_the_place_of_an_upload(visit: Callable[..., Visit], pa
     expect(page.get_by_text("patch.png").filter(visible=True)).to_have_count(0)
 
 
-WATCH = """() => {
-  window.seen = new Set();
-  const look = () => {
-    const verdict = document.querySelector('.st-key-verdict h2');
-    const visible = verdict && getComputedStyle(verdict).visibility === 'visible';
-    const name = document.querySelector('.st-key-image-line')?.innerText.match(/[\\w]+\\.png/)?.[0];
-    if (name) window.seen.add(name + ': ' + (visible ? verdict.innerText : ''));
-    requestAnimationFrame(look);
-  };
-  look();
-}"""
-
-
-def test_no_answer_stands_below_the_name_of_another_image(visit: Callable[..., Visit], tmp_path: Path) -> None:
-    page, (first, second) = visit().page, (tmp_path / "sheets.png", tmp_path / "ducts.png")
-    first.write_bytes(encode_png(draw("solid_sheets", seed=2).pixels))
-    second.write_bytes(encode_png(draw("regular_ducts", seed=2).pixels))
-    answers = []
-    upload(page, first)
-    wait_for_verdict(page)
-    answers.append(said(page))
-    page.evaluate(WATCH)
-    upload(page, second)
-    expect(page.get_by_text("Your image: ducts.png")).to_be_visible(timeout=60_000)
+def test_refusals_are_sentences(visited: Visit, patch: Path, tmp_path: Path) -> None:
+    """A text file named PNG, a patch that takes its place, and a grey image, which gets the reason and no verdict."""
+    page = visited.page
+    fake = tmp_path / "fake.png"
+    fake.write_text("no image at all")
+    upload(page, fake)
+    alert = page.get_by_test_id("stAlert")
+    kinds = "PNG, JPEG, TIFF, BMP, WebP, PGM and DICOM"
+    expect(alert).to_have_text(f"'fake.png' is not an image of an accepted kind ({kinds}).")
     settle(page)
-    answers.append(said(page))
-    assert answers[0] != answers[1]
-    seen = page.evaluate("[...window.seen]")
-    hidden = {"sheets.png: ", "ducts.png: "}  # of the one before, too, for a moment
-    assert set(seen) <= hidden | {f"sheets.png: {answers[0]}", f"ducts.png: {answers[1]}"}
-    assert f"ducts.png: {answers[1]}" in seen
-
-
-def test_the_slider_keeps_the_focus_when_the_server_answers(visit: Callable[..., Visit], patch: Path) -> None:
-    page = visit().page
     upload(page, patch)
+    expect(page.get_by_text("Your image: patch.png")).to_be_visible(timeout=60_000)
     wait_for_verdict(page)
-    slider = page.get_by_role("slider", name="Dynamic threshold")
-    slider.focus()
-    for times in range(1, 4):
-        page.keyboard.press("ArrowRight")  # wherever the focus is by now
-        expect(page.get_by_text(OF_WHAT)).to_contain_text(f"k = {1 + 0.05 * times:.3g}", timeout=60_000)
-        settle(page)
-        expect(slider).to_be_focused()
+    expect(page.get_by_text("fake.png").filter(visible=True)).to_have_count(0)
+    visited.complaints.clear()  # of images that went before they had come
+    grey = tmp_path / "grey.png"
+    cv2.imwrite(str(grey), cv2.imread(str(patch), cv2.IMREAD_GRAYSCALE))
+    upload(page, grey)
+    expect(page.get_by_test_id("stAlert").filter(has_text="The image is grey")).to_be_visible(timeout=60_000)
+    settle(page)
+    expect(page.get_by_role("heading", name="Outside the model's competence")).to_be_visible()
+    expect(page.get_by_test_id("stAlert")).to_contain_text("The image is grey")
+    expect(page.get_by_role("heading", level=2)).to_have_count(1)
+    expect(page.get_by_text(PANELS["dt"])).to_have_count(0)
+    page.get_by_text("Show me anyway").click()
+    expect(page.get_by_text(PANELS["dt"])).to_be_attached(timeout=60_000)
+    settle(page)
+    expect(page.get_by_role("heading", name="Outside the model's competence")).to_be_visible()
+    assert record(page)["status"] == "outside"
+    assert visited.complaints == []

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,10 +37,12 @@ class Served:
 
 @dataclass(frozen=True)
 class Visit:
-    """A page of the browser with every request, console error and uncaught exception since it was opened."""
+    """A page of the browser with every request, console error and uncaught exception since it was opened, and what it
+    has said to the server by its websockets."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
+    sent: list[str | bytes] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
 
@@ -139,6 +141,15 @@ def settle(page: Page) -> None:
     """Waits until the script does not run and half a second long nothing was fetched."""
     script_ended(page)
     page.wait_for_load_state("networkidle")
+
+
+def until(page: Page, happened: Callable[[], bool]) -> None:
+    """Waits until it has: for what no element of the page tells."""
+    for _ in range(PAGE_MS // 20):
+        if happened():
+            return
+        page.wait_for_timeout(20)
+    pytest.fail("It did not happen.")
 
 
 def downloaded(page: Page, button: str) -> bytes:
