@@ -17,7 +17,7 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial, partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,32 +146,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.fixture(scope="module")
-def one_block() -> Iterator[None]:
-    """Networks that a file builds have one block a stage: a third of the work and of the weights, the same shapes."""
-    from dala.nets.resnet50 import STAGES
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, (width, _, stride) in STAGES.items():
-            patch.setitem(STAGES, name, (width, 1, stride))
-        yield
-
-
 @pytest.fixture(scope="session")
 def backbone() -> Backbone:
-    """A seeded random ResNet50 in place of ImageNet's."""
-    import torch
+    """A seeded random ResNet50 in place of ImageNet's. `starts.slim_resnets` makes one that costs a third."""
+    from tests.helpers.starts import random_backbone
 
-    from dala.nets.imagenet import Backbone
-    from dala.nets.resnet50 import resnet50_parts
-
-    torch.manual_seed(0)
-    state = torch.nn.Sequential(resnet50_parts()).state_dict()
-    state |= {
-        "fc.weight": torch.zeros(1000, 2048),
-        "fc.bias": torch.zeros(1000),
-    }  # what ImageNet's own has, used by none
-    return Backbone({key: value for key, value in state.items() if "num_batches" not in key}, "random")
+    return random_backbone()
 
 
 @pytest.fixture(scope="session")
@@ -186,13 +166,14 @@ def recipe() -> Recipe:
 def weights_stay_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks are read once a session, however often a test empties the app's own cache of models.
 
-    Nor does a trunk compute twice what it makes of the same image: many tests look at the same few drawings.
+    Nor does a part of one compute twice what it makes of the same: many tests look at the same few drawings.
     """
     from dala.runtime import engines, predict, weights
 
     monkeypatch.setattr(predict, "load_weights", lambda *given: _loaded(weights.read_card, *given))
-    trunk = engines.TorchEngine.trunk
-    monkeypatch.setattr(engines.TorchEngine, "trunk", lambda *given: _made(trunk, *given))
+    for part in ("trunk", "tail"):
+        compute = partial(_made, part, getattr(engines.TorchEngine, part))
+        monkeypatch.setattr(engines.TorchEngine, part, partialmethod(compute))
 
 
 @lru_cache(maxsize=4)
@@ -203,16 +184,16 @@ def _loaded(_: Callable[..., Any], *given: Any) -> Any:
     return weights.load_weights(*given)
 
 
-TRUNKS: dict[tuple[Any, ...], tuple[Any, Tensor]] = {}  # with the network, so that no other has its number
+MADE: dict[tuple[Any, ...], tuple[Any, Tensor]] = {}  # with the network, so that no other has its number
 
 
-def _made(trunk: Callable[..., Tensor], engine: TorchEngine, x: Tensor) -> Tensor:
-    key = (id(engine.net), engine.precision, x.shape, hashlib.sha256(x.numpy().tobytes()).digest())
-    if key not in TRUNKS:
-        while len(TRUNKS) > 60:  # some 2 MB each
-            TRUNKS.pop(next(iter(TRUNKS)))
-        TRUNKS[key] = (engine.net, trunk(engine, x))
-    return TRUNKS[key][1].clone()
+def _made(part: str, compute: Callable[..., Tensor], engine: TorchEngine, x: Tensor) -> Tensor:
+    key = (part, id(engine.net), engine.precision, x.shape, hashlib.sha256(x.numpy().tobytes()).digest())
+    if key not in MADE:
+        while len(MADE) > 120:  # some 2 MB each
+            MADE.pop(next(iter(MADE)))
+        MADE[key] = (engine.net, compute(engine, x))
+    return MADE[key][1].clone()
 
 
 @pytest.fixture

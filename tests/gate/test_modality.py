@@ -116,12 +116,16 @@ def test_the_measurement_counts_what_is_wrong(tmp_path: Path) -> None:
         measure(tmp_path / "empty")
 
 
+more = pytest.mark.exhaustive(instead="gate/test_modality.py::test_real_images")
+
+
 @pytest.mark.slow
-def test_real_images(shared_data: Path) -> None:
+@pytest.mark.parametrize("most", [12, pytest.param(60, marks=more)])
+def test_real_images(shared_data: Path, most: int) -> None:
     """A sample of what `dala modality` counts in full (evidence/modality.json)."""
     for folder, modality in kinds().items():
         files = [path for path in sorted((shared_data / folder).rglob("*.*g")) if not path.stem.endswith("_mask")]
-        chosen = files[:: max(1, len(files) // 60)]
+        chosen = files[:: max(1, len(files) // most)]
         wrong = [path.name for path in chosen if recognise(read_image(path)).modality != modality]
         assert len(wrong) <= (1 if modality == MAMMOGRAM else 0), wrong
     real = recognise(read_image(shared_data / "slides" / "mammogram_jpeg_extended.dcm"))

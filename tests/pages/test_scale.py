@@ -132,7 +132,7 @@ def test_a_scale_that_decides_the_answer_is_said_with_the_control(
 
 
 def test_too_many_fields_at_this_scale_leave_the_control(page: AppTest) -> None:
-    upload(page, np.tile(FIELD, (2, 2, 1)), "SOB_B_A-14-9999-40-001.png")
+    upload(page, np.tile(PART, (4, 4, 1)))
     sizes(page).set_value("40X").run()
     assert "fields of view; at most 48" in said(page) and not page.header
     sizes(page).set_value("0.25").run()

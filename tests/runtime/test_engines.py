@@ -18,7 +18,6 @@ import torch
 from torch import nn
 
 from dala.errors import EngineError
-from dala.nets import resnet50
 from dala.nets.dala_resnet50 import DALAResNet50
 from dala.runtime import engines
 from dala.runtime.engines import (
@@ -38,17 +37,25 @@ from dala.runtime.engines import (
     with_bias32,
 )
 from tests.helpers.forks import FORKS, keep_graph, sent
+from tests.helpers.starts import slim_resnets
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_block")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL_BLOCKS = dict(resnet50.STAGES)
 
 
 @pytest.fixture(scope="module")
-def net(one_block: None) -> DALAResNet50:
+def served() -> DALAResNet50:
+    """With as many blocks as the networks that are served."""
     torch.manual_seed(0)
     return DALAResNet50().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def net() -> DALAResNet50:
+    with slim_resnets():
+        torch.manual_seed(0)
+        return DALAResNet50().eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +81,6 @@ def test_openvino_gives_what_torch_gives(net: DALAResNet50, exact: OpenVINOEngin
         close(exact.trunk(x), trunk, 1e-4)
         close(exact.tail(trunk), net.tail(trunk), 1e-4)
         close(exact.trunk(x[:1]), trunk[:1], 1e-4)
-
-
-@pytest.fixture(scope="module")
-def served(one_block: None) -> DALAResNet50:
-    """With as many blocks as the networks that are served."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resnet50, "STAGES", ALL_BLOCKS)
-        torch.manual_seed(0)
-        return DALAResNet50().eval().requires_grad_(False)
 
 
 def test_memory_is_flat_over_many_sizes_of_images(served: DALAResNet50) -> None:
@@ -302,11 +300,11 @@ def refuse(*arguments, **named):
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
 import torch
 from dala.nets.dala_resnet50 import DALAResNet50
-from dala.nets.resnet50 import STAGES
 from dala.runtime.engines import choose_engine, openvino_core
+from tests.helpers.starts import slim_resnets
 
-STAGES.update({name: (width, 1, stride) for name, (width, _, stride) in STAGES.items()})
-net = DALAResNet50().eval()
+with slim_resnets():
+    net = DALAResNet50().eval()
 first, second = openvino_core(), openvino_core()
 engine = choose_engine(net, None, "openvino-f32")
 engine.tail(engine.trunk(torch.zeros(1, 3, 64, 64)))

@@ -137,14 +137,14 @@ def test_the_bootstrap_is_the_one_that_copies_images_about() -> None:
     """The fast bootstrap against a plain one: the same draws, images really copied, scikit-learn for the AUC."""
     labels, p = random_case(0, images=120)
     groups = np.array([f"{label}-{i % 6}" for i, label in enumerate(labels)])
-    fast = binary_intervals(labels, p, groups, resamples=300, seed=4)
+    fast = binary_intervals(labels, p, groups, resamples=100, seed=4)
 
     names = np.unique(groups)
     random, plain = np.random.default_rng(4), []
     benign, malignant = (np.flatnonzero([name.startswith(label) for name in names]) for label in "01")
-    counts = np.zeros((300, names.size), dtype=int)
+    counts = np.zeros((100, names.size), dtype=int)
     for stratum in (benign, malignant):
-        counts[:, stratum] = random.multinomial(stratum.size, np.full(stratum.size, 1 / stratum.size), 300)
+        counts[:, stratum] = random.multinomial(stratum.size, np.full(stratum.size, 1 / stratum.size), 100)
     for draw in counts:
         copied = np.concatenate([np.flatnonzero(groups == name) for name in np.repeat(names, draw)])
         y, q = labels[copied], p[copied]
@@ -428,7 +428,7 @@ def test_two_classes_are_no_special_case() -> None:
 @pytest.mark.slow
 def test_the_bootstrap_of_several_classes_copies_images_about() -> None:
     labels, p, groups = four_classes(0)
-    fast = multiclass_intervals(labels, p, groups, "abcd", resamples=200, seed=3)
+    fast = multiclass_intervals(labels, p, groups, "abcd", resamples=100, seed=3)
     assert set(fast) == {*MULTICLASS_METRICS, "recall_a", "recall_b", "recall_c", "recall_d"}
 
     names = np.unique(groups)
@@ -437,10 +437,10 @@ def test_the_bootstrap_of_several_classes_copies_images_about() -> None:
     order = sorted(set(kinds), key=lambda kind: [index in kind for index in range(4)])
     largest = max(reversed(order), key=kinds.count)  # of equals the last
     kinds = [largest if single else kind for kind, single in zip(kinds, alone, strict=True)]
-    random, counts = np.random.default_rng(3), np.zeros((200, names.size), dtype=int)
+    random, counts = np.random.default_rng(3), np.zeros((100, names.size), dtype=int)
     for kind in (one for one in order if one in kinds):
         stratum = np.array([index for index, own in enumerate(kinds) if own == kind])
-        counts[:, stratum] = random.multinomial(stratum.size, np.full(stratum.size, 1 / stratum.size), 200)
+        counts[:, stratum] = random.multinomial(stratum.size, np.full(stratum.size, 1 / stratum.size), 100)
     plain = []
     for draw in counts:
         copied = np.concatenate([np.flatnonzero(groups == name) for name in np.repeat(names, draw)])

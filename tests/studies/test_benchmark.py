@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,13 @@ from dala.training.recipe import Recipe
 from dala.training.task import Fold, folds_of
 from dala.training.tasks import breakhis
 from dala.training.tasks.breakhis import BreakHis
+from tests.helpers.starts import slim_resnets, torchvisions_slim_resnet
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Iterator[Backbone]:
+    with slim_resnets() as start:
+        yield start
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +64,7 @@ def test_rows_resume_and_full_ones_stay(
     tree: Path, backbone: Backbone, tiny: Recipe, tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "benchmark.json"
+    monkeypatch.setattr("torchvision.models.resnet50", torchvisions_slim_resnet)  # what a file to start from must hold
     save_file(backbone.state, tmp_path / "start.safetensors")
 
     def run(names: tuple[str, ...], budget: benchmarking.Budget, recipe: Recipe = tiny) -> dict[str, str]:
@@ -71,7 +80,9 @@ def test_rows_resume_and_full_ones_stay(
         assert CHECK in row["protocol"]
         assert set(row["scores"]) == set(BINARY_METRICS)
         assert row["command"].endswith("--folds 2 --budget check")
-    assert rows["resnet50"]["cost"]["parameters"] == 23_512_130
+    # Of the slim one: its stem, its four stages and its linear head.
+    parameters = 9_536 + (24_896 + 167_040 + 663_808 + 2_646_528) + 4_098
+    assert rows["resnet50"]["cost"]["parameters"] == parameters
 
     # A pretrained run of all folds takes the place of a check, and no later check takes its own.
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *a, **k: torch.load("nowhere"))

@@ -123,6 +123,10 @@ def _all_blocks(blocks: Any) -> Any:
 
 # What is shipped
 
+HERE = "studies/test_gate_films.py"
+photographs = pytest.mark.exhaustive(instead=f"{HERE}::test_photographs_and_textures_are_no_films")
+films = pytest.mark.exhaustive(instead=f"{HERE}::test_most_films_are_films")
+
 
 @pytest.fixture(scope="module")
 def model() -> Model:
@@ -138,20 +142,22 @@ def test_the_shipped_gate_answers_none_of_what_was_measured(model: Model) -> Non
 
 
 @pytest.mark.slow
-def test_photographs_and_textures_are_no_films(model: Model) -> None:
-    """Whole, by the path that serves users."""
+@pytest.mark.parametrize("each", [8, pytest.param(1, marks=photographs)])
+def test_photographs_and_textures_are_no_films(model: Model, each: int) -> None:
+    """Every eighth, and all of them: whole, by the path that serves users."""
     images = [*gate_films.photographs(), *gate_films.textures()]
     assert len(images) == 26 + 17
+    images = images[::each]
     inside = [name for name, pixels in images if second_opinion(pixels, model).gate.inside]
     assert inside == []
 
 
 @pytest.mark.slow
-def test_most_films_are_films(model: Model, shared_data: Path) -> None:
-    folder = shared_data / "mini_ddsm"
-    films = sorted(folder.rglob("[BC]_*.jpg"))[::100]
-    passed = [second_opinion(path.read_bytes(), model).gate.inside for path in films]
-    assert len(passed) > 20 and sum(passed) >= 0.9 * len(passed)
+@pytest.mark.parametrize(("each", "least"), [(250, 10), pytest.param(100, 21, marks=films)])
+def test_most_films_are_films(model: Model, shared_data: Path, each: int, least: int) -> None:
+    chosen = sorted((shared_data / "mini_ddsm").rglob("[BC]_*.jpg"))[::each]
+    passed = [second_opinion(path.read_bytes(), model).gate.inside for path in chosen]
+    assert len(passed) >= least and sum(passed) >= 0.9 * len(passed)
 
 
 @pytest.mark.slow

@@ -110,12 +110,16 @@ def test_only_tiles_that_training_leaves_out_are_asked(tmp_path: Path) -> None:
     assert {size for made in kinds.values() for _, size in made.images()} == {(0.25, 0.25)}
 
 
+more = pytest.mark.exhaustive(instead="studies/test_nothing.py::test_glass_and_noise_are_not_answered")
+
+
 @pytest.mark.slow
-def test_glass_and_noise_are_not_answered() -> None:
+@pytest.mark.parametrize("count", [1, pytest.param(3, marks=more)])
+def test_glass_and_noise_are_not_answered(count: int) -> None:
     made = [one for one in nothing.drawn_kinds() if one.name in ("white glass", "noise")]
-    few = [Made(one.name, one.about, one.expected, lambda one=one: iter(list(one.images())[:3])) for one in made]  # type: ignore[misc]
+    few = [Made(one.name, one.about, one.expected, lambda one=one: iter(list(one.images())[:count])) for one in made]  # type: ignore[misc]
     record = nothing.measure(few, load_model("breast"), lambda name: lambda done, total: None)
     assert [(one.name, one.known.images, one.against) for one in record.kinds] == [
-        ("white glass", 3, 0), ("noise", 3, 0),
+        ("white glass", count, 0), ("noise", count, 0),
     ]  # fmt: skip
     assert Nothing.from_json(record.to_json()) == record

@@ -122,21 +122,21 @@ def test_the_networks_map_is_the_mean_of_its_stages(model: Model) -> None:
 
 def test_every_map_lies_on_the_image(model: Model) -> None:
     """White glass with a dark patch at the right: a map differs most there from that of the glass alone."""
-    glass = np.full((200, 300, 3), 240, np.uint8)
+    glass = np.full((120, 200, 3), 240, np.uint8)
     pixels, parts = glass.copy(), {stage: linear(stage, 2) for stage in PARTS}
-    pixels[80:120, 220:260] = np.random.default_rng(0).integers(0, 200, (40, 40, 3))
+    pixels[40:80, 120:160] = np.random.default_rng(0).integers(0, 200, (40, 40, 3))
     maps, plain_maps = (pointing.maps_of(one, 0.5, model, model.net.head, parts) for one in (pixels, glass))
     assert list(maps) == list(pointing.TITLES)
-    assert {one.shape for one in maps.values()} == {(200, 300)}
+    assert {one.shape for one in maps.values()} == {(120, 200)}
     for name, one in maps.items():
         row, column = np.unravel_index(int(np.abs(one - plain_maps[name]).argmax()), one.shape)
-        assert 60 <= row < 140 and 200 <= column < 280, name
+        assert 20 <= row < 100 and 100 <= column < 180, name
     assert torch.is_grad_enabled() and not any(p.grad is not None for p in model.net.parameters())
 
 
 def test_the_networks_map_is_the_one_that_is_served(model: Model, shared_data: Path) -> None:
     tile = brca_m2c.load(shared_data / "brca_m2c").records[0]
-    pixels = np.asarray(read_rgb(tile.path))
+    pixels = np.asarray(read_rgb(tile.path))[:196, :294]
     served = second_opinion(pixels, model, pixel_size_um=0.5).maps["malignant"].upsampled(*pixels.shape[:2])
     own = pointing.maps_of(pixels, 0.5, model, model.net.head, {stage: linear(stage, 0) for stage in PARTS})[NETWORK]
     np.testing.assert_allclose(own, served, atol=1e-3 * np.abs(served).max())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,13 @@ from dala.training.cross_validation import cross_validate, write_evidence
 from dala.training.recipe import Recipe
 from dala.training.tasks import breakhis
 from dala.training.tasks.breakhis import BreakHis
+from tests.helpers.starts import slim_resnets
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Iterator[Backbone]:
+    with slim_resnets() as start:
+        yield start
 
 
 def write_folds(folder: Path, dataset: BreakHis, shift: int = 0) -> None:

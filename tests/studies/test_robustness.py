@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +22,16 @@ from dala.training.cross_validation import cross_validate, kept_networks
 from dala.training.recipe import Recipe
 from dala.training.tasks import breakhis
 from dala.training.tasks.breakhis import BreakHis
+from tests.helpers.starts import slim_resnets
 from tests.helpers.trees import draw_tree
 
 NEGATIVE = Perturbation("negative", "times", "inverted", (0, 1), 0, lambda pixels, level, random: 255 - pixels)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Iterator[Backbone]:
+    with slim_resnets() as start:
+        yield start
 
 
 @pytest.fixture(scope="module")

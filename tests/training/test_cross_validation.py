@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dala.training.recipe import Recipe
 from dala.training.task import folds_of, probe
 from dala.training.tasks import breakhis
 from tests.helpers.held_out import assert_as_stored
+from tests.helpers.starts import slim_resnets
 from tests.helpers.trees import draw_tree
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -31,6 +33,12 @@ FEW = {
     "DC": ("201", "202", "203", "204"), "LC": ("211", "212", "213"), "MC": ("221", "222", "223"),
     "PC": ("231", "232", "233CD"),
 }  # fmt: skip
+
+
+@pytest.fixture
+def slim() -> Iterator[Backbone]:
+    with slim_resnets() as start:
+        yield start
 
 
 @pytest.fixture
@@ -118,7 +126,7 @@ def test_a_class_without_an_image_is_a_sentence(tree: Path, backbone: Backbone, 
 
 @pytest.mark.slow
 def test_eight_subtypes_end_to_end(
-    backbone: Backbone,
+    slim: Backbone,
     recipe: Recipe,
     tmp_path: Path,
     fitted: list[np.ndarray],
@@ -129,7 +137,7 @@ def test_eight_subtypes_end_to_end(
     root = draw_tree(tmp_path / "tree", FEW, images=2)
     small = dataclasses.replace(recipe, epochs=1, geometric_views=0)
     monkeypatch.setattr(breakhis, "Recipe", lambda: small)
-    monkeypatch.setattr("dala.training.backbone.load_backbone", lambda source: backbone)
+    monkeypatch.setattr("dala.training.backbone.load_backbone", lambda source: slim)
     evidence, out = tmp_path / "e.json", tmp_path / "subtypes.safetensors"
     common = ["breakhis", "--data", str(root), "--task", "subtype"]
     kept = ["--runs", str(tmp_path / "runs"), "--evidence", str(evidence)]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
+import multiprocessing
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +25,15 @@ from dala.training import fine_tune as training
 from dala.training.features import TrunkFeatures, apply_to_view, imagenet_resnet50, trunk_features
 from dala.training.fine_tune import fine_tune
 from dala.training.recipe import Recipe
+from tests.helpers.starts import slim_resnets, torchvisions_slim_resnet
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Iterator[Backbone]:
+    with slim_resnets() as start:
+        yield start
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +153,7 @@ def test_same_seed_same_result_also_after_a_kill(
 def test_the_teacher_sees_layer2_at_its_own_scale(
     dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe
 ) -> None:
-    from torchvision.models import resnet50
-
-    net = resnet50().eval()
+    net = torchvisions_slim_resnet().eval()
     net.load_state_dict(backbone.state, strict=False)
     x = network_input(torch.from_numpy(load_pixels(dataset.records)[4:5]), recipe.teacher)
     with torch.no_grad():
@@ -221,54 +225,38 @@ def test_the_start_weighs_its_views() -> None:
     assert Recipe(stained_views=0).start_views == {"plain": 0.5, "mirrored": 0.5}
 
 
-# What each of two processes runs under torchrun.
-SHARE = """
-import json, sys
-from pathlib import Path
-import numpy as np, torch
-from safetensors.torch import save_file
-from dala.data import breakhis
-from dala.data.pixels import load_pixels
-from dala.stats.groups import group_weights
-from dala.training.backbone import load_backbone
-from dala.training.features import imagenet_resnet50, trunk_features
-from dala.training.fine_tune import fine_tune
-from dala.training.recipe import Recipe
-tree, backbone, features, out = map(Path, sys.argv[1:5])
-torch.set_num_threads(1)
-torch.distributed.init_process_group("gloo")
-recipe = Recipe(**json.loads(sys.argv[5]))
-dataset, start = breakhis.load(tree, 200), load_backbone(backbone)
-views = trunk_features(load_pixels(dataset.records), start, recipe, features)
-net = imagenet_resnet50(start, 2, recipe.dropout, 3)
-net = fine_tune(net, views, dataset.labels, dataset.groups, np.arange(33), recipe, 3, out / "both")
-save_file({k: v.contiguous() for k, v in net.state_dict().items()}, out / f"{torch.distributed.get_rank()}.safetensors")
-torch.distributed.destroy_process_group()
-"""
+def share(
+    number: int, dataset: breakhis.Dataset, backbone: Backbone, recipe: Recipe, features: Path, out: Path
+) -> None:
+    """What each of two processes does, as torchrun would have it."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{out}/met", rank=number, world_size=2)
+    views = trunk_features(load_pixels(dataset.records), backbone, recipe, features)
+    net = imagenet_resnet50(backbone, 2, recipe.dropout, 3)
+    net = fine_tune(net, views, dataset.labels, dataset.groups, np.arange(33), recipe, 3, out / "both")
+    save_file({key: value.contiguous() for key, value in net.state_dict().items()}, out / f"{number}.safetensors")
+    torch.distributed.destroy_process_group()
 
 
 def test_two_processes_do_one_run(
-    tree: Path, dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, tmp_path: Path
+    dataset: breakhis.Dataset, features: TrunkFeatures, backbone: Backbone, recipe: Recipe, tmp_path: Path
 ) -> None:
     """Without dropout the averaged gradients of two half batches are those of the whole batch."""
-    small = {"enlarged": 32, "epochs": 1, "batch": 8, "norm_batches": 2, "teacher": 48, "geometric_views": 1}
-    recipe = Recipe(**small, dropout=0.0)
+    recipe = dataclasses.replace(recipe, epochs=1, dropout=0.0)
     arguments = (features, dataset.labels, dataset.groups, np.arange(33), recipe, 3)
     start = imagenet_resnet50(backbone, 2, recipe.dropout, 3)
     alone = fine_tune(start, *arguments, tmp_path / "alone").state_dict()
-    save_file(backbone.state, tmp_path / "start.safetensors")
-    (tmp_path / "share.py").write_text(SHARE)
-    files = [str(tmp_path / name) for name in ("share.py", "start.safetensors", "features")]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, files[0], str(tree), *files[1:], str(tmp_path), json.dumps(small | {"dropout": 0.0})],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    forks = multiprocessing.get_context("fork")  # of this process, which has all that they import
+    given = (dataset, backbone, recipe, tmp_path / "features", tmp_path)
+    processes = [forks.Process(target=share, args=(number, *given)) for number in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=120)
+    ended = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    assert ended == [0, 0]
     both = [load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1)]
     answers = []
     for state in (alone, both[0]):

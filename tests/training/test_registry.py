@@ -19,6 +19,7 @@ from dala.studies.benchmark import cost_of
 from dala.training import baselines
 from dala.training.baselines import Settings
 from dala.training.registry import ENTRIES, NETWORKS, Entry
+from tests.helpers.starts import slim_resnets
 
 SIDE = 32  # from which on the network's smallest side is taken; Swin's last attention needs more than one place
 # Logits of two images by networks with drawn weights, as this test first saw them.
@@ -44,6 +45,27 @@ def unset() -> Iterator[None]:
         yield
 
 
+STOCK = np.random.default_rng(2).uniform(-0.05, 0.05, 6_000_000).astype(np.float32)
+
+
+@contextmanager
+def from_stock() -> Iterator[None]:
+    """First weights are pieces of a stock of random numbers, chosen by torch's seed: to draw them all takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("kaiming_uniform_", "kaiming_normal_", "trunc_normal_", "uniform_", "normal_"):
+            patch.setattr(nn.init, name, _take)
+        patch.setattr("timm.layers.weight_init._trunc_normal_", _take)
+        yield
+
+
+def _take(tensor: Tensor, *_: object, **__: object) -> Tensor:
+    count = tensor.numel()
+    start = int(torch.randint(len(STOCK) // 2, ()))
+    taken = np.resize(STOCK[start:], count)  # from the front again where it does not suffice
+    with torch.no_grad():
+        return tensor.copy_(torch.from_numpy(taken).view(tensor.shape))
+
+
 def draw_weights(net: nn.Module, seed: int) -> None:
     """Weights from numpy, so that they depend on no library's initialisation: nothing is zero or closed at first."""
     random = np.random.default_rng(seed)
@@ -60,7 +82,14 @@ def images(side: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(1).standard_normal((2, 3, side, side), dtype=np.float32))
 
 
-@pytest.fixture(scope="module", params=ENTRIES, ids=lambda entry: entry.name)
+# The two that take longest have a like among the others: the same layers of VGG16, and ViT.
+long = pytest.mark.exhaustive(instead="training/test_registry.py::test_shape_finite_and_golden")
+LONG = ("vgg16", "dinov2")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(one, marks=long if one.name in LONG else (), id=one.name) for one in ENTRIES]
+)
 def drawn(request: pytest.FixtureRequest) -> Iterator[tuple[Entry, StagedNetwork, Tensor]]:
     """A network with drawn weights and two images; a module's fixture, so that each is made once."""
     entry: Entry = request.param
@@ -116,14 +145,17 @@ def test_nine_names_and_their_sides() -> None:
     assert [entry.side(112) for entry in ENTRIES] == [112] * 7 + [128, 112]
 
 
+other_costs = pytest.mark.exhaustive(instead="training/test_registry.py::test_cost_is_the_published_one")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "weights"),
     [
         ("resnet50", "ResNet50_Weights.IMAGENET1K_V2"),
         ("densenet121", "DenseNet121_Weights.IMAGENET1K_V1"),
-        ("vgg16", "VGG16_Weights.IMAGENET1K_V1"),
-        ("vit", "ViT_B_16_Weights.IMAGENET1K_V1"),
+        pytest.param("vgg16", "VGG16_Weights.IMAGENET1K_V1", marks=other_costs),
+        pytest.param("vit", "ViT_B_16_Weights.IMAGENET1K_V1", marks=other_costs),
         ("swin", "Swin_T_Weights.IMAGENET1K_V1"),
     ],
 )
@@ -148,10 +180,11 @@ def test_staged_networks_compute_what_the_published_ones_do() -> None:
 
     for name, side in (("vit", 48), ("swin", 64), ("densenet121", 32), ("vgg16_inception", 32)):
         torch.manual_seed(0)
-        net, _ = NETWORKS[name].start(Settings(side=side))
+        with from_stock():
+            net, _ = NETWORKS[name].start(Settings(side=side))
         torch.manual_seed(0)
         x = images(side)
-        with torch.no_grad():
+        with torch.no_grad(), from_stock():
             found = nn.Sequential(net.trunk, net.tail, net.head.pool, net.head.flatten)(x)
             if name == "densenet121":
                 theirs = models.densenet121().eval()
@@ -193,6 +226,12 @@ def test_inception_by_hand() -> None:
     torch.testing.assert_close(y[0, 129], y[0, 128])
 
 
+@pytest.fixture
+def slim() -> Iterator[None]:
+    with slim_resnets():
+        yield
+
+
 @pytest.fixture(scope="module")
 def backbone() -> Backbone:
     from torchvision import models
@@ -210,7 +249,8 @@ def test_the_family_starts_from_one_trunk(backbone: Backbone) -> None:
     from torchvision import models
 
     x = images(64)
-    theirs = models.resnet50().eval()
+    with unset():
+        theirs = models.resnet50().eval()
     theirs.load_state_dict(backbone.state, strict=False)
     with torch.no_grad():
         reference = nn.Sequential(*list(theirs.children())[:7])(x)
@@ -263,10 +303,11 @@ def test_pretrained_weights_arrive_where_they_belong(name: str, monkeypatch: pyt
     from torchvision import models
 
     tags = {"dinov2": "vit_base_patch14_dinov2.lvd142m", "swin": "swin_tiny_patch4_window7_224.ms_in1k"}
-    if name in tags:
-        theirs = timm.create_model(tags[name])
-    else:
-        theirs = models.densenet121() if name == "densenet121" else models.vgg16()
+    with from_stock():
+        if name in tags:
+            theirs = timm.create_model(tags[name])
+        else:
+            theirs = models.densenet121() if name == "densenet121" else models.vgg16()
     downloads = []
 
     def download(*arguments: object, **options: object) -> dict[str, Tensor]:
@@ -277,7 +318,8 @@ def test_pretrained_weights_arrive_where_they_belong(name: str, monkeypatch: pyt
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", download)
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_url", download)
     side = NETWORKS[name].side(224)
-    net, words = NETWORKS[name].start(Settings(side=side, pretrained=True))
+    with from_stock():
+        net, words = NETWORKS[name].start(Settings(side=side, pretrained=True))
     assert len(downloads) == 1
     assert words == NETWORKS[name].pretrained
     published: dict[tuple[int, ...], list[Tensor]] = {}
@@ -291,6 +333,7 @@ def test_pretrained_weights_arrive_where_they_belong(name: str, monkeypatch: pyt
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("slim")
 def test_parts_of_the_ablation() -> None:
     """Which part a variant has, and that DALAResNet50 is the one with both."""
     names = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,13 @@ from dala.training.recipe import Recipe
 from dala.training.release import card_fields, metrics_of, own_record, train
 from dala.training.tasks import breakhis
 from dala.training.tasks.breakhis import BreakHis
+from tests.helpers.starts import slim_resnets
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Iterator[Backbone]:
+    with slim_resnets() as start:
+        yield start
 
 
 @pytest.fixture
