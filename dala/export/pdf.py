@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from io import BytesIO
+from math import floor, log10
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from dala.export.report import Remarks, report
 from dala.export.typeset import (
     FAINT,
     FOOT,
+    INK,
     LINE,
     MARGIN,
     PAGE_HEIGHT,
@@ -43,6 +45,7 @@ from dala.export.typeset import (
 )
 from dala.export.worth import leaning_in_words, probability_in_words
 from dala.opinion import NOTICE, Explanation, Opinion
+from dala.preprocess.scale import ASSUMED
 from dala.words import share
 
 Pixels = NDArray[np.uint8]
@@ -54,6 +57,7 @@ LINE_OF_CAPTION = 13.0
 NUMBERS = 122.0  # the height of the numbers beside the colour bar
 BAR_WIDTH, BAR_HEIGHT = 66.0, 190.0  # what the colour bar fits into
 CURVE = 96.0
+PART_OF_BAR, LEAST_FOR_BAR = 0.3, 120.0  # of the patch's width at most; the width that caption and scale bar need
 LEAST_ROOM = 200.0  # for the images and the numbers beside them
 
 MOST_REGIONS = 6  # rows of the table; JSON and GeoJSON have all
@@ -249,6 +253,12 @@ def _mark(canvas: Canvas) -> None:
     canvas.restoreState()
 
 
+def round_length(longest: float) -> float:
+    """The longest of 1, 2 or 5 times a power of ten that is no longer, in the same unit."""
+    power: float = 10.0 ** floor(log10(longest))
+    return power * next(times for times in (5, 2, 1) if times * power <= longest or times == 1)
+
+
 class _Images:
     """Patch, Grad-CAM and DT Grad-CAM at one scale, with the colour bar and the numbers of the threshold."""
 
@@ -287,6 +297,8 @@ class _Images:
             left = MARGIN + column * pitch
             upper = bottoms[-columns] if row else top
             self.canvas.drawImage(_embedded(pixels), left, upper - tall, wide, tall)
+            if not number:
+                self._scale_bar(left, left + wide, upper - tall - 12)
             bottoms.append(write(self.canvas, [text(caption, 8.5, FAINT)], upper - tall - 2, left, cell) - 4)
         if columns == 2:
             readings = self._readings(MARGIN + pitch, bottoms[1], room - (top - bottoms[1]), under=False)
@@ -294,6 +306,24 @@ class _Images:
             under = self._numbers_under(room)
             readings = self._readings(MARGIN + WIDTH - self._side(room), top, room, under)
         return top - min(*bottoms, readings)
+
+    def _scale_bar(self, left: float, right: float, y: float) -> None:
+        """Under the right end of the patch, between `left` and `right`: a round length on the specimen, where its scale
+        is known. Beside the image, so that none of its pixels is covered."""
+        size = self.record["pixel_size"]
+        if size is None or size["source"] == ASSUMED or right - left < LEAST_FOR_BAR:
+            return
+        um = size["columns"] * self.record["picture"]["width"] / (right - left)  # of a point
+        length = round_length(um * (right - left) * PART_OF_BAR)
+        words = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} um"
+        start, canvas = right - length / um, self.canvas
+        canvas.saveState()
+        canvas.setStrokeColor(INK)
+        canvas.lines([(start, y, right, y), (start, y, start, y + 4), (right, y, right, y + 4)])
+        canvas.setFont(REGULAR, 8.5)
+        canvas.setFillColor(FAINT)
+        canvas.drawRightString(start - 4, y, words)
+        canvas.restoreState()
 
     def _cell(self, columns: int, room: float) -> NDArray[np.float64]:
         """Width and height that one image may have."""

@@ -101,6 +101,17 @@ class Calibration:
         left = tuple(name for name, p, t in zip(self.classes, probabilities, limits, strict=True) if p >= t)
         return PredictionSet(alpha, left or self.classes)
 
+    def answered_from(self, label: str, laboratory: str | None = None) -> float | None:
+        """The probability from which `label` is the answer, by the set that decides: it is in the set and the other of
+        two classes is not, to a rounding. None where no probability makes it the answer, or for more than two classes.
+        """
+        limits = dict(zip(self.classes, self.limits_for(laboratory)[self.decides], strict=True))
+        own = limits.pop(label)
+        if len(limits) != 1:
+            return None
+        (other,) = limits.values()
+        return max(own, 1 - other) if other > 0 and own <= 1 else None
+
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Softmax over the last axis, float64."""

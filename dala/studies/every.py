@@ -79,12 +79,20 @@ def code_of(module: str) -> tuple[Path, ...]:
         if path is None or name in found:
             continue
         found[name] = path
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                wanted += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                wanted += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        wanted += _imported(path)
     return tuple(sorted(set(found.values())))
+
+
+@cache
+def _imported(path: Path) -> tuple[str, ...]:
+    """What a file may import, by name: `from dala import x` names dala and dala.x."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
 
 
 def _file_of(module: str) -> Path | None:
@@ -167,6 +175,8 @@ class Finished:
     def holds(self, step: Step, root: Path) -> bool:
         """Whether the step need not be run again."""
         kept = self._kept.get(shlex.join(step.arguments), {}).get("fingerprint")
+        if kept is None:
+            return False
         return kept == step.fingerprint(root) and all(Path(study.path).is_file() for study in step.studies)
 
     def keep(self, step: Step, root: Path, seconds: float) -> None:

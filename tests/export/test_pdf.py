@@ -14,11 +14,12 @@ import pytest
 from pypdf import PdfReader
 from reportlab.pdfbase.ttfonts import TTFontFace
 
-from dala.export.pdf import pdf
+from dala.export.pdf import pdf, round_length
 from dala.export.report import LONGEST_COMMENT, Remarks, report
 from dala.export.typeset import drawable
 from dala.gate import Gate
 from dala.gate.checks import Reason
+from dala.intake.pixel_size import PixelSize
 from dala.opinion import Explanation, Opinion, explain, opinion_of
 from tests.helpers.reports import DAY, curve_of, page_text
 
@@ -187,6 +188,53 @@ def test_nothing_is_cut_off_or_covered(opinion: Opinion, shape: str) -> None:
             told = "".join(text for x, y, _, text in lines if floor < y < where["The model"] - 1 and x > 100)
             kept = comment.replace("\n", "").replace(" ", "").replace("中文字", "???")
             assert told.replace(" ", "").replace("/", "").startswith(kept), name
+
+
+def strokes(content: bytes) -> list[float]:
+    """The lengths of all level lines, in points."""
+    found: list[float] = []
+    start = [0.0, 0.0]
+
+    def drawn(operator: bytes, operands: list[float], _: object, __: object) -> None:
+        if operator == b"m":
+            start[:] = [float(one) for one in operands]
+        elif operator == b"l" and float(operands[1]) == start[1]:
+            found.append(float(operands[0]) - start[0])
+
+    PdfReader(BytesIO(content)).pages[0].extract_text(visitor_operand_before=drawn)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "words", "um"),
+    [
+        (PixelSize(0.5, 0.25, "user"), "50 um", 50),
+        (PixelSize(70.0, 70.0, "file"), "10 mm", 10_000),
+        (PixelSize(0.5, 0.5, "assumed"), None, 0),
+        (None, None, 0),
+    ],
+    ids=["tissue", "film", "assumed", "none"],
+)
+def test_the_patch_has_a_scale_bar_where_its_scale_is_known(
+    opinion: Opinion, explanation: Explanation, size: PixelSize | None, words: str | None, um: float
+) -> None:
+    """700 px wide: 175 um or 49 mm, of which the bar is at most .3; it is as long as the image is drawn large."""
+    assert opinion.patch.width == 700
+    content = pdf(replace(opinion, patch=replace(opinion.patch, pixel_size=size)), explanation, Remarks(), DAY)
+    said = [text for _, _, _, text in placed(content)[1]]
+    if words is None:
+        assert not any(text.endswith((" um", " mm")) for text in said)
+        return
+    assert size is not None and words in said
+    wide = max(right - left for left, _, right, _ in placed(content)[0][:1])
+    assert any(one == pytest.approx(um / (700 * size.columns) * wide, abs=0.01) for one in strokes(content))
+
+
+def test_lengths_are_round() -> None:
+    assert [round_length(one) for one in (1, 1.9, 2, 4.99, 5, 9.9, 52.5, 147, 14_700, 0.7)] == [
+        *(1, 1, 2, 2, 5, 5, 50, 100, 10_000, 0.5),
+    ]
 
 
 @pytest.mark.slow

@@ -89,6 +89,8 @@ def test_the_effect_is_measured_once_and_told(page: AppTest, asked: list[tuple[s
     assert f"With the whole image the probability of {target} is 95 %, with the replacement alone 10 %." in told
     assert "smallest marked part that alone keeps the verdict is 25 % of the image" in told
     assert "threshold 0.01" in told and "Without it the probability is 20 %" in told
+    # In a laboratory that the model does not know no probability is enough for benign.
+    assert target == "benign" and "is the answer from " not in page.get("plotly_chart")[0].proto.spec
     # Moving the threshold asks nothing anew; another replacement does, once.
     page.slider[0].set_value(0.5).run()
     assert len(asked) == 1
@@ -97,6 +99,9 @@ def test_the_effect_is_measured_once_and_told(page: AppTest, asked: list[tuple[s
     assert "No threshold is suggested." in texts(page)
     page.segmented_control(key="baseline").set_value("blurred").run()
     assert len(asked) == 2
+    page.segmented_control[0].set_value("malignant").run()
+    next(button for button in page.button if button.label == "Measure").click().run()
+    assert "malignant is the answer from " in page.get("plotly_chart")[0].proto.spec
 
 
 @pytest.mark.slow

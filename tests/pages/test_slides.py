@@ -34,7 +34,7 @@ from pages.parts.slides import catalogue
 from pages.parts.slides.catalogue import BETWEEN, Catalogue
 from pages.parts.slides.choice import with_command
 from pages.parts.slides.scan import scannable
-from pages.parts.slides.scanning import Scans
+from pages.parts.slides.scanning import Scans, State
 from pages.parts.slides.shelf import Shelf, address_of, tile_route
 from pages.parts.slides.walk import field_of
 from tests.helpers import slides
@@ -322,7 +322,17 @@ def test_only_a_field_of_the_grid_is_asked_about() -> None:
         assert field_of(wrong, grid) is None, wrong
 
 
+def ended(scans: Scans, path: Path) -> State:
+    """The state of a scan that runs, when it has ended."""
+    assert scans.state(path).running
+    deadline = time.monotonic() + 180
+    while scans.state(path).running and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return scans.state(path)
+
+
 @pytest.mark.slow
+@pytest.mark.exhaustive(instead="browser/test_slides.py::test_a_slide_is_opened_walked_over_asked_about_and_scanned")
 def test_a_scan_runs_in_a_process_of_its_own_and_is_found_again(
     monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ) -> None:
@@ -330,23 +340,24 @@ def test_a_scan_runs_in_a_process_of_its_own_and_is_found_again(
     scans, path = Scans(), folder / "one.svs"
     assert scans.state(path).found is None and not scans.state(path).running
     scans.start(path, None)
-    assert scans.state(path).running
-    deadline = time.monotonic() + 180
-    while scans.state(path).running and time.monotonic() < deadline:
-        time.sleep(0.2)
-    state = scans.state(path)
+    state = ended(scans, path)
     assert state.failure is None and state.found is not None
     header, rows = state.found
     assert len(rows) == header["fields"] > 0
     # A server that was started anew knows it, too.
     again = Scans().state(path)
     assert again.found is not None and len(again.found[1]) == len(rows)
-    damaged = tmp_path / "damaged.svs"
-    damaged.write_bytes(path.read_bytes()[:200])
+
+
+@pytest.mark.slow
+def test_a_scan_that_fails_in_its_process_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DALA_SCANS", str(tmp_path))
+    scans, damaged = Scans(), tmp_path / "damaged.svs"
+    damaged.write_bytes((folder / "one.svs").read_bytes()[:200])
     scans.start(damaged, None)
-    while scans.state(damaged).running and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert "damaged.svs" in str(scans.state(damaged).failure)
+    assert "damaged.svs" in str(ended(scans, damaged).failure)
 
 
 CAMERA = """import {{ around, whole, held, zoomed, under, tilesOf, scaleBar }} from "{path}";

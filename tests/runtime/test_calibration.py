@@ -96,6 +96,13 @@ def test_a_known_laboratory_has_sets_of_its_own_and_the_card_says_which_alpha_de
     assert read.set_of(np.array([0.35, 0.65])).classes == ("benign", "malignant")
     assert read.set_of(np.array([0.09, 0.91]), laboratory="Nowhere").classes == ("malignant",)
     assert read.set_of(p, laboratory="Here").alpha == 0.05
+    # The answer alone: malignant where benign is below .4, so from .6; benign where malignant is below .5.
+    assert read.answered_from("malignant", "Here") == pytest.approx(0.6)
+    assert read.answered_from("benign", "Here") == pytest.approx(0.5)
+    assert read.answered_from("malignant") == pytest.approx(0.9)
+    assert read.answered_from("benign") is None, "malignant is in every set"
+    for p_malignant, wanted in ((0.59, ("benign", "malignant")), (0.61, ("malignant",)), (0.49, ("benign",))):
+        assert read.set_of(np.array([1 - p_malignant, p_malignant]), laboratory="Here").classes == wanted
     del fields["calibration"]["laboratories"]["Here"]["0.05"]
     with pytest.raises(ValueError, match=r"the alpha that decides, 0\.05"):
         Calibration.of_card(fields)

@@ -53,23 +53,27 @@ def whole(made: Path, model: Model, tmp_path_factory: pytest.TempPathFactory) ->
     return (folder / ROWS).read_bytes()
 
 
+A_TRUE_ONE = pytest.mark.exhaustive(instead="slides/test_scan.py::test_a_scan_says_what_a_click_says")
+
+
 @pytest.mark.slow
-def test_a_scan_says_what_a_click_says(made: Path, tmp_path: Path, shared_data: Path) -> None:
+@pytest.mark.parametrize("true", [False, pytest.param(True, marks=A_TRUE_ONE)], ids=["drawn", "true"])
+def test_a_scan_says_what_a_click_says(made: Path, tmp_path: Path, request: pytest.FixtureRequest, true: bool) -> None:
     """By the served weights, on a drawn and on a true slide: the answer, the probability, the gate, the laboratory."""
     model = load_model("breast")
-    for path in (made, shared_data / "slides" / "CMU-1-Small-Region.svs"):
-        with open_slide(path) as slide:
-            scan = Scan(slide, model, tmp_path / path.stem)
-            for number, row in enumerate(scan.run(), start=1):
-                opinion = opinion_of(slide.read_field(row.column, row.row), model)
-                gate, verdict = opinion.gate, opinion.verdict
-                assert row.state == ("outside" if gate.reason else verdict.answer or "not sure")
-                assert row.laboratory == gate.laboratory and row.reason == (gate.reason and gate.reason.name)
-                assert row.distance == pytest.approx(gate.score, abs=6e-4)
-                if row.probability is not None:
-                    assert row.probability == pytest.approx(opinion.prediction.probabilities[1], abs=1e-4)
-                if number == BATCH + 1:
-                    break
+    path = request.getfixturevalue("shared_data") / "slides" / "CMU-1-Small-Region.svs" if true else made
+    with open_slide(path) as slide:
+        scan = Scan(slide, model, tmp_path / path.stem)
+        for number, row in enumerate(scan.run(), start=1):
+            opinion = opinion_of(slide.read_field(row.column, row.row), model)
+            gate, verdict = opinion.gate, opinion.verdict
+            assert row.state == ("outside" if gate.reason else verdict.answer or "not sure")
+            assert row.laboratory == gate.laboratory and row.reason == (gate.reason and gate.reason.name)
+            assert row.distance == pytest.approx(gate.score, abs=6e-4)
+            if row.probability is not None:
+                assert row.probability == pytest.approx(opinion.prediction.probabilities[1], abs=1e-4)
+            if number == BATCH + 1:
+                break
 
 
 def test_rows_are_those_of_the_plan(made: Path, whole: bytes) -> None:

@@ -118,13 +118,16 @@ def show_effect(opinion: Opinion, explanation: Explanation) -> EffectCurve | Non
         )
         return None
     curve = effect_curve(identity(opinion), weights_of(opinion), target, baseline, opinion.augmented, opinion)
-    st.plotly_chart(chart(curve, explanation.regions.kept_area), config={"displayModeBar": False})
+    calibration = opinion.prediction.calibration
+    enough = None if calibration is None else calibration.answered_from(target, opinion.gate.laboratory)
+    st.plotly_chart(chart(curve, explanation.regions.kept_area, enough), config={"displayModeBar": False})
     st.markdown(sentence(curve, float(opinion.maps[target].maximum)))
     return curve
 
 
-def chart(curve: EffectCurve, current: float) -> go.Figure:
-    """Both curves over the area, with the whole image, the baseline alone, and the threshold that is set now."""
+def chart(curve: EffectCurve, current: float, enough: float | None) -> go.Figure:
+    """Both curves over the area, with the whole image, the baseline alone, the probability that is `enough` for an
+    answer, and the threshold that is set now."""
     figure = go.Figure()
     for name, values, colour, dash, symbol in (
         ("only the marked part shown", curve.shown, SHOWN, "solid", "circle"),
@@ -142,7 +145,10 @@ def chart(curve: EffectCurve, current: float) -> go.Figure:
             "<extra>%{fullData.name}</extra>",
         )
     ends = [0, 100 * float(curve.kept_area[-1])]
-    for name, level, dash in (("whole image", curve.whole, "solid"), ("replacement alone", curve.nothing, "dot")):
+    levels = [("whole image", curve.whole, "solid"), ("replacement alone", curve.nothing, "dot")]
+    if enough is not None:
+        levels.append((f"{curve.target} is the answer from {percent(enough)}", enough, "dashdot"))
+    for name, level, dash in levels:
         line = {"color": "grey", "width": 1.5, "dash": dash}
         figure.add_scatter(x=ends, y=[level, level], name=name, mode="lines", line=line, hoverinfo="name+y")
     if current > 0:
