@@ -1,7 +1,6 @@
 """Grad-CAM and its kin by pytorch-grad-cam and torch-cam, as they document them, and the turns that programs take.
 
-Both are packages of development, and take seconds to import: they are imported where they are used, and without them
-DataError is raised.
+Both are packages of development: importing this module without them raises DataError.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,31 +25,29 @@ from dala.nets.dala_resnet50 import DALAResNet50
 from dala.runtime.engines import Engine
 from dala.studies.maps import SCORE_CAM
 
+try:
+    from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ScoreCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    from torchcam.methods import GradCAM as TorchCam
+except ImportError as error:
+    raise DataError(
+        "Comparing with other programs needs grad-cam and torchcam: pip install -r requirements-dev.txt brings them."
+    ) from error
+
 Map = NDArray[np.float32]
 
-PREFIX = "pytorch-grad-cam "
-METHODS = tuple(f"{PREFIX}{name}" for name in ("GradCAM", "HiResCAM", "GradCAM++", "LayerCAM", "EigenCAM"))
+METHODS = {
+    "pytorch-grad-cam GradCAM": GradCAM,
+    "pytorch-grad-cam HiResCAM": HiResCAM,
+    "pytorch-grad-cam GradCAM++": GradCAMPlusPlus,
+    "pytorch-grad-cam LayerCAM": LayerCAM,
+    "pytorch-grad-cam EigenCAM": EigenCAM,
+}
 REST = 0.1  # s
 
 
-@cache
-def libraries() -> SimpleNamespace:
-    """`grad_cam` and `torch_cam`, the packages. Raises DataError without them."""
-    try:
-        import pytorch_grad_cam as grad_cam
-        from torchcam import methods
-    except ImportError as error:
-        raise DataError(
-            "Comparing with other programs needs grad-cam and torchcam: "
-            "pip install -r requirements-dev.txt brings them."
-        ) from error
-    return SimpleNamespace(grad_cam=grad_cam, torch_cam=methods)
-
-
 def trainable(net: DALAResNet50) -> DALAResNet50:
-    """A copy whose last weights want a gradient: pytorch-grad-cam differentiates down to them. Raises as
-    `libraries`."""
-    libraries()  # before anything is computed
+    """A copy whose last weights want a gradient: pytorch-grad-cam differentiates down to them."""
     ready = copy.deepcopy(net)
     ready.layer4.requires_grad_()
     ready.head.requires_grad_()
@@ -86,15 +81,13 @@ def library_maps(net: DALAResNet50, x: Tensor, target: Tensor, scoring: Scoring 
 
     ScoreCAM's among them where `scoring` says how.
     """
-    grad_cam = libraries().grad_cam
-    kinds = {name: name.removeprefix(PREFIX).replace("++", "PlusPlus") for name in METHODS}
-    maps = {name: _map(getattr(grad_cam, kind), net, net, x, target) for name, kind in kinds.items()}
+    maps = {name: _map(kind, net, net, x, target) for name, kind in METHODS.items()}
     if scoring is not None:
         told = hashlib.sha256(x.numpy().tobytes() + target.numpy().tobytes()).hexdigest()[:16]
         kept = scoring.kept / f"{told}-{scoring.engine.name}.npy"
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
-            np.save(kept, _map(grad_cam.ScoreCAM, Masked(net, scoring.engine), net, x, target))
+            np.save(kept, _map(ScoreCAM, Masked(net, scoring.engine), net, x, target))
         maps[SCORE_CAM] = np.load(kept)
     return maps
 
@@ -114,15 +107,13 @@ def _map(kind: Any, model: nn.Module, net: DALAResNet50, x: Tensor, target: Tens
 
 def pytorch_grad_cam(net: DALAResNet50, x: Tensor, classes: tuple[int, ...] = (0, 1)) -> Map:
     """Its Grad-CAM as documented: stretched maps (classes, side, side)."""
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
-    with libraries().grad_cam.GradCAM(model=net, target_layers=[net.layer4]) as cam:
+    with GradCAM(model=net, target_layers=[net.layer4]) as cam:
         return np.stack([cam(input_tensor=x, targets=[ClassifierOutputTarget(index)])[0] for index in classes])
 
 
 def torch_cam(net: DALAResNet50, x: Tensor) -> Map:
     """Its Grad-CAM as documented: rectified raw maps of both classes, (classes, h, w)."""
-    with libraries().torch_cam.GradCAM(net, "layer4") as extractor:
+    with TorchCam(net, "layer4") as extractor:
         scores = net(x)
         maps = [extractor(index, scores, normalized=False, retain_graph=index == 0)[0][0] for index in (0, 1)]
     return torch.stack(maps).numpy()
