@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +15,14 @@ from streamlit.testing.v1 import AppTest
 from dala import inquiry
 from dala.explanation.effect import EffectCurve
 from dala.export.report import LONGEST_COMMENT
+from dala.gate import Gate
+from dala.gate.checks import Reason
 from dala.inquiry import AugmentedMap
 from dala.opinion import Opinion
 from dala.phantoms.tissue import PHANTOMS
 from dala.runtime import predict as runtime
+from dala.runtime.calibration import Calibration
+from pages.parts.second_opinion.inquiry import enough_for
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
 
@@ -132,3 +138,14 @@ def test_files_are_named_by_fingerprint_unless_asked_otherwise(page: AppTest) ->
     assert "Report (PDF)" in [one.label for one in page.get("download_button")]
     page.slider[0].set_value(0.5).run()
     assert "Report (PDF)" not in [one.label for one in page.get("download_button")]
+
+
+def test_outside_the_competence_no_probability_is_enough() -> None:
+    """Malignant alone from .71, where benign is out of the set: 1 - .29."""
+    calibration = Calibration(("benign", "malignant"), 1.0, (0.0, 0.0), {0.1: (0.29, 0.4)})
+    prediction = SimpleNamespace(calibration=calibration)
+    for reason, wanted in ((None, pytest.approx(0.71)), (Reason("out_of_focus", "It is blurred."), None)):
+        opinion: Any = SimpleNamespace(prediction=prediction, gate=Gate(reason, None, None))
+        assert enough_for(opinion, "malignant") == wanted
+    opinion = SimpleNamespace(prediction=SimpleNamespace(calibration=None), gate=Gate(None, None, None))
+    assert enough_for(opinion, "malignant") is None

@@ -118,11 +118,18 @@ def show_effect(opinion: Opinion, explanation: Explanation) -> EffectCurve | Non
         )
         return None
     curve = effect_curve(identity(opinion), weights_of(opinion), target, baseline, opinion.augmented, opinion)
-    calibration = opinion.prediction.calibration
-    enough = None if calibration is None else calibration.answered_from(target, opinion.gate.laboratory)
+    enough = enough_for(opinion, target)
     st.plotly_chart(chart(curve, explanation.regions.kept_area, enough), config={"displayModeBar": False})
     st.markdown(sentence(curve, float(opinion.maps[target].maximum)))
     return curve
+
+
+def enough_for(opinion: Opinion, target: str) -> float | None:
+    """The probability from which `target` is the answer; None where none is, as outside its competence."""
+    calibration, gate = opinion.prediction.calibration, opinion.gate
+    if calibration is None or gate.reason is not None:
+        return None
+    return calibration.answered_from(target, gate.laboratory)
 
 
 def chart(curve: EffectCurve, current: float, enough: float | None) -> go.Figure:
