@@ -35,7 +35,7 @@ from pages.parts.batch.table import (
     table,
     warn_of_known,
 )
-from pages.parts.buttons import pressed
+from pages.parts.buttons import pressed, uninterrupted
 from pages.parts.second_opinion.scale import MAGNIFICATIONS, OBJECTIVES_UM, OWN, UNKNOWN, size_of
 from pages.parts.session import BATCH_FILTER, ChosenSize, Handed, session
 from pages.parts.shared import (
@@ -57,6 +57,7 @@ SHOWN_MEANWHILE, SHOWN_AT_MOST = 12, 2000
 PREVIEW_WIDTH = 96
 
 
+@uninterrupted()
 def start(items: list[Item], left_outside: list[str], model: Model) -> None:
     kept = session()
     if kept.run is not None:
@@ -148,10 +149,12 @@ def choose_sizes() -> None:
             table.error(plain(str(error)))
 
 
+@uninterrupted()
 def remove_dropped() -> None:
     session().dropped = None
 
 
+@uninterrupted()
 def remove_overlays() -> None:
     session().overlays = None
 
@@ -184,7 +187,7 @@ def show_run(run: Run, model: Model, working: bool) -> None:
     if run.done:
         st.rerun()
     show_progress(st.progress(0.0), run)
-    st.button("Cancel", on_click=run.cancel)
+    st.button("Cancel", on_click=uninterrupted()(run.cancel))
     if run.results:
         warn_of_known(run, model)
         table(run.results[-SHOWN_MEANWHILE:][::-1], model, None, choosable=False)
@@ -260,8 +263,9 @@ def show_chosen(run: Run, place: int, positive: str) -> None:
             st.error(plain(str(error)))
             return
         assert isinstance(data, bytes)  # of an upload, never a file of the server's
-        session().handed = Handed(item.name, data, "From the batch")
-        hand_size_over(result.record)
+        with uninterrupted():
+            session().handed = Handed(item.name, data, "From the batch")
+            hand_size_over(result.record)
         turn_to(SECOND_OPINION_PAGE)
 
 
@@ -330,6 +334,8 @@ choose_site()
 model = model_in_use()
 
 dropped = session().dropped
+if dropped:
+    dropped.fresh = False  # files that wait here keep nobody from the first page
 if dropped and session().run is None:
     outside: list[str] = []
     start(items_of(dropped.files, outside.append), outside, model)

@@ -1,4 +1,4 @@
-"""Buttons whose press is not lost with the run of the page that it began."""
+"""Buttons whose press is not lost with the run of the page that it began, and what another run cannot break off."""
 
 from __future__ import annotations
 
@@ -7,9 +7,32 @@ from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import RerunException
+from streamlit.runtime.scriptrunner import RerunException, get_script_run_ctx
 
 PRESSED = "pressed-"
+LOOKS = "on_scriptrunner_yield"  # Streamlit's question whether another run is asked for
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """What is done in it is done to its end: `@uninterrupted()` at every callback of a widget, and a `with` around what
+    a press does.
+
+    At each look at the session's state, and with each element, Streamlit asks whether another run of the page is
+    wanted, for a second file has arrived or a viewer reports something. It would end a callback there, half done, and
+    never call it again. In here it does not ask; the other run begins afterwards. `st.rerun()` and `st.switch_page()`
+    ask, too, so they belong behind it.
+    """
+    context = get_script_run_ctx()
+    requests = None if context is None else context.script_requests
+    if requests is None or LOOKS in vars(requests):
+        yield
+        return
+    vars(requests)[LOOKS] = lambda: None  # of this run's alone: each has its own
+    try:
+        yield
+    finally:
+        del vars(requests)[LOOKS]
 
 
 def offer(place: Any, label: str, key: str, *, form: bool = False, **looks: Any) -> None:
@@ -17,6 +40,7 @@ def offer(place: Any, label: str, key: str, *, form: bool = False, **looks: Any)
     when another run of the page takes the place of the one that it began, as when a viewer reports something just
     then; this one waits for the next run."""
 
+    @uninterrupted()
     def note() -> None:
         st.session_state[PRESSED + key] = True
 

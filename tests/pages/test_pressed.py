@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from streamlit.runtime.scriptrunner import RerunException
 from streamlit.testing.v1 import AppTest
 
 from tests.helpers.documents import ROOT
@@ -64,6 +65,75 @@ def test_the_second_click_of_two_does_not_wait_for_the_button_to_come_back() -> 
     at.checkbox[0].check().run()
     at.checkbox[0].uncheck().run()
     assert not at.session_state["going"] and at.button[0].label == "Start" and not at.exception
+
+
+def broken_off() -> None:
+    import streamlit as st
+
+    from pages.parts.buttons import pressed, uninterrupted
+    from tests.helpers.runs import another_run_is_wanted
+
+    st.session_state["runs"] += 1
+    st.checkbox("Something else", on_change=another_run_is_wanted)
+    if pressed(st, "Keep", "keep"):
+        with uninterrupted():
+            another_run_is_wanted()
+            st.session_state["begun"] += 1
+            with uninterrupted():
+                st.session_state["done"] += 1
+            st.session_state["done"] += 1
+        st.session_state["done"] = "the other run comes first"
+
+
+def test_another_run_breaks_off_neither_the_callback_nor_what_the_press_does() -> None:
+    at = AppTest.from_function(broken_off)
+    at.session_state["runs"] = at.session_state["begun"] = at.session_state["done"] = 0
+    at.run()
+    at.checkbox[0].check()  # its callback is called before the button's
+    at.button[0].click().run()
+    assert at.session_state["begun"] == 1 and at.session_state["done"] == 2 and not at.exception
+    assert at.session_state["runs"] == 3, "the first, the one that kept, and the one that was wanted meanwhile"
+
+
+def nothing_uninterrupted() -> None:
+    import streamlit as st
+
+    from tests.helpers.runs import another_run_is_wanted
+
+    another_run_is_wanted()
+    try:
+        st.session_state["done"] = True
+    except BaseException as error:
+        st.session_state["ended by"] = type(error)
+
+
+def test_streamlit_still_breaks_off_what_is_not() -> None:
+    """Otherwise these tests would show nothing, and `uninterrupted` could go."""
+    at = AppTest.from_function(nothing_uninterrupted)
+    at.session_state["ended by"] = None
+    at.run()
+    assert at.session_state["ended by"] is RerunException
+
+
+HARMLESS = ('"ignore"', '"rerun"', "lambda: None", "st.logout")
+
+
+def test_every_callback_is_uninterrupted() -> None:
+    trees = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "pages").rglob("*.py"))}
+    functions = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    whole = {one.name for one in functions if "uninterrupted()" in map(ast.unparse, one.decorator_list)}
+    found, others = [], []
+    for path, tree in trees.items():
+        handed = {one.arg for node in ast.walk(tree) if isinstance(node, ast.arguments) for one in node.args}
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            for said in (word for word in call.keywords if (word.arg or "").startswith("on_")):
+                callback = ast.unparse(said.value).replace("'", '"')
+                if callback in HARMLESS or callback.endswith('else "ignore"'):
+                    continue
+                found.append(callback)
+                if not (callback in whole or callback in handed or callback.startswith("uninterrupted()(")):
+                    others.append(f"{path.name}:{call.lineno}: {callback}")
+    assert others == [] and len(found) > 25
 
 
 def test_no_page_asks_a_button_of_streamlit_s_own_whether_it_was_pressed() -> None:

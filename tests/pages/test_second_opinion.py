@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import streamlit as st
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Selectbox
 from torch import Tensor
@@ -28,6 +29,7 @@ from dala.runtime import weights
 from dala.runtime.engines import TorchEngine
 from dala.words import NO_BREAK
 from pages.parts.second_opinion import choice
+from tests.helpers.runs import another_run_is_wanted
 
 UPLOADER = "Drop an H&E breast patch or a mammogram here"
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "second_opinion.py"
@@ -453,6 +455,24 @@ def test_what_was_chosen_last_is_shown(page: AppTest) -> None:
     examples(page).set_value(f"drawn:{PHANTOMS[1]}").run()
     assert page.warning
     assert "second.png" not in text(page)
+
+
+@pytest.mark.slow
+def test_what_is_dropped_is_not_lost_with_a_run_that_another_one_ends(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the viewer of the example reports something while the file is just taken."""
+    release, ended = choice.release, []
+
+    def as_a_report_arrives(files: list[UploadedFile]) -> None:
+        release(files)
+        another_run_is_wanted()
+        ended.append(len(files))
+
+    monkeypatch.setattr(choice, "release", as_a_report_arrives)
+    examples(page).set_value(f"drawn:{PHANTOMS[0]}").run()
+    upload(page, "patch.png", image(10))
+    assert "Your image: **patch.png**" in text(page) and ended == [1]
 
 
 @pytest.mark.slow

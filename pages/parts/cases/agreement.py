@@ -14,6 +14,7 @@ from dala.cases.store import Store
 from dala.stats.bootstrap import Interval
 from dala.studies.blocks import Chart, Point
 from dala.words import counted, figure
+from pages.parts.buttons import uninterrupted
 from pages.parts.cases import words
 from pages.parts.cases.address import whole, word, write
 from pages.parts.cases.listing import PAGE_ROWS, table
@@ -74,6 +75,7 @@ def choose(name: str, label: str, words_: Iterable[str], named: Callable[[Any], 
     """One of these words, which stands in the address; held against another one, the list begins anew."""
     key, known = f"agreement-{name}", list(words_)
 
+    @uninterrupted()
     def turn() -> None:
         picked = st.session_state[key]
         write({} if picked in (None, known[0]) else {name: picked}, (name, *(["page"] if name == "against" else [])))
@@ -177,6 +179,7 @@ def show_disagreements(store: Store, who: Person, rows: Sequence[AgreementRow], 
     page = whole(st.query_params.get("page", ""), last)
     if last > 1:
 
+        @uninterrupted()
         def turn() -> None:
             write({"page": str(st.session_state["agreement-page"])}, ("page",))
 

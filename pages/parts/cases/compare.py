@@ -10,6 +10,7 @@ from dala.cases.people import Person
 from dala.cases.store import Store
 from dala.errors import CaseError, DalaError, IntakeError
 from pages.parts.batch.table import data_url
+from pages.parts.buttons import uninterrupted
 from pages.parts.cases import words
 from pages.parts.cases.one import THUMBNAIL_WIDTH
 from pages.parts.cases.pair import Side, show_sides
@@ -58,6 +59,7 @@ def choose(place: DeltaGenerator, side: str, rows: dict[str, Row]) -> str | None
     choices = [*rows] if told is None or told in rows else [told, *rows]
     key = f"compare-{side}-{told}"
 
+    @uninterrupted()
     def turn() -> None:
         if (picked := st.session_state[key]) is not None:
             st.query_params[side] = picked

@@ -14,7 +14,7 @@ from dala.errors import CaseError, StoreError
 from dala.explanation.render import encode_png
 from dala.export.kept import kept_record, thumbnail
 from dala.opinion import Opinion, explain
-from pages.parts.buttons import offer, taken
+from pages.parts.buttons import offer, taken, uninterrupted
 from pages.parts.documents import link_to_page
 from pages.parts.people import keeps_cases, keeps_images, logs_in, person, store_or_stop
 from pages.parts.second_opinion.report import AGREE
@@ -69,26 +69,27 @@ def offer_keeping(opinion: Opinion, looked_at: Opinion, source: Source) -> None:
         with_image, with_name, shared = ask_what(row, image, asks_sharing=into is None)
         if not taken(f"keep-{image}"):
             return
-        store, who = store_or_stop(), person()
-        try:
-            new = NewImage(
-                (source.name[:LONGEST_NAME] if with_name else ""),
-                source.data() if with_image else None,
-                asdict(settings_for(looked_at)) | ({} if source.field is None else {"field": source.field}),
-                record_of(opinion, looked_at),
-                thumbnail(opinion.image),
-                None if source.origin is None else source.origin | ({} if with_name else {"slide": ""}),
-            )
-            if into:
-                store.add(who, into, new)
-                kept_as = into
-            else:
-                kept_as = store.keep(who, case_of(opinion, looked_at, new, named, label, final, shared))
-                remember(kept_as, named.strip())
-        except (CaseError, StoreError) as error:
-            st.error(plain(str(error)))
-            return
-        session().kept[image] = kept_as
+        with uninterrupted():
+            store, who = store_or_stop(), person()
+            try:
+                new = NewImage(
+                    (source.name[:LONGEST_NAME] if with_name else ""),
+                    source.data() if with_image else None,
+                    asdict(settings_for(looked_at)) | ({} if source.field is None else {"field": source.field}),
+                    record_of(opinion, looked_at),
+                    thumbnail(opinion.image),
+                    None if source.origin is None else source.origin | ({} if with_name else {"slide": ""}),
+                )
+                if into:
+                    store.add(who, into, new)
+                    kept_as = into
+                else:
+                    kept_as = store.keep(who, case_of(opinion, looked_at, new, named, label, final, shared))
+                    remember(kept_as, named.strip())
+            except (CaseError, StoreError) as error:
+                st.error(plain(str(error)))
+                return
+            session().kept[image] = kept_as
         st.rerun()
 
 
@@ -132,6 +133,7 @@ def ask_words(image: str) -> tuple[str, str, str | None]:
     return named or "", label or "", choose_diagnosis(diagnosis, lasting(f"keep-diagnosis-{image}"), None)
 
 
+@uninterrupted()
 def forget(image: str) -> None:
     """The form is offered again; what was kept stays."""
     session().kept.pop(image, None)

@@ -13,7 +13,7 @@ from dala.cases.kept import ANSWERS, Choices, Found, Query, Row
 from dala.cases.people import Person
 from dala.cases.store import Store
 from pages.parts.batch.table import certain_of_nothing, data_url
-from pages.parts.buttons import pressed
+from pages.parts.buttons import pressed, uninterrupted
 from pages.parts.cases import words
 from pages.parts.cases.address import CHOSEN, LONGEST_TEXT, NAMES, ORDERS, SAID, Asked, asked_by, write
 from pages.parts.cases.files import offer_export, offer_import
@@ -79,6 +79,7 @@ def key_of(name: str) -> str:
     return f"cases-{name}"
 
 
+@uninterrupted()
 def chosen() -> None:
     """Write what the widgets say into the address, which the next run reads; from its first page on."""
     said: dict[str, Any] = {name: st.session_state.get(key_of(name)) for name in CHOSEN}
@@ -228,6 +229,7 @@ def show_pages(asked: Asked, offset: int, found: Found) -> None:
         row.button(label, disabled=not there, on_click=turn_pages, args=(asked, page), key=f"cases-{label}")
 
 
+@uninterrupted()
 def turn_pages(asked: Asked, page: int) -> None:
     write(replace(asked, page=page).parameters(), NAMES)
 

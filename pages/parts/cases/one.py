@@ -17,7 +17,7 @@ from dala.export.report import LONGEST_COMMENT, FirstRead, Remarks
 from dala.opinion import Opinion
 from dala.words import counted
 from pages.parts.batch.table import data_url
-from pages.parts.buttons import pressed
+from pages.parts.buttons import pressed, uninterrupted
 from pages.parts.cases import words
 from pages.parts.cases.address import NAMES, write
 from pages.parts.cases.files import offer_export
@@ -247,12 +247,13 @@ def offer_change(store: Store, who: Person, case: KeptCase) -> None:
                 f"{meanwhile}. Save again to put yours in its place."
             )
             return
-        try:
-            store.change(who, case.id, **changes)
-        except (CaseError, StoreError) as error:
-            st.error(plain(str(error)))
-            return
-        session().case_form = None
+        with uninterrupted():
+            try:
+                store.change(who, case.id, **changes)
+            except (CaseError, StoreError) as error:
+                st.error(plain(str(error)))
+                return
+            session().case_form = None
     st.rerun()
 
 
@@ -273,6 +274,7 @@ def said_of(name: str, value: Any) -> str:
 def offer_deletion(row: DeltaGenerator, store: Store, who: Person, case: KeptCase) -> None:
     """Deletion, said twice."""
 
+    @uninterrupted()
     def ask() -> None:
         session().case_to_delete = case.id
 
@@ -281,6 +283,7 @@ def offer_deletion(row: DeltaGenerator, store: Store, who: Person, case: KeptCas
         confirm_deletion(store, who, case)
 
 
+@uninterrupted()
 def not_deleted() -> None:
     """Nothing is asked any longer."""
     session().case_to_delete = ""
@@ -298,16 +301,17 @@ def confirm_deletion(store: Store, who: Person, case: KeptCase) -> None:
         return
     if not pressed(st, "Delete this case", f"delete-{case.id}", type="primary"):
         return
-    try:
-        store.delete(who, case.id)
-    except (CaseError, StoreError) as error:
-        st.error(plain(str(error)))
-        return
-    for image in [image for image, id_ in session().kept.items() if id_ == case.id]:
-        session().kept.pop(image)
-    session().recent_cases.pop(case.id, None)
-    not_deleted()
-    back_to_list()
+    with uninterrupted():
+        try:
+            store.delete(who, case.id)
+        except (CaseError, StoreError) as error:
+            st.error(plain(str(error)))
+            return
+        for image in [image for image, id_ in session().kept.items() if id_ == case.id]:
+            session().kept.pop(image)
+        session().recent_cases.pop(case.id, None)
+        not_deleted()
+        back_to_list()
     st.rerun()
 
 
@@ -323,6 +327,7 @@ def copies_in_words(decks: int, titles: Sequence[str]) -> str:
     )
 
 
+@uninterrupted()
 def back_to_list() -> None:
     """To the list as it was left."""
     write(session().cases_listed.parameters(), ("id", *NAMES))

@@ -10,7 +10,7 @@ from dala.cases.kept import CALLS
 from dala.errors import DalaError
 from dala.teaching.class_results import class_score, distribution, model_score, to_csv
 from dala.words import counted
-from pages.parts.buttons import pressed
+from pages.parts.buttons import pressed, uninterrupted
 from pages.parts.decks.places import ID, KEY, address_of, who
 from pages.parts.decks.result import call_in_words, counts_in_words, show_marks, show_truth
 from pages.parts.documents import link_to_page
@@ -30,8 +30,9 @@ def show_leading(decks: Decks, id: str, key: str) -> None:
     with st.expander("Delete this deck"):
         st.markdown("Its images and all answers go; this cannot be undone.")
         if pressed(st, "Delete the deck", f"delete-deck-{id}"):
-            decks.delete(who(), id, key)
-            st.query_params.clear()
+            with uninterrupted():
+                decks.delete(who(), id, key)
+                st.query_params.clear()
             st.rerun()
 
 
@@ -54,6 +55,7 @@ def show_switch(decks: Decks, deck: Deck, key: str, name: str, label: str) -> No
     """One that stands as the deck is, whoever has turned it in whichever window."""
     widget = f"deck-{name}-{deck.id}"
 
+    @uninterrupted()
     def turn() -> None:
         changes: dict[str, bool] = {name: bool(st.session_state[widget])}
         try:
@@ -89,6 +91,7 @@ def show_answers(decks: Decks, deck: Deck, key: str) -> None:
     show_case(decks, deck, key)
 
 
+@uninterrupted()
 def reveal(decks: Decks, id: str, key: str, numbers: list[int]) -> None:
     try:
         decks.reveal(who(), id, key, numbers)
@@ -96,6 +99,7 @@ def reveal(decks: Decks, id: str, key: str, numbers: list[int]) -> None:
         st.toast(plain(str(error)))
 
 
+@uninterrupted()
 def write(decks: Decks, id: str, key: str, number: int, widget: str) -> None:
     """Keep the teacher's words as they were typed."""
     try:

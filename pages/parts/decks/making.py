@@ -24,7 +24,7 @@ from dala.intake.image import IMAGE_SUFFIXES, read_image
 from dala.opinion import model_for, opinion_of
 from dala.teaching.cases import Case, answer_of, answered, diagnosis_of, drawn_deck, file_deck
 from dala.words import counted
-from pages.parts.buttons import pressed
+from pages.parts.buttons import pressed, uninterrupted
 from pages.parts.decks.leading import link_to_deck
 from pages.parts.decks.places import ID, KEY, address_of
 from pages.parts.people import keeps_cases, person, store_or_stop
@@ -92,6 +92,7 @@ def warn(left_out: Sequence[str]) -> None:
         st.warning(plain(sentence))
 
 
+@uninterrupted()
 def forget() -> None:
     session().made_deck = None
 
@@ -123,19 +124,20 @@ def make(store: Store, teacher: Person) -> None:
         return
     candidates = looked_over(candidates, f"{source}-{seed}-{count}-{len(candidates)}")
     if pressed(st, "Make the deck", "make-deck", type="primary"):
-        items, left_out = read(candidates, store, teacher)
-        if not items:
-            warn(left_out)
-            return
-        session().deck_left_out = left_out
-        try:
-            open_to_all = all(one.own for one in candidates)
-            session().made_deck = Decks(store).make(teacher, title, int(seed), items, anonymous=open_to_all)
-            if not open_to_all:
-                session().deck_left_out = [*left_out, NOT_OPEN]
-        except DalaError as error:
-            st.error(plain(str(error)))
-            return
+        with uninterrupted():
+            items, left_out = read(candidates, store, teacher)
+            if not items:
+                warn(left_out)
+                return
+            session().deck_left_out = left_out
+            try:
+                open_to_all = all(one.own for one in candidates)
+                session().made_deck = Decks(store).make(teacher, title, int(seed), items, anonymous=open_to_all)
+                if not open_to_all:
+                    session().deck_left_out = [*left_out, NOT_OPEN]
+            except DalaError as error:
+                st.error(plain(str(error)))
+                return
         st.rerun()
 
 

@@ -13,7 +13,7 @@ from dala.cases.kept import CALLS
 from dala.errors import CaseError, DalaError, NotFound
 from dala.teaching.class_results import class_score, distribution, model_score
 from dala.words import NO_BREAK, counted
-from pages.parts.buttons import offer, pressed, taken
+from pages.parts.buttons import offer, pressed, taken, uninterrupted
 from pages.parts.decks.places import READER, who
 from pages.parts.decks.result import call_in_words, counts_in_words, show_marks, show_truth
 from pages.parts.session import session
@@ -58,13 +58,14 @@ def ask_name(decks: Decks, id: str) -> None:
         name = st.text_input("Your name or number", max_chars=60, autocomplete="off")
         offer(st, "Begin", f"begin-{id}", form=True, type="primary")
     if taken(f"begin-{id}"):
-        try:
-            secret = decks.join(who(), id, name)
-        except CaseError as error:
-            st.error(plain(str(error)))
-            return
-        st.query_params[READER] = secret
-        session().deck_readers[id] = secret
+        with uninterrupted():
+            try:
+                secret = decks.join(who(), id, name)
+            except CaseError as error:
+                st.error(plain(str(error)))
+                return
+            st.query_params[READER] = secret
+            session().deck_readers[id] = secret
         st.rerun()
 
 
@@ -87,7 +88,8 @@ def ask(decks: Decks, deck: Deck, item: Item, secret: str) -> None:
         )
         key, unsaid = f"commit-{deck.id}-{item.number}", call is None
         if pressed(st, "Commit", key, type="primary", disabled=unsaid, width="stretch") and call is not None:
-            decks.answer(who(), deck.id, secret, item.number, call, where)
+            with uninterrupted():
+                decks.answer(who(), deck.id, secret, item.number, call, where)
             st.rerun()
 
 

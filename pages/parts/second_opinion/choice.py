@@ -17,6 +17,7 @@ from dala.intake.image import ACCEPTED, MAXIMUM_PIXELS
 from dala.phantoms.film import FILMS
 from dala.phantoms.tissue import PHANTOMS
 from dala.runtime.predict import Model
+from pages.parts.buttons import uninterrupted
 from pages.parts.limits import LARGEST_MB
 from pages.parts.second_opinion.examples import (
     DRAWN,
@@ -40,6 +41,7 @@ UPLOAD = "upload"
 
 
 # Whichever was chosen last is shown: a file that is dropped puts the example back, an example removes the file.
+@uninterrupted()
 def take_files() -> None:
     """Keep what was dropped now: it takes the place of what was there, it does not join it.
 
@@ -87,10 +89,12 @@ def release(files: list[UploadedFile]) -> None:
             context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
 
 
+@uninterrupted()
 def remove() -> None:
     session().handed = session().told = None
 
 
+@uninterrupted()
 def choose_example(key: str) -> None:
     put_example(key)
     remove()
@@ -109,6 +113,7 @@ def example_key(turn: int) -> str:
     return f"{EXAMPLE}-{turn}" if turn else EXAMPLE
 
 
+@uninterrupted()
 def example_chosen(turn: int) -> None:
     """Take what was chosen in the box; nothing from a box that is no more: a file has come in its stead."""
     kept = session()
@@ -135,7 +140,6 @@ def choose_image(model: Model) -> Chosen | None:
     """
     dropped = session().dropped
     if dropped is not None and dropped.fresh:
-        dropped.fresh = False  # once: files that wait there do not keep anybody from this page
         turn_to(BATCH_PAGE)
     files, kept = samples(), session()
     options = [NONE, *(FILE + name for name in files), *(DRAWN + name for name in EXAMPLES)]

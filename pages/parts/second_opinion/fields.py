@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dala.opinion import Opinion, of_field
 from dala.runtime.predict import Field
 from dala.runtime.verdict import Verdict, verdict_of
+from pages.parts.buttons import uninterrupted
 from pages.parts.second_opinion.viewer import identity
 from pages.parts.session import session
 from pages.parts.shared import NOT_SURE, SHAPES, called, inline, percent
@@ -82,6 +83,7 @@ def number_looked_at(opinion: Opinion) -> int | None:
     return looked_at[1] if looked_at is not None and looked_at[0] == identity(opinion) else None
 
 
+@uninterrupted()
 def look_at(image: str, number: int | None) -> None:
     session().looked_at = None if number is None else (image, number)
 

@@ -13,7 +13,7 @@ from dala.explanation.render import spread_overlay
 from dala.gate.checks import MAMMOGRAM
 from dala.inquiry import AugmentedMap
 from dala.opinion import Explanation, Opinion
-from pages.parts.buttons import pressed
+from pages.parts.buttons import pressed, uninterrupted
 from pages.parts.second_opinion.viewer import identity
 from pages.parts.session import session
 from pages.parts.shared import percent, show_image
@@ -110,7 +110,8 @@ def show_effect(opinion: Opinion, explanation: Explanation) -> EffectCurve | Non
     asked = (identity(opinion), target, opinion.augmented)
     told = "Shows the model some two dozen altered images; takes a few seconds."
     if pressed(ask, "Measure", f"measure-{identity(opinion)}", help=told, width="stretch"):
-        session().effect = asked
+        with uninterrupted():
+            session().effect = asked
     if session().effect != asked:
         st.caption(
             "Measured on request: the probability when only the marked part is shown, and when only that part is "

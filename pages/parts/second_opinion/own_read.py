@@ -7,7 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dala.export.report import OWN_READS, FirstRead, OwnRead
 from dala.opinion import Opinion
-from pages.parts.buttons import pressed
+from pages.parts.buttons import pressed, uninterrupted
 from pages.parts.second_opinion.viewer import show_patch
 from pages.parts.session import READ_FIRST, own_read_key, session
 from pages.parts.shared import NOT_SURE, SHAPES, called, show_image
@@ -67,9 +67,10 @@ def ask(opinion: Opinion) -> None:
         key, unsaid = f"record-{identity}", call is None
         if pressed(st, RECORD, key, type="primary", disabled=unsaid, width="stretch") and call is not None:
             read = FirstRead(call, None if call == OWN_READS[-1] else sure / 100)
-            session().record_first_read(opinion.patch.sha256, read)
-            # The report begins with it; a second thought may change that one, never what was recorded first.
-            st.session_state[own_read_key(opinion)] = call
+            with uninterrupted():
+                session().record_first_read(opinion.patch.sha256, read)
+                # The report begins with it; a second thought may change that one, never what was recorded first.
+                st.session_state[own_read_key(opinion)] = call
             st.rerun()
 
 

@@ -14,7 +14,7 @@ from dala.export.geojson import geojson
 from dala.export.pdf import pdf
 from dala.export.report import LONGEST_COMMENT, OWN_READS, Remarks, report
 from dala.opinion import Explanation, Opinion
-from pages.parts.buttons import pressed
+from pages.parts.buttons import pressed, uninterrupted
 from pages.parts.session import lasting, own_read_key, session
 
 AGREE = {"agree": True, "disagree": False}
@@ -65,7 +65,8 @@ def show_report(
     # numbers: the setting is these and the images.
     setting = sha256(b"".join([numbers.encode(), *(content for _, content, _ in images)])).hexdigest()
     if pressed(row, "Make the report (PDF)", f"report-{opinion.patch.sha256}"):
-        session().report = setting
+        with uninterrupted():
+            session().report = setting
     if session().report == setting:
         made = made_pdf(setting, opinion, explanation, words, day, effect)
         row.download_button("Report (PDF)", made, f"{name}.pdf", "application/pdf", on_click="ignore", type="primary")

@@ -11,6 +11,7 @@ from dala.intake.patch import Patch
 from dala.intake.pixel_size import FILE, MAGNIFICATIONS_UM, NAME, RANGE_UM, USER, PixelSize, given, of_magnification
 from dala.preprocess.scale import FACTORS, Scale, scale_of
 from dala.runtime.card import Card
+from pages.parts.buttons import uninterrupted
 from pages.parts.session import ChosenSize, session
 from pages.parts.shared import plain
 
@@ -80,12 +81,14 @@ def choose(patch: Patch) -> None:
     choice = (TOLD if TOLD in names else UNKNOWN) if chosen is None else chosen.choice
     pills, number = f"pixel-size-{identity}", f"pixel-size-own-{identity}"
 
+    @uninterrupted()
     def by_pill() -> None:
         picked = st.session_state[pills]
         if picked is not None:
             keep(patch, str(picked))
         st.session_state[number] = None
 
+    @uninterrupted()
     def by_number() -> None:
         um = st.session_state[number]
         if um is not None:

@@ -21,6 +21,7 @@ from dala.explanation.render import COLOUR_MAPS, encode_png
 from dala.explanation.threshold import RULES, threshold
 from dala.intake.patch import Patch
 from dala.opinion import Opinion
+from pages.parts.buttons import uninterrupted
 from pages.parts.component import component, component_key
 from pages.parts.session import PLAIN, VIEWER, Settings, Start, session
 
@@ -137,6 +138,7 @@ def leave() -> None:
     session().viewing.start = None
 
 
+@uninterrupted()
 def to_plain_view() -> None:
     """The viewer has reported that it cannot run in this browser."""
     st.session_state[PLAIN] = True

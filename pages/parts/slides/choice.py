@@ -12,7 +12,7 @@ from dala.intake.pixel_size import USER
 from dala.slides.reader import RANGE_UM, Slide
 from dala.slides.sources import CONVERTER
 from dala.words import counted
-from pages.parts.buttons import pressed
+from pages.parts.buttons import pressed, uninterrupted
 from pages.parts.session import session
 from pages.parts.shared import plain
 from pages.parts.slides.catalogue import catalogue
@@ -117,8 +117,9 @@ def _ask_size(name: str, path: Path) -> None:
         row = st.container(horizontal=True, vertical_alignment="bottom")
         um = row.number_input("Micrometres per pixel", low, high, None, 0.01, format="%.3f", width=220)
         if pressed(row, "Use it", f"use-size-{name}", form=True) and um is not None:
-            session().slide_um[name] = um
-            session().field_picked.pop(str(path), None)  # of another grid
+            with uninterrupted():
+                session().slide_um[name] = um
+                session().field_picked.pop(str(path), None)  # of another grid
             st.rerun()
 
 

@@ -15,7 +15,7 @@ from dala.slides.files import SCAN
 from dala.slides.findings import Findings, findings_of
 from dala.slides.reader import Slide
 from dala.slides.rows import NOT_SURE, STATES
-from pages.parts.buttons import pressed
+from pages.parts.buttons import pressed, uninterrupted
 from pages.parts.session import READ_FIRST, session
 from pages.parts.shared import plain
 from pages.parts.slides.scanning import Scans, State
@@ -105,7 +105,8 @@ def show_findings(path: Path, state: State, field_is_open: bool) -> None:
         return
     if hidden():
         if pressed(st, "I have looked by myself: show the map and what was found", f"scan-looked-{path}"):
-            session().scan_shown = True
+            with uninterrupted():
+                session().scan_shown = True
             st.rerun()
         return
     try:

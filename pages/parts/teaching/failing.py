@@ -18,6 +18,7 @@ from dala.runtime.predict import Model
 from dala.teaching.perturb import NEUTRAL, SLIDERS, Slider, as_patch, levels, perturbed
 from dala.teaching.unfold import unfold
 from dala.training.colour_only import ColourOnly, load_colour_only
+from pages.parts.buttons import uninterrupted
 from pages.parts.shared import OUTSIDE, SHAPES, inline, percent, plain
 from pages.parts.teaching.lesson_image import lesson_opinion
 
@@ -99,6 +100,7 @@ def experiment(view: np.ndarray, frame: tuple[int, int], model: Model, colours: 
         show_sweep(view, settings, frame, model, colours)
 
 
+@uninterrupted()
 def reset() -> None:
     for slider in SLIDERS:
         st.session_state[KEY + slider.name] = slider.neutral

@@ -30,7 +30,7 @@ from dala.teaching.reading import (
     to_csv,
 )
 from dala.words import counted
-from pages.parts.buttons import pressed
+from pages.parts.buttons import pressed, uninterrupted
 from pages.parts.second_opinion.examples import opinion_of, samples
 from pages.parts.session import Round, session
 from pages.parts.shared import BAR_WIDTH, OUTSIDE, SHAPES, called, inline, known_group, percent, plain
@@ -113,9 +113,10 @@ def show_start() -> None:
             "folder called benign or malignant. Both classes are dealt in equal numbers."
         )
     if pressed(st, "Start reading", "reading-start", type="primary"):
-        seed = seed or 1 + secrets.randbelow(LAST_DECK)
-        deck = drawn_deck(count, seed) if source == DRAWINGS else file_deck(known, count, seed)
-        session().round = Round(secrets.token_hex(4), deck, seed)
+        with uninterrupted():
+            seed = seed or 1 + secrets.randbelow(LAST_DECK)
+            deck = drawn_deck(count, seed) if source == DRAWINGS else file_deck(known, count, seed)
+            session().round = Round(secrets.token_hex(4), deck, seed)
         st.rerun()
 
 
@@ -306,7 +307,8 @@ def show_end(going: Round) -> None:
             "All reads (CSV)", to_csv(going.reads), "reads.csv", "text/csv", on_click="ignore", width="content"
         )
     if pressed(row, "Another round", f"reading-another-{going.number}", type="primary"):
-        session().round = None
+        with uninterrupted():
+            session().round = None
         st.rerun()
 
 
