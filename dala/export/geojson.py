@@ -16,17 +16,21 @@ from dala.opinion import NOTICE, Explanation, Opinion
 POSITIVE, OTHER = [213, 94, 0], [0, 114, 178]  # Okabe and Ito's vermilion and blue
 
 
-def polygons(region: NDArray[np.bool_], scale: tuple[float, float]) -> list[list[list[list[float]]]]:
+def polygons(
+    region: NDArray[np.bool_], scale: tuple[float, float], corner: tuple[int, int] = (0, 0)
+) -> list[list[list[list[float]]]]:
     """The outlines of a mask (H, W) along its pixels' edges, as GeoJSON's MultiPolygon coordinates.
 
-    scale: patch pixels per mask pixel (y, x). Each part that hangs together by edges is a polygon, its outer ring first
-    and then its holes; parts that touch at a corner only are polygons of their own, so that every ring is simple. The
-    shoelace area of all rings is the mask's area times the scale, exactly.
+    scale: patch pixels per mask pixel (y, x). corner: where the mask begins in a larger one (y, x). Each part that is
+    one by its edges is a polygon, its outer ring first and then its holes; parts that touch at a corner only are
+    polygons of their own, so that every ring is simple. The shoelace area of all rings is the mask's area times the
+    scale, exactly.
     """
     count, parts = cv2.connectedComponents(region.astype(np.uint8), connectivity=4)
     padded = np.pad(parts, 1)
     inside = padded[1:-1, 1:-1] > 0
     found: dict[int, list[list[list[float]]]] = {label: [] for label in range(1, count)}
+    top, left = corner
     # Directed edges with the region at their right hand, as seen with y downwards: clockwise around a part.
     following: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
     for rows, columns, start, end in (
@@ -36,8 +40,8 @@ def polygons(region: NDArray[np.bool_], scale: tuple[float, float]) -> list[list
         (slice(1, -1), slice(0, -2), (0, 1), (0, 0)),  # nothing left of it: up
     ):
         for y, x in np.argwhere(inside & (padded[rows, columns] == 0)).tolist():
-            key = (int(parts[y, x]), x + start[0], y + start[1])
-            following.setdefault(key, []).append((x + end[0], y + end[1]))
+            label, x, y = int(parts[y, x]), x + left, y + top
+            following.setdefault((label, x + start[0], y + start[1]), []).append((x + end[0], y + end[1]))
     while following:
         label, x, y = next(iter(following))
         ring, direction = [(x, y)], (0, 0)
@@ -99,13 +103,17 @@ def geojson(opinion: Opinion, explanation: Explanation) -> str:
     outside = not opinion.gate.inside
     mark = ", outside the model's competence" if outside else ""
     colour = POSITIVE if target == opinion.model.card.fields["positive"] else OTHER
-    _, labels = cv2.connectedComponents(explanation.regions.mask.astype(np.uint8), connectivity=8)
+    mask = explanation.regions.mask.astype(np.uint8)
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     features: list[dict[str, Any]] = []
     for number, region in enumerate(explanation.regions.regions, start=1):
         x, y = region.contours[0][0]
+        label = labels[y, x]
+        left, top, wide, high = boxes[label, :4].tolist()  # all other pixels need not be looked at
+        cut = labels[top : top + high, left : left + wide] == label
         parts = [
             [[_as_stored(point, opinion.patch) for point in ring] for ring in part]
-            for part in polygons(labels == labels[y, x], scale)
+            for part in polygons(cut, scale, (top, left))
         ]
         geometry = (
             {"type": "Polygon", "coordinates": parts[0]}

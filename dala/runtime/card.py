@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -106,29 +107,39 @@ def read_card(name: str | Path, folder: Path = WEIGHTS_DIR) -> tuple[Card, Path]
         known = ", ".join(available(folder)) or "none"
         raise WeightsError(f"There is no model card {card_path.name}; weights with a card here: {known}.")
     try:
-        fields = json.loads(card_path.read_text(encoding="utf-8"), parse_constant=_no_number)
-        _check(fields)
-    except (OSError, ValueError, RecursionError) as error:
+        text = card_path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise WeightsError(f"The model card {card_path.name} is not readable JSON.") from error
+    _check(text, card_path.name)
+    return Card(json.loads(text)), path
+
+
+@lru_cache(maxsize=32)
+def _check(text: str, file: str) -> None:
+    """Raises WeightsError unless this is the text of a card; once for each text, for a page reads dozens."""
+    try:
+        fields = json.loads(text, parse_constant=_no_number)
+        _satisfies(fields)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"The model card {file} is not readable JSON.") from error
     except jsonschema.ValidationError as error:
         place = "/".join(str(part) for part in error.absolute_path) or "top level"
-        message = f"The model card {card_path.name} is not valid at {place}: {error.message[:200]}."
+        message = f"The model card {file} is not valid at {place}: {error.message[:200]}."
         raise WeightsError(message) from error
-    for text in _texts(fields):
-        if MARKUP.search(text):
-            raise WeightsError(f"The model card {card_path.name} is not valid: it holds markup, {text[:40]!r}.")
+    for one in _texts(fields):
+        if MARKUP.search(one):
+            raise WeightsError(f"The model card {file} is not valid: it holds markup, {one[:40]!r}.")
     try:
         Calibration.of_card(fields)
     except ValueError as error:
-        raise WeightsError(f"The model card {card_path.name} is not valid at calibration: {error}.") from error
+        raise WeightsError(f"The model card {file} is not valid at calibration: {error}.") from error
     try:
         Pooling.of_card(fields)
     except ValueError as error:
-        raise WeightsError(f"The model card {card_path.name} is not valid at input/pooling: {error}.") from error
-    return Card(fields), path
+        raise WeightsError(f"The model card {file} is not valid at input/pooling: {error}.") from error
 
 
-def _check(fields: Any) -> None:
+def _satisfies(fields: Any) -> None:
     """As jsonschema.validate does."""
     error = best_match(VALIDATOR.iter_errors(fields))
     if error is not None:
@@ -155,6 +166,6 @@ def _texts(value: Any) -> Iterator[str]:
 
 def write_card(path: Path, fields: dict[str, Any]) -> Card:
     """Write the card of the weights at `path` if it satisfies the schema; jsonschema.ValidationError otherwise."""
-    _check(fields)
+    _satisfies(fields)
     write_json(path.with_suffix(".json"), fields)
     return Card(fields)

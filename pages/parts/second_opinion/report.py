@@ -51,15 +51,10 @@ def show_report(
     words = words_of_person(opinion) if remarks is None else remarks
     day = date.today()
     name = stem(opinion, explanation, words)
-    panels = explanation.panels
     # The bytes are made now and not when the button is pressed: Streamlit forgets a file that is to be made later as
     # soon as the page runs again, and whoever presses a button just after the slider would get nothing.
     numbers = report(opinion, explanation, words, day, effect).json()
-    images = [
-        ("DT Grad-CAM (PNG)", encode_png(panels.dt), "-dt.png"),
-        ("Grad-CAM (PNG)", encode_png(panels.gradcam), "-gradcam.png"),
-        ("Colour bar (PNG)", encode_png(panels.bar), "-bar.png"),
-    ]
+    images, regions = made_files(shown(opinion, explanation, day), opinion, explanation)
     row = st.container(horizontal=True, gap="small")
     # The PDF takes longest, so it is made for one setting when somebody wants it. Colours and opacity are not among the
     # numbers: the setting is these and the images.
@@ -71,10 +66,30 @@ def show_report(
         made = made_pdf(setting, opinion, explanation, words, day, effect)
         row.download_button("Report (PDF)", made, f"{name}.pdf", "application/pdf", on_click="ignore", type="primary")
     row.download_button("Numbers (JSON)", numbers, f"{name}.json", "application/json", on_click="ignore")
-    regions = geojson(opinion, explanation)
     row.download_button("Regions (GeoJSON)", regions, f"{name}.geojson", "application/geo+json", on_click="ignore")
     for label, content, ending in images:
         row.download_button(label, content, name + ending, "image/png", on_click="ignore")
+
+
+def shown(opinion: Opinion, explanation: Explanation, day: date) -> str:
+    """A digest of everything that the page says and shows of a map, whatever the person adds to it."""
+    panels, said = explanation.panels, report(opinion, explanation, Remarks(), day).json()
+    return sha256(
+        b"".join([said.encode(), *(each.tobytes() for each in (panels.dt, panels.gradcam, panels.bar))])
+    ).hexdigest()
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def made_files(shown: str, _opinion: Opinion, _explanation: Explanation) -> tuple[list[tuple[str, bytes, str]], str]:
+    """Label, PNG and end of the name of each image, and the regions as GeoJSON. They are the same until the map is
+    another one, and the page runs for every word and switch as well."""
+    panels = _explanation.panels
+    images = [
+        ("DT Grad-CAM (PNG)", encode_png(panels.dt), "-dt.png"),
+        ("Grad-CAM (PNG)", encode_png(panels.gradcam), "-gradcam.png"),
+        ("Colour bar (PNG)", encode_png(panels.bar), "-bar.png"),
+    ]
+    return images, geojson(_opinion, _explanation)
 
 
 @st.cache_data(show_spinner="Writing the report …", max_entries=8)
