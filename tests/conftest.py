@@ -102,6 +102,43 @@ def nothing_remembered() -> Iterator[None]:
         sys.modules["streamlit"].cache_resource.clear()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def networks_made_once() -> Iterator[None]:
+    """A random ResNet50 of the same seed is drawn once a session, by `starts.drawn_once`: most tests begin at 0.
+
+    Shipped weights are read once, for nobody changes what is served, and the gate asks once whose trunk it is.
+    """
+    if "torch" not in sys.modules:  # no network is made
+        yield
+        return
+    from dala.gate import familiarity
+    from dala.nets import dala_resnet50, resnet50
+    from dala.runtime import card, predict, weights
+    from tests.helpers.starts import drawn_once
+
+    whose, shipped = familiarity.trunk_identity, card.available()
+    identities: dict[int, tuple[str, Any]] = {}  # with the network, so that no other has its number
+
+    def load(name: Any = "breakhis", folder: Path = card.WEIGHTS_DIR) -> Any:
+        if name not in shipped or folder != card.WEIGHTS_DIR:
+            return weights.load_weights(name, folder)
+        net, found = _loaded(weights.read_card, name, folder)
+        if id(net.trunk) not in identities:
+            identities[id(net.trunk)] = whose(net.trunk), net
+        return net, found
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (dala_resnet50, resnet50):
+            patch.setattr(module, "resnet50_parts", partial(drawn_once, resnet50.resnet50_parts))
+        patch.setattr(predict, "load_weights", load)
+        patch.setattr(
+            familiarity,
+            "trunk_identity",
+            lambda trunk: identities[id(trunk)][0] if id(trunk) in identities else whose(trunk),
+        )
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_main() -> Iterator[None]:
     """Streamlit's test harness leaves a page as the main module, which a process that is spawned later would run."""

@@ -230,6 +230,7 @@ def test_an_error_that_is_nobodys_fault_ends_the_run(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("weights_stay_loaded")
 def test_each_image_is_judged_by_the_model_for_what_it_is(model: Model) -> None:
     """A film as PNG and as DICOM, with a suffix and as on a hospital's CD without one, and a patch, from a ZIP; what is
     refused is said in its place."""

@@ -19,7 +19,7 @@ from dala.phantoms.film import draw_film
 from dala.phantoms.tissue import draw
 from dala.runtime.predict import Model, served_model
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("weights_stay_loaded")]
 
 PIXELS = np.ascontiguousarray(draw("solid_sheets").pixels[:230, :350])
 PNG = encode_png(PIXELS)

@@ -16,10 +16,10 @@ IMAGE = Image(b"x", "digest", {"benign": 0.25, "malignant": 0.75})
 
 @pytest.mark.slow
 def test_a_few_seconds_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soak, "IMAGES", 3)
+    monkeypatch.setattr(soak, "IMAGES", 2)
     monkeypatch.setattr(soak, "GROWTH", 1000)  # within seconds nothing has settled
     monkeypatch.setattr(soak, "serving", lambda *given, cold, **told: serving(*given, **told))  # it starts at once
-    found = soak.run(0.08, 3, tmp_path)
+    found = soak.run(0.06, 3, tmp_path)
     assert found.failures == []
     assert found.counts["good"] > 3
     assert found.waits[soak.CALM_OPINION] and min(found.memory) > 100 and found.both_models > 100

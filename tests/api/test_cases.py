@@ -26,9 +26,15 @@ from dala.runtime.predict import Model, load_model
 from tests.helpers.api import LARGEST_MB, client_of
 from tests.helpers.cases import sqlite_store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("weights_stay_loaded")]
 CASES = "/api/v1/cases"
-PNG = encode_png(draw("solid_sheets").pixels[:230, :350])
+
+
+def png_of(name: str) -> bytes:
+    return encode_png(draw(name).pixels[:230, :350])
+
+
+PNG = png_of("solid_sheets")
 ADA, BEN, EVE = (
     Person("ada", "Ada", Role.READER),
     Person("ben", "Ben", Role.READER),
@@ -97,7 +103,7 @@ def test_what_was_sent_is_kept_with_the_opinion(client: TestClient, store: Store
 
 def form(*names: str) -> list[tuple[str, tuple[str, bytes]]]:
     """Drawn images as the files of a form, by the names of phantoms."""
-    return [("image", (f"{name}.png", encode_png(draw(name).pixels))) for name in names]
+    return [("image", (f"{name}.png", png_of(name))) for name in names]
 
 
 def test_several_images_are_one_case(client: TestClient, store: Store) -> None:
@@ -106,7 +112,7 @@ def test_several_images_are_one_case(client: TestClient, store: Store) -> None:
     case = answer.json()
     assert answer.status_code == 201 and [image["number"] for image in case["images"]] == [1, 2]
     for number, name in enumerate(names):
-        png, image = encode_png(draw(name).pixels), case["images"][number]
+        png, image = png_of(name), case["images"][number]
         opinion = second_opinion(png, model(), pixel_size_um=0.35, name=f"{name}.png")
         assert image["sha256"] == hashlib.sha256(png).hexdigest()
         assert image["name"] == ("one.png", "two.png")[number]
@@ -151,7 +157,7 @@ def test_more_than_one_person_may_keep(client: TestClient, store: Store) -> None
 def test_an_image_is_added_to_a_case(client: TestClient, store: Store) -> None:
     ada = of(store, ADA)
     case = kept(client, ada)
-    path, png = f"{CASES}/{case['id']}/images", encode_png(draw("regular_ducts").pixels)
+    path, png = f"{CASES}/{case['id']}/images", png_of("regular_ducts")
     options = {"pixel_size_um": "0.35", "name": "two.png", "rule": "evidence", "parameter": "30"}
     answer = client.post(path, content=png, params=options, headers=ada)
     assert answer.status_code == 201 and answer.headers["location"] == f"{path}/2"

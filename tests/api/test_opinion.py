@@ -39,7 +39,7 @@ def model() -> Model:
 
 
 @pytest.fixture(autouse=True)
-def opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def opened(monkeypatch: pytest.MonkeyPatch, weights_stay_loaded: None) -> None:
     monkeypatch.setenv("DALA_API", "open")
 
 

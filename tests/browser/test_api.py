@@ -38,7 +38,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, P
         patch.setenv("DALA_CASES_FOLDER", str(folder / "cases"))
         patch.delenv("DALA_DATABASE", raising=False)
         patch.delenv("DALA_API", raising=False)
-        with serving(free_port(), folder / "streamlit.log") as found:
+        with serving(free_port(), folder / "streamlit.log", warm=False) as found:
             yield found, folder / "cases"
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from dala.explanation.render import encode_png
-from dala.phantoms.tissue import PHANTOMS, draw
-from tests.helpers.browser import Visit, go_to, script_ended, settle
+from dala.phantoms.tissue import PHANTOMS
+from tests.helpers.browser import Visit, go_to, script_ended, settle, small_patch
 
 
 def opened(visit: Callable[..., Visit], path: Path, images: int) -> Visit:
@@ -31,7 +30,7 @@ def opened(visit: Callable[..., Visit], path: Path, images: int) -> Visit:
 def test_from_a_zip_to_the_heat_map_of_one(visit: Callable[..., Visit], tmp_path: Path) -> None:
     path = tmp_path / "case.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a.png", encode_png(draw(PHANTOMS[2], seed=5).pixels))
+        archive.writestr("a.png", small_patch(PHANTOMS[2], 5))
         archive.writestr("b.png", b"no image")
     visited = opened(visit, path, 2)
     page = visited.page
@@ -68,7 +67,7 @@ def test_from_a_zip_to_the_heat_map_of_one(visit: Callable[..., Visit], tmp_path
 @pytest.mark.exhaustive(instead="pages/test_batch.py::test_cancelled_it_keeps_what_it_has")
 def test_cancel_stops_and_keeps(visit: Callable[..., Visit], tmp_path: Path) -> None:
     path = tmp_path / "many.zip"
-    image = encode_png(draw(PHANTOMS[0]).pixels)
+    image = small_patch(PHANTOMS[0])
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(20):
             archive.writestr(f"{number}.png", image)
@@ -83,7 +82,7 @@ def test_cancel_stops_and_keeps(visit: Callable[..., Visit], tmp_path: Path) -> 
 def test_several_files_dropped_on_the_first_page_are_a_batch(visit: Callable[..., Visit], tmp_path: Path) -> None:
     paths = [tmp_path / "one.png", tmp_path / "two.png"]
     for number, path in enumerate(paths):
-        path.write_bytes(encode_png(draw(PHANTOMS[number], seed=6).pixels))
+        path.write_bytes(small_patch(PHANTOMS[number], 6))
     visited = visit()
     page = visited.page
     page.get_by_text("Drop an H&E breast patch").wait_for(timeout=60_000)

@@ -15,9 +15,18 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from dala.explanation.render import encode_png
-from dala.phantoms.tissue import PHANTOMS, draw
-from tests.helpers.browser import PAGE_MS, downloaded, free_port, fresh_page, go_to, script_ended, serving, settle
+from dala.phantoms.tissue import PHANTOMS
+from tests.helpers.browser import (
+    PAGE_MS,
+    downloaded,
+    free_port,
+    fresh_page,
+    go_to,
+    script_ended,
+    serving,
+    settle,
+    small_patch,
+)
 
 TITLE = "**Core** <b>biopsy</b> =1+1 漢"
 HEADER, ROW = 36, 64  # CSS pixels of the table
@@ -27,7 +36,7 @@ HEADER, ROW = 36, 64  # CSS pixels of the table
 def page_of_new_server(chromium: Browser, log: Path) -> Iterator[tuple[str, Page, list[str]]]:
     """The address of a server that was just started, a page of a fresh profile, and what that complains of."""
     complaints: list[str] = []
-    with serving(free_port(), log) as served, fresh_page(chromium) as page:
+    with serving(free_port(), log, warm=False) as served, fresh_page(chromium) as page:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         yield served.url, page, complaints
 
@@ -94,7 +103,7 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
         expect(page.get_by_test_id("stMarkdown").get_by_text("Looks <i>regular</i>.")).to_be_visible()
         script_ended(page)
         # Another one, by a program.
-        files = {"image": ("sheets.png", encode_png(draw("solid_sheets").pixels))}
+        files = {"image": ("sheets.png", small_patch())}
         made = httpx.post(f"{url}/api/v1/cases", files=files, data={"title": "Another"}, timeout=60)
         assert made.status_code == 201
         second = made.json()["id"]

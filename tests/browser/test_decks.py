@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,8 +19,6 @@ from dala.cases.deck_records import MadeDeck, NewItem
 from dala.cases.decks import Decks
 from dala.cases.people import Person, Role
 from dala.cases.tokens import Tokens
-from dala.explanation.render import encode_png
-from dala.phantoms.tissue import draw
 from tests.browser.test_access import BOTH, axe, violations  # noqa: F401  a fixture
 from tests.browser.test_login import Provider, page_of, provider, settings  # noqa: F401  a fixture
 from tests.helpers.browser import (
@@ -32,6 +30,7 @@ from tests.helpers.browser import (
     go_to,
     serving,
     settle,
+    small_patch,
 )
 from tests.helpers.cases import sqlite_store
 
@@ -44,7 +43,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         patch.setenv("DALA_CASES_FOLDER", str(folder / "cases"))
         for name in ("DALA_DATABASE", "DALA_SAMPLES", "DALA_CASES_IMAGES"):
             patch.delenv(name, raising=False)
-        with serving(free_port(), folder / "streamlit.log") as found:
+        with serving(free_port(), folder / "streamlit.log", warm=False) as found:
             yield found
 
 
@@ -76,7 +75,7 @@ def outlined(page: Page, left: float, top: float, right: float, bottom: float) -
     assert box is not None
     corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top + 0.02)]
     for number, (x, y) in enumerate(corners):
-        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=12)
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
         if number == 0:
             page.mouse.down()
     page.mouse.up()
@@ -146,7 +145,7 @@ def test_a_class_reads_a_deck_and_its_teacher_reveals_it(
         teacher.get_by_role("button", name="Reveal all cases").click()
         expect(anna.get_by_text(re.compile(r"Of 3 revealed cases .*not sure: 1"))).to_be_visible()
         settle(teacher)
-        rows = list(csv.DictReader(StringIO(downloaded(teacher, "All answers (CSV)").decode())))
+        rows = list(csv.DictReader(io.StringIO(downloaded(teacher, "All answers (CSV)").decode())))
         assert [(row["case"], row["name"], row["call"]) for row in rows] == [
             ("1", "Anna", "malignant"),
             ("1", "4711", "benign"),
@@ -176,7 +175,7 @@ def test_a_deck_is_made_of_ones_own_files(chromium: Browser, served: Served, tmp
     for name in names[:3]:
         comment = PngInfo()
         comment.add_text("Patient", "Nebukadnezar")
-        Image.fromarray(draw("solid_sheets").pixels).save(tmp_path / name, pnginfo=comment)
+        Image.open(io.BytesIO(small_patch())).save(tmp_path / name, pnginfo=comment)
     (tmp_path / names[3]).write_bytes(b"This is a letter and no image.")
     with fresh_page(chromium) as page:
         page.goto(f"{served.url}/teaching?part=With+a+class")
@@ -206,7 +205,7 @@ def deck_of(folder: Path, teacher: Person) -> tuple[Decks, MadeDeck]:
     """A deck of two drawings, made beside the served app in its own store."""
     decks = Decks(sqlite_store(folder))
     items = [
-        NewItem(encode_png(draw(name).pixels), name, answer, "as drawn", "Look at the edge.", {"status": "outside"})
+        NewItem(small_patch(name), name, answer, "as drawn", "Look at the edge.", {"status": "outside"})
         for name, answer in (("solid_sheets", "malignant"), ("regular_ducts", "benign"))
     ]
     return decks, decks.make(teacher, "Tuesday", 1, items, anonymous=True)

@@ -10,9 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, WebSocketRoute, expect
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from dala.explanation.render import encode_png
-from dala.phantoms.tissue import draw
-from tests.helpers.browser import PAGE_MS, Served, fresh_page, go_to, script_ended, settle, until
+from tests.helpers.browser import PAGE_MS, Served, fresh_page, go_to, script_ended, settle, small_patch, until
 
 UPLOADS = "**/_stcore/upload_file/**"
 
@@ -21,7 +19,7 @@ UPLOADS = "**/_stcore/upload_file/**"
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     paths = [tmp_path_factory.mktemp("dropped") / f"{name}.png" for name in ("first", "second", "third")]
     for seed, path in enumerate(paths):
-        path.write_bytes(encode_png(draw("solid_sheets", seed=seed).pixels))
+        path.write_bytes(small_patch(seed=seed))
     return paths
 
 

@@ -15,10 +15,19 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
-from dala.explanation.render import encode_png
 from dala.phantoms.film import draw_film
-from dala.phantoms.tissue import draw
-from tests.helpers.browser import PAGE_MS, ROOT, Served, free_port, fresh_page, go_to, script_ended, serving, settle
+from tests.helpers.browser import (
+    PAGE_MS,
+    ROOT,
+    Served,
+    free_port,
+    fresh_page,
+    go_to,
+    script_ended,
+    serving,
+    settle,
+    small_patch,
+)
 from tests.helpers.dicoms import film_dicom
 
 HOST = "198.51.100.7"  # of no network (RFC 5737)
@@ -62,18 +71,14 @@ def payload(name: str, content: bytes) -> FilePayload:
     return FilePayload(name=name, mimeType="application/octet-stream", buffer=content)
 
 
-def patch(seed: int) -> bytes:
-    return encode_png(draw("solid_sheets", seed=seed).pixels)
-
-
 def archive() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
-        made.writestr(f"{FORMULA}.png", patch(5))
-        made.writestr("x<script>document.title='x'</script>.png", patch(6))
+        made.writestr(f"{FORMULA}.png", small_patch(seed=5))
+        made.writestr("x<script>document.title='x'</script>.png", small_patch(seed=6))
         made.writestr("![x](http:..", b"no image")
-        made.writestr(f"{CJK[:80]}.png", patch(7))
-        made.writestr("../../up.png", patch(8))
+        made.writestr(f"{CJK[:80]}.png", small_patch(seed=7))
+        made.writestr("../../up.png", small_patch(seed=8))
     return file.getvalue()
 
 
@@ -102,10 +107,10 @@ def test_whatever_is_written_is_text(hostile: Served, chromium: Browser) -> None
         page.goto(hostile.url)
         script_ended(page)
         for name, content in (
-            (f"![x](http://{HOST}/e.png)<img src=x onerror=document.title='x'>.png", patch(5)),
-            (f"{CJK}.png", patch(6)),
+            (f"![x](http://{HOST}/e.png)<img src=x onerror=document.title='x'>.png", small_patch(seed=5)),
+            (f"{CJK}.png", small_patch(seed=6)),
             (f"{FORMULA}:material/home:.dcm", film),
-            ("a\x00\x1b[31m\u202eb.png", patch(7)),
+            ("a\x00\x1b[31m\u202eb.png", small_patch(seed=7)),
             (f"{DEEP}.png", b"no image"),
         ):
             page.locator("input[type=file]").first.set_input_files(payload(name, content))
@@ -127,4 +132,5 @@ def test_whatever_is_written_is_text(hostile: Served, chromium: Browser) -> None
             calm(page, hostile, asked)
         page.get_by_role("radio", name="The weights", exact=True).click()
         settle(page)
+        expect(page.get_by_text("ada@example.org").first).to_be_attached()  # it is this card
         calm(page, hostile, asked)

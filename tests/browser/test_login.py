@@ -115,7 +115,7 @@ def provider() -> Iterator[Provider]:
 def page_of(chromium: Browser, folder: Path, port: int, **auth: str) -> Iterator[Page]:
     """A fresh browser profile at the app with this section [auth]."""
     file = written(folder / "secrets.toml", auth)
-    server = serving(port, folder / "streamlit.log", "--secrets.files", str(file))
+    server = serving(port, folder / "streamlit.log", "--secrets.files", str(file), warm=False)
     with server as served, fresh_page(chromium) as page:
         page.goto(served.url)
         script_ended(page)

@@ -110,7 +110,7 @@ def test_a_slide_behind_nginx_below_a_path_with_log_in(
     options = ("--secrets.files", str(written(tmp_path / "secrets.toml", auth)), "--browser.serverAddress", "localhost",
                "--browser.serverPort", str(port))  # fmt: skip
     with (
-        serving(inner, tmp_path / "log", *options, environment={"DALA_SLIDES": str(folder)}, base=BASE),
+        serving(inner, tmp_path / "log", *options, environment={"DALA_SLIDES": str(folder)}, base=BASE, warm=False),
         proxy(nginx, tmp_path / "nginx", port, inner) as address,
         fresh_page(chromium, ignore_https_errors=True) as page,
     ):

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, TimeoutError, expect
 
-from dala.explanation.render import encode_png
-from dala.phantoms.tissue import PHANTOMS, draw
-from tests.helpers.browser import PAGE_MS, Served, Visit, go_to, script_ended, settle
+from dala.phantoms.tissue import PHANTOMS
+from tests.helpers.browser import PAGE_MS, Served, Visit, go_to, script_ended, settle, small_patch
 
 SEQUENCES = int(os.environ.get("DALA_SEQUENCES", "6"))  # 50 before a release
 AT_LEAST = 2  # its four steps: reload, drop twice, away and back, drop
@@ -28,7 +27,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("dropped")
     paths = [folder / f"{name}-dropped.png" for name in PHANTOMS[:3]]
     for name, path in zip(PHANTOMS, paths, strict=False):
-        path.write_bytes(encode_png(draw(name, seed=2).pixels))
+        path.write_bytes(small_patch(name, 2))
     return paths
 
 

@@ -10,9 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from dala.explanation.render import encode_png
-from dala.phantoms.tissue import PHANTOMS, draw
-from tests.helpers.browser import PAGE_MS, Visit, fresh_page, go_to, script_ended, settle
+from dala.phantoms.tissue import PHANTOMS
+from tests.helpers.browser import PAGE_MS, Visit, fresh_page, go_to, script_ended, settle, small_patch
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +19,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("reloaded")
     paths = [folder / f"{name}-kept.png" for name in PHANTOMS[:2]]
     for name, path in zip(PHANTOMS, paths, strict=False):
-        path.write_bytes(encode_png(draw(name, seed=2).pixels))
+        path.write_bytes(small_patch(name, 2))
     return paths
 
 

@@ -38,7 +38,7 @@ def test_a_slide_is_opened_walked_over_asked_about_and_scanned(
     monkeypatch.setenv("DALA_SLIDES", str(folder))
     monkeypatch.setenv("DALA_SCANS", str(tmp_path / "scans"))
     with (
-        serving(free_port(), tmp_path / "log") as served,
+        serving(free_port(), tmp_path / "log", warm=False) as served,
         fresh_page(chromium) as page,
     ):
         complaints: list[str] = []
@@ -100,7 +100,7 @@ def test_a_slide_is_opened_walked_over_asked_about_and_scanned(
         assert complaints == []
         address = next(url for url in reversed(tiles))
     # The server is gone, and a tab that was closed would be: a token is worth nothing elsewhere.
-    with serving(free_port(), tmp_path / "log2") as other:
+    with serving(free_port(), tmp_path / "log2", warm=False) as other:
         path = address.partition("/tiles/")[2]
         with pytest.raises(OSError, match="404"):
             urlopen(f"{other.url}/tiles/{path}", timeout=10)

@@ -29,7 +29,7 @@ def rectangle(page: Page, left: float, top: float, right: float, bottom: float) 
     assert box is not None
 
     def move(x: float, y: float) -> None:
-        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=12)
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
 
     move(left, top)
     page.mouse.down()

@@ -18,16 +18,23 @@ from dala.errors import CaseError
 from tests.helpers.cases import ANNA, BEN, case
 
 
-@pytest.fixture
-def log(store: Store) -> tuple[list[Entry], Head]:
+@pytest.fixture(scope="module")
+def written(lasting: Store) -> Store:
     """Six entries: kept, seen, changed, kept, seen, deleted."""
+    store = lasting
     first = store.keep(ANNA, case(shared=True))
     store.case(BEN, first)
     store.change(ANNA, first, title="new")
     second = store.keep(BEN, case())
     store.case(BEN, second)
     store.delete(BEN, second)
-    with store.database.read(SERVER) as session:
+    return store
+
+
+@pytest.fixture
+def log(written: Store) -> tuple[list[Entry], Head]:
+    """These entries, which a test may alter."""
+    with written.database.read(SERVER) as session:
         found = list(audit.entries(session)), audit.head_of(session)
     assert [entry.what for entry in found[0]] == ["kept", "seen", "changed", "kept", "seen", "deleted"]
     return found
@@ -117,10 +124,11 @@ def test_a_head_is_noted_and_read_again(log: tuple[list[Entry], Head]) -> None:
     "statement",
     ["UPDATE audit SET who = 'x' WHERE number = 1", "DELETE FROM audit", "DELETE FROM audit WHERE number = 1"],
 )
-@pytest.mark.usefixtures("log")
-def test_the_database_refuses_to_change_the_log(store: Store, statement: str) -> None:
-    with pytest.raises(DBAPIError, match="append-only"), store.database.engine.begin() as connection:
+def test_the_database_refuses_to_change_the_log(written: Store, log: tuple[list[Entry], Head], statement: str) -> None:
+    with pytest.raises(DBAPIError, match="append-only"), written.database.engine.begin() as connection:
         connection.execute(text(statement))
+    with written.database.read(SERVER) as session:
+        assert (list(audit.entries(session)), audit.head_of(session)) == log
 
 
 def test_the_log_holds_no_text_of_a_case(store: Store) -> None:

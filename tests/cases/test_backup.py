@@ -201,15 +201,13 @@ def test_an_older_backup_that_is_damaged_is_refused_whole(
 
 
 @pytest.mark.parametrize("schema", ["9999", "head", "+1", "", None, ["0001"], {}])
-def test_a_backup_of_a_schema_that_is_not_known_is_refused(schema: object, tmp_path: Path) -> None:
+def test_a_backup_of_a_schema_that_is_not_known_is_refused(schema: object, empty: Store, tmp_path: Path) -> None:
     path = tmp_path / "backup.zip"
     path.write_bytes((FOLDER / f"{HEAD}.zip").read_bytes())
     path.write_bytes(changed(path, "manifest.json", lambda record: record.update(schema=schema)))
-    elsewhere = sqlite_store(tmp_path / "elsewhere")
     with pytest.raises(CaseError, match="newer" if schema == "9999" else None):
-        restore(elsewhere, path)
-    assert not any(everything(elsewhere).values())
-    elsewhere.database.close()
+        restore(empty, path)
+    assert not any(everything(empty).values())
 
 
 def test_what_a_killed_restore_left_is_swept_after_an_hour(tmp_path: Path) -> None:
@@ -229,12 +227,21 @@ def test_what_a_killed_restore_left_is_swept_after_an_hour(tmp_path: Path) -> No
     store.database.close()
 
 
+@pytest.fixture(scope="module")
+def backed_up(lasting: Store, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The backup of a store that holds something of everything."""
+    fill(lasting)
+    path = tmp_path_factory.mktemp("backup") / "backup.zip"
+    back_up(lasting, path)
+    return path.read_bytes()
+
+
 @pytest.mark.parametrize("kind", ["half", "row", "log", "log_and_hash", "schema", "image"])
-def test_a_backup_that_is_damaged_or_altered_is_refused_whole(store: Store, tmp_path: Path, kind: str) -> None:
-    fill(store)
-    path = tmp_path / "backup.zip"
-    back_up(store, path)
-    content = path.read_bytes()
+def test_a_backup_that_is_damaged_or_altered_is_refused_whole(
+    backed_up: bytes, empty: Store, tmp_path: Path, kind: str
+) -> None:
+    path, content = tmp_path / "backup.zip", backed_up
+    path.write_bytes(content)
     if kind == "half":
         path.write_bytes(content[: len(content) // 2])
     elif kind == "image":
@@ -246,10 +253,9 @@ def test_a_backup_that_is_damaged_or_altered_is_refused_whole(store: Store, tmp_
         path.write_bytes(lines_changed(path, "cases", lambda lines: lines[:-1]))
     else:
         path.write_bytes(lines_changed(path, "audit", lambda lines: [*lines[:2], forged(lines[2], kind), *lines[3:]]))
-    elsewhere = sqlite_store(tmp_path / "elsewhere")
     with pytest.raises(CaseError):
-        restore(elsewhere, path)
-    assert not any(everything(elsewhere).values())
+        restore(empty, path)
+    assert not any(everything(empty).values())
 
 
 def forged(line: str, kind: str) -> str:

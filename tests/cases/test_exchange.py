@@ -29,13 +29,24 @@ def unlike_rights(found: KeptCase) -> KeptCase:
 
 @pytest.fixture
 def exported(store: Store, tmp_path: Path) -> Path:
+    """Two cases of a store, which a test may change."""
+    return export_two(store, tmp_path / "out.zip")
+
+
+@pytest.fixture(scope="module")
+def archive(lasting: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a store that lasts: for tests that change nothing of either."""
+    return export_two(lasting, tmp_path_factory.mktemp("archive") / "out.zip")
+
+
+def export_two(store: Store, to: Path) -> Path:
     """Two cases of Anna's that share an image; one image of the second was not kept."""
     first = store.keep(ANNA, case(image("same"), image("a"), title="One \N{MICROSCOPE}", shared=True, agrees=False))
     second = store.keep(ANNA, case(image("same"), replace(image("b"), data=None), read_before={"call": "benign"}))
     store.keep(ANNA, case(title="stays here"))
     store.case(BEN, first)
-    store.export(ANNA, [first, second], tmp_path / "out.zip")
-    return tmp_path / "out.zip"
+    store.export(ANNA, [first, second], to)
+    return to
 
 
 def test_an_export_comes_in_elsewhere_as_it_was(store: Store, exported: Path, tmp_path: Path) -> None:
@@ -111,26 +122,25 @@ def alter(what: str) -> Callable[[dict[str, Any]], None]:
         "record['shared'] = 'no'",
     ],
 )
-def test_an_altered_export_is_refused_whole(exported: Path, tmp_path: Path, what: str) -> None:
-    elsewhere = sqlite_store(tmp_path / "elsewhere")
-    names = [name for name in zipfile.ZipFile(exported).namelist() if name.startswith("cases/")]
-    altered = changed(exported, names[1], alter(what))
+def test_an_altered_export_is_refused_whole(archive: Path, empty: Store, what: str) -> None:
+    names = [name for name in zipfile.ZipFile(archive).namelist() if name.startswith("cases/")]
+    altered = changed(archive, names[1], alter(what))
     with pytest.raises(CaseError):
-        elsewhere.import_(BEN, io.BytesIO(altered))
-    assert elsewhere.search(BEN).total == 0 and list(elsewhere.images.names()) == []
+        empty.import_(BEN, io.BytesIO(altered))
+    assert empty.search(BEN).total == 0 and list(empty.images.names()) == []
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "zip", "half", "absent", "folder", "bytes"])
-def test_what_is_no_export_is_refused(store: Store, exported: Path, tmp_path: Path, kind: str) -> None:
+def test_what_is_no_export_is_refused(lasting: Store, archive: Path, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "given"
-    content = exported.read_bytes()
+    content = archive.read_bytes()
     if kind == "empty":
         path.write_bytes(b"")
     elif kind == "text":
         path.write_bytes(b"a letter" * 100)
     elif kind == "zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("manifest.json", json.dumps({"kind": "backup", "format": 1}))
+        with zipfile.ZipFile(path, "w") as other:
+            other.writestr("manifest.json", json.dumps({"kind": "backup", "format": 1}))
     elif kind == "half":
         path.write_bytes(content[: len(content) // 2])
     elif kind == "folder":
@@ -139,18 +149,18 @@ def test_what_is_no_export_is_refused(store: Store, exported: Path, tmp_path: Pa
         at = content.index(b"bytes of a")
         path.write_bytes(content[:at] + b"other" + content[at + 5 :])
     with pytest.raises(CaseError):
-        store.import_(BEN, path)
-    assert store.search(BEN).total == 1  # the one that is shared
+        lasting.import_(BEN, path)
+    assert lasting.search(BEN).total == 1  # the one that is shared
 
 
-def test_the_opinion_of_an_import_is_the_one_that_was_given(store: Store, exported: Path, tmp_path: Path) -> None:
+def test_the_opinion_of_an_import_is_the_one_that_was_given(archive: Path, tmp_path: Path) -> None:
     elsewhere = sqlite_store(tmp_path / "elsewhere")
-    identity = elsewhere.import_(BEN, exported).new[0]
+    identity = elsewhere.import_(BEN, archive).new[0]
     assert elsewhere.case(BEN, identity).images[0].opinion == opinion()
 
 
 def test_an_import_that_breaks_off_says_how_far_it_came_and_goes_on(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = sqlite_store(tmp_path / "elsewhere")
     put, count = Images.put, iter(range(99))
@@ -163,9 +173,9 @@ def test_an_import_that_breaks_off_says_how_far_it_came_and_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(Images, "put", full)
         with pytest.raises(StoreError, match="1 case of this archive was imported before; import it again to go on"):
-            elsewhere.import_(BEN, exported)
+            elsewhere.import_(BEN, archive)
     assert elsewhere.search(BEN).total == 1
-    came = elsewhere.import_(BEN, exported)
+    came = elsewhere.import_(BEN, archive)
     assert (len(came.new), len(came.known)) == (1, 1) and elsewhere.search(BEN).total == 2
 
 
@@ -181,9 +191,9 @@ def test_an_export_without_an_image_names_the_case_and_is_not_logged(store: Stor
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "case"])
-def test_small_values_do_not_fill_the_memory(exported: Path, tmp_path: Path, name: str) -> None:
+def test_small_values_do_not_fill_the_memory(tmp_path: Path, name: str) -> None:
     """A ZIP of 20 kB whose JSON would be more than 600 MB of empty objects."""
-    with zipfile.ZipFile(exported) as archive:
+    with zipfile.ZipFile(export_two(sqlite_store(tmp_path / "here"), tmp_path / "out.zip")) as archive:
         entries = {one: archive.read(one) for one in archive.namelist()}
     member = name if name in entries else next(one for one in entries if one.startswith("cases/"))
     entries[member] = b"[" + b"{}," * 5_000_000 + b"{}]"

@@ -82,24 +82,34 @@ def test_a_server_that_is_killed_leaves_whole_cases_and_a_whole_log(
     assert told <= set(ids) and len(told) < 150, "what was said to be kept is there"
 
 
-def test_two_servers_on_one_database_write_one_log(url: str, opened: Open, tmp_path: Path) -> None:
+MORE_CASES = pytest.mark.exhaustive(instead="cases/test_faults.py::test_two_servers_on_one_database_write_one_log")
+
+
+@pytest.mark.parametrize("each", [10, pytest.param(25, marks=MORE_CASES)])
+def test_two_servers_on_one_database_write_one_log(url: str, opened: Open, tmp_path: Path, each: int) -> None:
     store = opened()
-    running = [writer(url, tmp_path / "cases" / "images", f"{number}", 25) for number in range(2)]
+    running = [writer(url, tmp_path / "cases" / "images", f"{number}", each) for number in range(2)]
     told = [sent(found)[1:] for _, found in running]
     for process, _ in running:
         process.join()
     assert [process.exitcode for process, _ in running] == [0, 0]
     ids = whole(store)
-    assert sorted(ids) == sorted(identity for one in told for identity in one) and len(ids) == 50
+    assert sorted(ids) == sorted(identity for one in told for identity in one) and len(ids) == 2 * each
 
 
-def test_the_same_image_is_kept_and_deleted_by_eight_at_once(opened: Open) -> None:
+MORE_ROUNDS = pytest.mark.exhaustive(
+    instead="cases/test_faults.py::test_the_same_image_is_kept_and_deleted_by_eight_at_once"
+)
+
+
+@pytest.mark.parametrize("rounds", [5, pytest.param(12, marks=MORE_ROUNDS)])
+def test_the_same_image_is_kept_and_deleted_by_eight_at_once(opened: Open, rounds: int) -> None:
     """Whoever has kept it has it, whoever deletes another case with it meanwhile."""
     store, failures = opened(), list[Exception]()
 
     def work() -> None:
         try:
-            for _ in range(12):
+            for _ in range(rounds):
                 identity = store.keep(ANNA, case(image("same")))
                 assert store.image(ANNA, identity, 1) == b"bytes of same"
                 store.delete(ANNA, identity)
@@ -199,8 +209,9 @@ def test_a_full_disk_is_a_sentence_and_what_was_kept_stays(small_disk: Path) -> 
 # A database that goes and comes back
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_cluster() -> Iterator[Cluster]:
+    """One that may be stopped: whoever stops it starts it again."""
     with cluster(newest()) as running:
         yield running
 
@@ -248,7 +259,8 @@ def test_a_database_that_stops_while_eight_keep_has_what_it_said(own_cluster: Cl
     for thread in threads:
         thread.start()
     started.wait()
-    time.sleep(0.6)
+    while len(kept) < 8:
+        time.sleep(0.01)
     own_cluster.stop()
     time.sleep(0.2)
     own_cluster.start()

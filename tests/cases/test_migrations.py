@@ -20,6 +20,7 @@ from dala.cases.tables import Base
 from dala.cases.tokens import Tokens, digest
 from dala.errors import StoreError
 from tests.helpers.cases import ANNA, BEN, case, image, sqlite_store
+from tests.helpers.postgres import Cluster
 from tests.helpers.released import FIRST, FOLDER, check_released
 
 NEXT = """
@@ -40,9 +41,17 @@ def difference(database: Database) -> list[object]:
         return list(compare_metadata(context, Base.metadata))
 
 
-def test_the_migrations_make_the_tables_that_the_code_speaks_of(store: Store) -> None:
-    assert store.database.schema() == HEAD
-    assert difference(store.database) == []
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_migrations_make_the_tables_that_the_code_speaks_of(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    running: Cluster | None = request.getfixturevalue("postgres") if kind == "postgresql" else None
+    database = Database(f"sqlite:///{tmp_path / 'new' / 'cases.sqlite3'}" if running is None else running.database())
+    assert running is None or database.schema() is None
+    database.prepare()
+    assert database.schema() == HEAD
+    assert difference(database) == []
+    database.close()
 
 
 def test_the_newest_schema_is_the_one_that_is_asked_for() -> None:

@@ -55,8 +55,17 @@ def leaves(found: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Itera
         yield words, {action.dest: action for action in found._actions if action.dest != "help"}
 
 
-COMMANDS = dict(leaves(parser()))
+WHOLE = parser()
+COMMANDS = dict(leaves(WHOLE))
 READING = {words: taken for words, taken in COMMANDS.items() if words not in WITHOUT_INPUT}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made_once() -> Iterator[None]:
+    """The program's parser is the same for every line, and takes longer to make than most lines to refuse."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dala.cli.main.parser", lambda arguments: WHOLE)
+        yield
 
 
 @pytest.fixture(scope="module")

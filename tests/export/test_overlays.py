@@ -31,6 +31,7 @@ def model() -> Iterator[Model]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("weights_stay_loaded")
 def test_overlays_are_those_of_the_page(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [
         Item("dir/=odd näme.png", lambda: IMAGE),

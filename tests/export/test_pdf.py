@@ -21,6 +21,7 @@ from dala.gate import Gate
 from dala.gate.checks import Reason
 from dala.intake.pixel_size import PixelSize
 from dala.opinion import Explanation, Opinion, explain, opinion_of
+from dala.runtime.card import Card
 from tests.helpers.reports import DAY, curve_of, page_text
 
 
@@ -158,7 +159,9 @@ def test_nothing_is_cut_off_or_covered(opinion: Opinion, shape: str) -> None:
     height, width = SHAPES[shape]
     pixels = cv2.resize(opinion.patch.pixels, (width, height), interpolation=cv2.INTER_AREA)
     patch = replace(opinion.patch, pixels=pixels, name="n" * 240 + ".png")
-    other = replace(opinion_of(patch, opinion.model), gate=opinion.gate)
+    fields = opinion.model.card.fields
+    quick = replace(opinion.model, card=Card({**fields, "input": {**fields["input"], "enlarged": 160}}))
+    other = replace(opinion_of(patch, quick), gate=opinion.gate)
     strange = replace(other, gate=Gate(Reason("unfamiliar", "This image is strange. " * 6), 9.0, 0.0))
     many = explain(other, "malignant", "percentile", 60.0)
     for name, comment in COMMENTS.items():

@@ -202,7 +202,7 @@ more = pytest.mark.exhaustive(instead="gate/test_familiarity.py::test_true_patch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("each", "least"), [(120, 5), pytest.param(60, 10, marks=more)])
+@pytest.mark.parametrize(("each", "least"), [(240, 2), pytest.param(60, 10, marks=more)])
 def test_true_patches_pass_and_other_images_do_not(model: Model, shared_data: Path, each: int, least: int) -> None:
     def inside(paths: list[Path]) -> list[bool]:
         return [second_opinion(path, model).gate.inside for path in paths]
@@ -210,7 +210,7 @@ def test_true_patches_pass_and_other_images_do_not(model: Model, shared_data: Pa
     root = shared_data / "breakhis_200x_224"
     patches = sorted(root.rglob("*-200-*.png"))
     assert patches
-    assert sum(inside(patches[::each])) >= least  # of 6, of 12
+    assert sum(inside(patches[::each])) >= least  # of 3, of 12
     assert all(inside(sorted((shared_data / "breakhis_originals").rglob("*-200-*.png"))))
     assert not any(inside(sorted((shared_data / "mini_ddsm").rglob("*.jpg"))[::2000]))
 

@@ -15,9 +15,12 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from dala.explanation.render import encode_png
+from dala.phantoms.tissue import draw
 from tests.helpers.nursery import Forked, forked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +49,11 @@ class Visit:
     complaints: list[str] = field(default_factory=list)
 
 
+def small_patch(name: str = "solid_sheets", seed: int = 0) -> bytes:
+    """A corner of a drawn field, 240 px wide, as PNG: server and browser have half as much to do as with a field."""
+    return encode_png(np.ascontiguousarray(draw(name, seed=seed).pixels[:240, :240]))
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -62,11 +70,13 @@ def serving(
     environment: Mapping[str, str] | None = None,
     base: str = "",
     cold: bool = False,
+    warm: bool = True,
 ) -> Iterator[Served]:
     """The app of the folder `root` below the path `base`, with further options of Streamlit's own and variables of the
     environment.
 
     cold: by a command, as users start it, and not by a fork of a process that has imported everything.
+    warm: it makes what the first page shows as soon as it listens; three seconds of a core, where nobody looks at that.
     """
     command = ["run", "app.py", "--server.port", str(port), *options]
     command += ["--server.baseUrlPath", base] if base else []
@@ -83,8 +93,8 @@ def serving(
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-            if cold or root != ROOT
-            else forked(command, root, usual, log)
+            if cold
+            else forked(command, root, usual, log, warm)
         )
         served = Served(f"http://localhost:{port}/{base}".rstrip("/"), log, process.pid)
         try:

@@ -45,11 +45,20 @@ class Forked:
             signal.pidfd_send_signal(self.handle, which)
 
 
-def forked(command: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path) -> Forked:
-    """`python -m streamlit COMMAND...` in that folder with that environment alone; what it prints goes to the file."""
+def forked(command: Sequence[str], folder: Path, environment: Mapping[str, str], output: Path, warm: bool) -> Forked:
+    """`python -m streamlit COMMAND...` in that folder with that environment alone; what it prints goes to the file.
+
+    warm: it makes what the first page shows before anybody asks, as everywhere else.
+    """
     mother = _mother()
     assert mother.stdin is not None and mother.stdout is not None
-    told = {"command": list(command), "folder": str(folder), "environment": dict(environment), "output": str(output)}
+    told = {
+        "command": list(command),
+        "folder": str(folder),
+        "environment": dict(environment),
+        "output": str(output),
+        "warm": warm,
+    }
     mother.stdin.write(json.dumps(told) + "\n")
     mother.stdin.flush()
     return Forked(int(mother.stdout.readline()))
@@ -99,6 +108,13 @@ def _serve() -> None:
         for number, handle in enumerate((os.open(os.devnull, os.O_RDONLY), output, output)):
             os.dup2(handle, number)
         sys.path[0] = told["folder"]
+        if told["folder"] != str(ROOT):  # the app of another folder: nothing of this one's
+            for name in [name for name in sys.modules if name.partition(".")[0] == "dala"]:
+                del sys.modules[name]
+        if not told["warm"]:
+            import pages.parts.warm
+
+            vars(pages.parts.warm)["_first_page"] = lambda: iter(())
         sys.argv = ["streamlit", *told["command"]]
         streamlit.web.cli.main(prog_name="streamlit")
         return

@@ -11,10 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
+
+from dala.cases.database import Database
 
 USER = "postgres"
 # Nothing here has to survive a power cut.
@@ -32,18 +35,30 @@ def programs() -> Path | None:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that runs; `database` makes an empty database and gives its address."""
+    """A cluster that runs; `database` makes an empty database, `with_tables` one of the newest schema."""
 
     folder: Path
     bin: Path
 
-    def database(self) -> str:
+    def database(self, like: str = "template1") -> str:
+        """The address of a new database, the copy of another one."""
         name = f"dala_{secrets.token_hex(6)}"
         engine = create_engine(self._url(USER), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {like}"))
         engine.dispose()
         return self._url(name)
+
+    def with_tables(self) -> str:
+        """The address of a copy of one that was migrated."""
+        return self.database(self._migrated)
+
+    @cached_property
+    def _migrated(self) -> str:
+        database = Database(self.database())
+        database.prepare()
+        database.close()
+        return str(database.url.database)
 
     def _url(self, name: str) -> str:
         return f"postgresql+psycopg://{USER}@/{name}?host={self.folder}"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dala.nets.dala_resnet50 import DALAResNet50
+from dala.nets.dala_resnet50 import DALAResNet50, DualActivatedHead
 from dala.runtime.card import read_card
 from dala.runtime.predict import Model
 from tests.helpers import slides
@@ -32,9 +32,14 @@ class Quick:
 
 
 def quick_model() -> Model:
-    """The card of the served weights, a seeded random head, no statistics of familiarity."""
+    """The card of the served weights, a seeded random head, no statistics of familiarity, and no convolutions: another
+    engine has them, as where `dala.runtime.predict.served` makes a model.
+    """
+    with torch.device("meta"):
+        net = DALAResNet50(2)
     torch.manual_seed(0)
-    net = DALAResNet50(2).eval().requires_grad_(False)
+    net.head = DualActivatedHead(2048, 2)
+    net.eval().requires_grad_(False)
     return Model(net, read_card("breast")[0], engine=Quick())
 
 

@@ -58,7 +58,7 @@ def test_a_patch_costs_little_more_than_its_decoding(fresh: Any) -> None:
     decoding.warm()
     read_image(PATCH)
     read, decoded = [], []
-    for _ in range(60):
+    for _ in range(30):
         start = time.perf_counter()
         read_image(PATCH)
         middle = time.perf_counter()
@@ -165,7 +165,7 @@ def test_a_bomb_ends_with_its_process() -> None:
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
 def test_an_image_at_the_limit_is_read_within_the_bounds(format: str) -> None:
     """48 megapixels with alpha in a file of a few kB: here the pixels, which are 144 MB, twice for a moment."""
-    options = {"lossless": True, "method": 0, "quality": 0} if format == "WEBP" else {}
+    options = {"lossless": True, "method": 0, "quality": 0} if format == "WEBP" else {"compress_level": 1}
     data = encode(Image.new("RGBA", (8000, 6000), (9, 9, 9, 99)), format, **options)
     assert len(data) < 2**20
     said, own, _ = measured(data)

@@ -253,7 +253,9 @@ def test_sizes_are_chosen_for_those_that_tell_none(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(runtime, "load_model", lambda *_: seen)
     st.cache_resource.clear()
     page = AppTest.from_file(str(PAGE), default_timeout=60).run()
-    images = [encode_png(np.ascontiguousarray(draw(PHANTOMS[0]).pixels[start:])) for start in (0, 1, 2)]
+    drawn = draw(PHANTOMS[0]).pixels
+    parts = (drawn[:230, :350], drawn[1:230, :350], drawn)
+    images = [encode_png(np.ascontiguousarray(part)) for part in parts]
     names = ("a.png", "b.png", "SOB_B_A-14-9999-200-001.png")
     uploaded(page, *zip(names, images, strict=True))
     assert page.selectbox(key="batch-usual-size").value == "unknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,7 +31,7 @@ from pages.parts import people
 from pages.parts.cases import one, words
 from pages.parts.second_opinion.examples import phantom_png
 from tests.helpers import slides
-from tests.helpers.cases import case, image
+from tests.helpers.cases import case, image, lay_tables, sqlite_store
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 HOSTILE = "**bold** <img src=x onerror=alert(1)> =1+1 [a](http://x.org) $x$ " + 60 * "\N{CJK UNIFIED IDEOGRAPH-6F22}"
@@ -40,9 +41,15 @@ SOMEBODY = Person("somebody", "Some Body", Role.READER)
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """The store of the server, empty."""
+    lay_tables(tmp_path / "cases")
+    yield from served(tmp_path / "cases", monkeypatch)
+
+
+def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The server's store, which is in this folder."""
     monkeypatch.delenv("DALA_DATABASE", raising=False)
     monkeypatch.delenv("DALA_SAMPLES", raising=False)
-    monkeypatch.setenv("DALA_CASES_FOLDER", str(tmp_path / "cases"))
+    monkeypatch.setenv("DALA_CASES_FOLDER", str(folder))
     found = store_from_environment()
     assert found is not None
     yield found
@@ -113,11 +120,8 @@ def test_one_click_keeps_what_is_on_the_page_and_nothing_is_kept_without(store: 
     pressed(at, "Record it and show the model's answer")
     assert store.search(LOCAL).total == 0
     next(one for one in at.slider if one.label.startswith("Dynamic threshold")).set_value(0.5)
-    ran(at)
     field(at, "My own read", "segmented_control").set_value("malignant")
-    ran(at)
     field(at, "The model's answer: I", "segmented_control").set_value("agree")
-    ran(at)
     at.text_area[0].set_value(HOSTILE)
     field(at, "Title").set_value("  A title ")
     field(at, "Patient or case").set_value("P-7")
@@ -422,15 +426,26 @@ def test_the_list_shows_filters_sorts_and_turns_pages_by_the_database(store: Sto
     assert not at.dataframe and "No case fits" in said(at)
 
 
-def thirty(store: Store) -> None:
-    """Cases of two laboratories."""
+@pytest.fixture(scope="module")
+def kept_thirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cases of two laboratories, kept once."""
+    folder = tmp_path_factory.mktemp("thirty") / "cases"
+    store = sqlite_store(folder)
     for number in range(30):
         answer, laboratory = ("malignant", "benign")[number % 2], ("UCSB", "TCGA")[number // 15]
         store.keep(LOCAL, case(image(f"{number}.png", answer=answer, laboratory=laboratory), title=f"Case {number:02}"))
+    store.database.close()
+    return folder
 
 
-def test_what_is_listed_stands_in_the_address_and_an_address_is_listed(store: Store) -> None:
-    thirty(store)
+@pytest.fixture
+def thirty(kept_thirty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The store of the server with these cases."""
+    yield from served(Path(shutil.copytree(kept_thirty, tmp_path / "cases")), monkeypatch)
+
+
+@pytest.mark.usefixtures("thirty")
+def test_what_is_listed_stands_in_the_address_and_an_address_is_listed() -> None:
     at = page("cases")
     at.selectbox(key="cases-order").set_value("title")
     ran(at)
@@ -464,10 +479,9 @@ def test_what_is_listed_stands_in_the_address_and_an_address_is_listed(store: St
     assert any("More filters (3)" in str(one.proto) for one in at.get("popover"))
 
 
-def test_the_list_is_found_as_it_was_left(store: Store) -> None:
-    thirty(store)
+def test_the_list_is_found_as_it_was_left(thirty: Store) -> None:
     at = page("cases", laboratory="UCSB", answer="benign")
-    (identity, *_) = [row.id for row in store.search(LOCAL).rows]
+    (identity, *_) = [row.id for row in thirty.search(LOCAL).rows]
     at.query_params.clear()
     at.query_params["id"] = identity
     ran(at)
@@ -487,17 +501,17 @@ def test_the_list_is_found_as_it_was_left(store: Store) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_no_address_ends_the_list(store: Store, told: dict[str, str]) -> None:
-    thirty(store)
+@pytest.mark.usefixtures("thirty")
+def test_no_address_ends_the_list(told: dict[str, str]) -> None:
     at = page("cases", **told)
     assert not at.error
     listed = "" if not at.dataframe else list(at.dataframe[0].value["Title"])
     assert listed == "" if told.keys() & {"text", "laboratory"} else len(listed) in (5, 25)
 
 
-def test_of_other_rows_none_is_ticked(store: Store) -> None:
+@pytest.mark.usefixtures("thirty")
+def test_of_other_rows_none_is_ticked() -> None:
     """The key of the table is of its rows: what was ticked is not what stands in its place."""
-    thirty(store)
     at = page("cases")
     first = at.dataframe[0].proto.id
     at.selectbox(key="cases-answer").set_value("benign")

@@ -20,6 +20,7 @@ from dala.cases.people import LOCAL, Person, Role
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
 from pages.parts.session import Session
+from tests.helpers.cases import lay_tables
 from tests.pages.conftest import Files
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
@@ -37,6 +38,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for name in ("DALA_SAMPLES", "DALA_DATABASE", "DALA_CASES_IMAGES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DALA_CASES_FOLDER", str(tmp_path / "cases"))
+    lay_tables(tmp_path / "cases")
     yield
     st.cache_resource.clear()
 

@@ -47,6 +47,25 @@ ON_THE_PAGE = [study for study in STUDIES if study.section is not None]
 SMALL = 100  # whole numbers up to this may be a count of what a file lists
 
 
+@pytest.fixture(autouse=True)
+def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record is made once of every content of a file, and a card is checked once: no test here changes one."""
+    monkeypatch.setattr(study_module, "card_of", CARD_OF)
+    monkeypatch.setattr(Study, "load", load_once)
+
+
+CARD_OF = cache(study_module.card_of)
+LOAD = Study.load
+LOADED: dict[tuple[str, bytes], Any] = {}
+
+
+def load_once(self: Study[Any], path: Path) -> Any:
+    key = (self.file, path.read_bytes())
+    if key not in LOADED:
+        LOADED[key] = LOAD(self, path)
+    return LOADED[key]
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the evidence that a test may spoil."""
@@ -251,6 +270,7 @@ def numbers_in(text: str) -> list[str]:
     return [number.replace(",", "") for number in found]
 
 
+@cache
 def known_numbers() -> set[str]:
     """All numbers of the files in the ways that the page writes them, and what is computed from the predictions."""
     known = {str(whole) for whole in range(SMALL + 1)} | {str(CUT), str(ablation.CLEAR), str(SMALL_P)}

@@ -20,7 +20,7 @@ from dala.phantoms.tissue import draw
 from dala.runtime import predict as runtime
 from dala.runtime.calibration import Calibration
 from dala.runtime.card import Card
-from pages.parts.second_opinion.fields import SHOWN_FIRST
+from pages.parts.second_opinion import fields as fields_module
 from pages.parts.shared import percent
 from tests.helpers.physical import at_scale
 
@@ -132,21 +132,21 @@ def test_a_scale_that_decides_the_answer_is_said_with_the_control(
 
 
 def test_too_many_fields_at_this_scale_leave_the_control(page: AppTest) -> None:
-    upload(page, np.tile(PART, (4, 4, 1)))
+    upload(page, PART)
     sizes(page).set_value("40X").run()
     assert "fields of view; at most 48" in said(page) and not page.header
     sizes(page).set_value("0.25").run()
     assert page.header
 
 
-def test_a_field_is_looked_at_and_left(page: AppTest, model: runtime.Model) -> None:
-    pixels = FIELD
-    upload(page, pixels)
-    own(page).set_value(0.5).run()
-    whole = opinion.second_opinion(encode_png(pixels), model, pixel_size_um=0.5)
+def test_a_field_is_looked_at_and_left(page: AppTest, model: runtime.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fields_module.SHOWN_FIRST == 9
+    monkeypatch.setattr(fields_module, "SHOWN_FIRST", 4)
+    upload(page, FIELD, "SOB_B_A-14-9999-200-001.png")
+    whole = opinion.second_opinion(encode_png(FIELD), model, pixel_size_um=0.35)
     found = whole.prediction.fields
-    assert len(found) == 16 and len(buttons(page)) == SHOWN_FIRST
-    next(one for one in page.toggle if one.label == "Show all 16 fields").set_value(True).run()
+    assert len(found) == 9 and len(buttons(page)) == 4
+    next(one for one in page.toggle if one.label == "Show all 9 fields").set_value(True).run()
     fields = buttons(page)
     shares = [float(one.probabilities[1]) for one in found]
     assert [one.label.split(" ", 1)[1] for one in fields] == [percent(share) for share in shares]

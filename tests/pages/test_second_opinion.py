@@ -121,7 +121,7 @@ def opened_with(
 
     monkeypatch.setattr(opinion, "predict", certain)
     page = opened()
-    return upload(page, "patch.png", image(5))
+    return upload(page, "patch.png", image(1))
 
 
 def text(page: AppTest) -> str:
@@ -198,7 +198,7 @@ def test_one_upload_is_one_pass_whatever_is_moved_then(page: AppTest, passes: li
 
 @pytest.mark.slow
 def test_each_target_shows_what_the_core_computes_for_it(page: AppTest, model: runtime.Model) -> None:
-    data = image(2)
+    data = image(1)
     upload(page, "patch.png", data)
     computed = opinion.second_opinion(data, model)
     assert control(page, "target").value == computed.prediction.label
@@ -222,15 +222,15 @@ def test_each_target_shows_what_the_core_computes_for_it(page: AppTest, model: r
 
 @pytest.mark.slow
 def test_another_image_starts_from_the_defaults(page: AppTest, model: runtime.Model) -> None:
-    upload(page, "first.png", image(3))
+    upload(page, "first.png", image(1))
     first = control(page, "target").value
     control(page, "target").set_value("benign" if first == "malignant" else "malignant")
     control(page, "parameter").set_value(2.0)
     page.run()
     assert control(page, "parameter").value == 2.0
-    upload(page, "second.png", image(4))
+    upload(page, "second.png", image(2))
     assert control(page, "parameter").value == RULES["mean_std"].default
-    computed = opinion.second_opinion(image(4), model).prediction
+    computed = opinion.second_opinion(image(2), model).prediction
     assert control(page, "target").value == computed.label
     assert verdict(page).split()[1].lower() in (computed.label, "not")
 
@@ -329,7 +329,7 @@ def test_the_figures_are_those_of_the_card(
     card = replace(single.card, fields={**single.card.fields, "metrics": metrics})
     monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(single.net, card))
     page = opened()
-    upload(page, "patch.png", image(6))
+    upload(page, "patch.png", image(1))
     (line,) = [element for element in page.markdown if said in without_signs(element.value)]
     assert line.help == "so it was measured"
 
@@ -343,9 +343,9 @@ def test_a_image_of_a_training_group_is_no_proof(
     card = replace(single.card, fields={**single.card.fields, "training_data": training})
     monkeypatch.setattr(runtime, "load_model", lambda *_: runtime.Model(single.net, card))
     page = opened()
-    upload(page, name, image(13))
+    upload(page, name, image(1))
     assert ["accession group 14-22549" in warning.value for warning in page.warning] == [True] * warned
-    upload(page, "SOB_B_A-14-22549AB-200-027.png".replace("22549", "22550"), image(14))
+    upload(page, "SOB_B_A-14-22549AB-200-027.png".replace("22549", "22550"), image(2))
     assert not page.warning
 
 
@@ -355,7 +355,7 @@ def test_a_map_without_evidence_is_said_and_not_stretched(page: AppTest, monkeyp
     monkeypatch.setattr(
         opinion, "evidence_maps", lambda prediction: {name: SignedMap(nothing, name) for name in prediction.classes}
     )
-    upload(page, "patch.png", image(7))
+    upload(page, "patch.png", image(1))
     assert "no positive evidence" in page.info[0].value
     assert [metric(page, label) for label in ("Threshold", "Kept area", "Regions")] == ["none", "0.0 %", "0"]
     assert not page.dataframe
@@ -366,7 +366,7 @@ def test_a_map_without_evidence_is_said_and_not_stretched(page: AppTest, monkeyp
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("text.png", b"this is no image"), ("empty.png", b""), ("cut.png", image(8)[:5000])],
+    [("text.png", b"this is no image"), ("empty.png", b""), ("cut.png", image(1)[:5000])],
 )
 def test_refusal_is_a_sentence_and_the_page_goes_on(
     page: AppTest, passes: list[tuple[int, ...]], name: str, data: bytes
@@ -376,7 +376,7 @@ def test_refusal_is_a_sentence_and_the_page_goes_on(
     assert re.fullmatch(rf"'{name}' .+\.", page.error[0].value)
     assert not page.header
     assert passes == []
-    upload(page, "good.png", image(9))
+    upload(page, "good.png", image(1))
     assert not page.error
     assert page.header
     assert len(passes) == SCALES
@@ -399,7 +399,7 @@ def test_a_image_outside_gets_the_reason_and_no_verdict(page: AppTest) -> None:
     assert "not a verdict" in text(page)
     assert "alibrated" not in text(page)
     assert page.metric
-    upload(page, "good.png", image(15))
+    upload(page, "good.png", image(1))
     assert "Outside" not in page.header[0].value
     assert not page.warning
 
@@ -417,7 +417,7 @@ def test_an_unfamiliar_upload_is_refused_but_a_drawn_example_is_shown(
 ) -> None:
     monkeypatch.setattr(runtime, "load_familiarity", lambda *_: strict(limit))
     page = opened()
-    upload(page, "patch.png", image(16))
+    upload(page, "patch.png", image(1))
     assert ("Outside" in page.header[0].value) is not passes
     assert bool(page.metric) is passes
     assert "Distance from the training images" in text(page)
@@ -446,11 +446,11 @@ def test_drawn_example_is_named_as_drawn(page: AppTest) -> None:
 def test_what_was_chosen_last_is_shown(page: AppTest) -> None:
     examples(page).set_value(f"drawn:{PHANTOMS[0]}").run()
     assert page.warning
-    upload(page, "patch.png", image(10))
+    upload(page, "patch.png", image(1))
     assert not page.warning
     assert examples(page).value == "none"
     assert "Your image: **patch.png**" in text(page)
-    upload(page, "second.png", image(11))  # takes the place of the first, it does not join it
+    upload(page, "second.png", image(2))  # takes the place of the first, it does not join it
     assert "Your image: **second.png**" in text(page) and "patch.png" not in text(page)
     examples(page).set_value(f"drawn:{PHANTOMS[1]}").run()
     assert page.warning
@@ -471,7 +471,7 @@ def test_what_is_dropped_is_not_lost_with_a_run_that_another_one_ends(
 
     monkeypatch.setattr(choice, "release", as_a_report_arrives)
     examples(page).set_value(f"drawn:{PHANTOMS[0]}").run()
-    upload(page, "patch.png", image(10))
+    upload(page, "patch.png", image(1))
     assert "Your image: **patch.png**" in text(page) and ended == [1]
 
 
@@ -486,8 +486,8 @@ def test_the_server_forgets_what_was_dropped(page: AppTest, monkeypatch: pytest.
         remove(self, session, file)
 
     monkeypatch.setattr(MemoryUploadedFileManager, "remove_file", noted)
-    upload(page, "patch.png", image(10))
-    upload(page, "second.png", image(11))
+    upload(page, "patch.png", image(1))
+    upload(page, "second.png", image(2))
     assert len(set(forgotten)) == len(forgotten) == 2
     assert page.header, "the page has its own copy"
 
@@ -502,7 +502,7 @@ def with_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[]
 def test_samples_folder(tmp_path: Path, with_samples: Callable[[], AppTest], passes: list[tuple[int, ...]]) -> None:
     (tmp_path / "case").mkdir()
     path = tmp_path / "case" / "mine.png"
-    path.write_bytes(image(11))
+    path.write_bytes(image(2))
     (tmp_path / "notes.txt").write_text("not listed")
     page = with_samples()
     assert page.selectbox(key="example").options[1] == "case/mine.png", "true images come before the drawn ones"
@@ -512,7 +512,7 @@ def test_samples_folder(tmp_path: Path, with_samples: Callable[[], AppTest], pas
     assert page.header
     assert not page.warning
     assert len(passes) == SCALES
-    path.write_bytes(image(12))
+    path.write_bytes(image(1))
     page.run()
     assert len(passes) == 2 * SCALES, "the file has changed under its name"
     path.write_text("no longer an image")

@@ -50,7 +50,7 @@ def test_connections_send_at_once_though_their_socket_names_no_protocol(family: 
 @pytest.mark.slow
 def test_the_served_app_waits_for_no_acknowledgement(tmp_path: Path) -> None:
     """Of answers over one connection, which are head and body, each would take at least as long as one is put off."""
-    with serving(free_port(), tmp_path / "log") as served:
+    with serving(free_port(), tmp_path / "log", warm=False) as served:
         client = http.client.HTTPConnection(served.url.removeprefix("http://"), timeout=30)
         waits = []
         for _ in range(60):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from streamlit.testing.v1 import AppTest
 from dala.opinion import second_opinion
 from dala.phantoms.tissue import draw
 from dala.runtime.predict import load_model
+from dala.teaching.perturb import SLIDERS, levels
 from dala.teaching.unfold import unfold
+from pages.parts.teaching import failing
 from tests.pages.conftest import Files
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "teaching.py"
@@ -48,6 +51,13 @@ def words(at: AppTest) -> str:
     return "\n".join(str(one.value) for one in [*at.markdown, *at.subheader, *at.caption, *at.info])
 
 
+def begun(at: AppTest) -> None:
+    """The same five drawings for every test."""
+    at.segmented_control(key="reading-count").set_value(5)
+    at.number_input(key="deck").set_value(7)
+    button(at, "Start reading").click().run()
+
+
 def call(at: AppTest, answer: str, sure: int = 75) -> AppTest:
     (control,) = [one for one in at.segmented_control if one.label == "Your call"]
     (slider,) = [one for one in at.slider if one.label.startswith("How sure")]
@@ -61,9 +71,7 @@ def call(at: AppTest, answer: str, sure: int = 75) -> AppTest:
 @pytest.mark.slow
 def test_a_round_is_read_revealed_and_scored(files: Files) -> None:
     at = opened()
-    at.segmented_control(key="reading-count").set_value(5)
-    at.run()
-    button(at, "Start reading").click().run()
+    begun(at)
     for number in range(1, 6):
         said = words(at)
         assert f"Case {number} of 5" in said
@@ -95,7 +103,7 @@ def test_a_round_is_read_revealed_and_scored(files: Files) -> None:
 @pytest.mark.slow
 def test_a_round_may_end_early() -> None:
     at = opened()
-    button(at, "Start reading").click().run()
+    begun(at)
     call(at, "benign")
     button(at, "Next case").click().run()
     button(at, "End the round").click().run()
@@ -107,8 +115,8 @@ def test_a_round_may_end_early() -> None:
 def test_images_of_a_folder_are_read_by_their_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for folder in ("benign", "malignant"):
         (tmp_path / folder).mkdir()
-        Image.fromarray(draw("loose_stroma").pixels).save(tmp_path / folder / "one.png")
-    Image.fromarray(draw("loose_stroma").pixels).save(tmp_path / "unknown.png")
+        Image.fromarray(draw("loose_stroma").pixels[:230, :350]).save(tmp_path / folder / "one.png")
+    Image.fromarray(draw("loose_stroma").pixels[:230, :350]).save(tmp_path / "unknown.png")
     (tmp_path / "malignant" / "broken.png").write_bytes(b"no image")
     monkeypatch.setenv("DALA_SAMPLES", str(tmp_path))
     at = opened()
@@ -131,7 +139,7 @@ def test_images_of_a_folder_are_read_by_their_names(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-def test_the_map_is_taken_apart_with_its_own_numbers() -> None:
+def test_the_map_is_taken_apart_with_its_own_numbers_and_rules_are_compared() -> None:
     at = opened("How it works")
     opinion = second_opinion(encode(draw("solid_sheets").pixels), load_model("breakhis"))
     steps = unfold(opinion, opinion.prediction.label)
@@ -147,11 +155,7 @@ def test_the_map_is_taken_apart_with_its_own_numbers() -> None:
     at.segmented_control[1].set_value("benign" if steps.target == "malignant" else "malignant").run()
     assert not at.exception
     assert f"here {(steps.total > 0).sum()} of 100 cells" in words(at)
-
-
-@pytest.mark.slow
-def test_rules_are_compared_on_one_map() -> None:
-    at = opened("How it works")
+    # Rules are compared on this one map.
     sliders = [one for one in at.slider if one.key and one.key.startswith("rule-")]
     assert len(sliders) == 5
     at.slider(key="rule-fixed").set_value(0.9).run()
@@ -159,21 +163,24 @@ def test_rules_are_compared_on_one_map() -> None:
 
 
 @pytest.mark.slow
-def test_changes_are_followed_by_network_colours_and_gate() -> None:
+def test_changes_are_followed_by_network_colours_and_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     at = opened("Where it fails")
     rows = at.table[0].value
     assert list(rows["As it came"]) == list(rows["Changed"])
     assert "Nothing has moved." in words(at)
-    at.slider(key="disturb-blur").set_value(3.0).run()
+    at.slider(key="disturb-blur").set_value(3.0)
     at.slider(key="disturb-brightness").set_value(0.5).run()
     assert not at.exception
     rows = at.table[0].value
     assert all(before != after for before, after in zip(rows["As it came"], rows["Changed"], strict=True))
     button(at, "Reset all").click().run()
     assert "Nothing has moved." in words(at)
+    (jpeg,) = [slider for slider in SLIDERS if slider.name == "jpeg"]
+    assert failing.levels is levels and len(levels(jpeg)) == 11
+    monkeypatch.setattr(failing, "levels", partial(levels, count=3))
     at.selectbox(key="disturb-sweep").set_value("jpeg").run()
     assert not at.exception
-    assert "of these 11 images (open circles)" in words(at)
+    assert f"of these {len(levels(jpeg, 3))} images (open circles)" in words(at)
 
 
 @pytest.mark.slow

@@ -116,6 +116,8 @@ def test_calibration_changes_probabilities_and_sets_but_no_map(model: Model) -> 
 
 @pytest.mark.slow
 def test_eight_threads_answer_as_one(model: Model) -> None:
+    fields = model.card.fields
+    model = replace(model, card=Card({**fields, "input": {**fields["input"], "enlarged": 160}}))  # a quarter of it
     patches = [patch_of(noise(120, 140, seed)) for seed in range(4)] * 2
     alone = [predict(patch, model) for patch in patches[:4]] * 2
     with ThreadPoolExecutor(8) as pool:

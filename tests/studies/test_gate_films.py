@@ -153,7 +153,7 @@ def test_photographs_and_textures_are_no_films(model: Model, each: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("each", "least"), [(250, 10), pytest.param(100, 21, marks=films)])
+@pytest.mark.parametrize(("each", "least"), [(500, 5), pytest.param(100, 21, marks=films)])
 def test_most_films_are_films(model: Model, shared_data: Path, each: int, least: int) -> None:
     chosen = sorted((shared_data / "mini_ddsm").rglob("[BC]_*.jpg"))[::each]
     passed = [second_opinion(path.read_bytes(), model).gate.inside for path in chosen]

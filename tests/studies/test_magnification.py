@@ -86,6 +86,7 @@ def test_an_empty_count_has_no_share() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("weights_stay_loaded")
 def test_a_drawn_tree_at_its_true_scale(tmp_path: Path) -> None:
     """Two patients of whom one is in the training data; the pixel size follows from name and size."""
     pixels = draw("regular_ducts").pixels

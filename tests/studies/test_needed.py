@@ -72,7 +72,7 @@ def test_the_section_counts_what_is_clear() -> None:
 
 @pytest.mark.slow
 def test_the_map_is_that_of_the_first_page_and_the_ends_are_the_image_and_its_baseline() -> None:
-    model, pixels = load_model("breast"), draw("solid_sheets").pixels[:196, :294]
+    model, pixels = load_model("breast"), draw("solid_sheets").pixels[:128, :192]
     opinion = second_opinion(pixels, model, pixel_size_um=0.5)
     label = opinion.prediction.label
     maps, call, _ = needed.maps_of(pixels, model, model.net.head, 0)

@@ -57,8 +57,9 @@ def test_the_stem_equals_keras_arithmetic(package: Path) -> None:
     from torchvision.models import resnet50
 
     arrays = fetching.read_tfjs(package / "ResNet50")
-    net = resnet50()
-    net.load_state_dict(convert_keras(package), strict=False)
+    with torch.device("meta"):  # first weights are not drawn, for all are replaced
+        net = resnet50()
+    net.load_state_dict(convert_keras(package), strict=False, assign=True)
     net.eval()
     rgb = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(1))
     bgr = 255 * rgb.flip(1) - torch.tensor(CAFFE_BGR_MEAN).view(1, 3, 1, 1)
@@ -117,8 +118,9 @@ def test_real_weights_know_a_photograph(photograph: str, category: str) -> None:
         backbone = load_backbone()
     except BackboneError as error:
         pytest.skip(f"no ImageNet weights: {error}")
-    net = resnet50()
-    net.load_state_dict(backbone.state, strict=False)
+    with torch.device("meta"):  # first weights are not drawn, for all are replaced
+        net = resnet50()
+    net.load_state_dict(backbone.state, strict=False, assign=True)
     net.eval()
     image = torch.tensor(getattr(data, photograph)()).permute(2, 0, 1)[None] / 255
     x = F.interpolate(image, size=(224, 224), mode="bilinear", antialias=True)

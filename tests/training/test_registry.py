@@ -45,7 +45,7 @@ def unset() -> Iterator[None]:
         yield
 
 
-STOCK = np.random.default_rng(2).uniform(-0.05, 0.05, 6_000_000).astype(np.float32)
+STOCK = torch.from_numpy(np.random.default_rng(2).uniform(-0.05, 0.05, 6_000_000).astype(np.float32))
 
 
 @contextmanager
@@ -59,11 +59,11 @@ def from_stock() -> Iterator[None]:
 
 
 def _take(tensor: Tensor, *_: object, **__: object) -> Tensor:
-    count = tensor.numel()
     start = int(torch.randint(len(STOCK) // 2, ()))
-    taken = np.resize(STOCK[start:], count)  # from the front again where it does not suffice
     with torch.no_grad():
-        return tensor.copy_(torch.from_numpy(taken).view(tensor.shape))
+        for part in tensor.view(-1).split(len(STOCK) - start):  # from the front again where it does not suffice
+            part.copy_(STOCK[start : start + len(part)])
+    return tensor
 
 
 def draw_weights(net: nn.Module, seed: int) -> None:

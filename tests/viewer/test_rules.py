@@ -128,7 +128,12 @@ def test_random_maps_of_many_sizes(page: Page, seed: int) -> None:
     assert kept > settings / 2
 
 
-@pytest.mark.parametrize("shape", [(460, 700), (505, 768), (768, 577)])
+OTHER_SIDES = pytest.mark.exhaustive(instead="viewer/test_rules.py::test_maps_of_the_size_of_the_screen")
+
+
+@pytest.mark.parametrize(
+    "shape", [(460, 700), *(pytest.param(shape, marks=OTHER_SIDES) for shape in ((505, 768), (768, 577)))]
+)
 def test_maps_of_the_size_of_the_screen(page: Page, shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(shape)
     assert compare(page, smooth(rng, *shape), every_rule(rng, 1))
@@ -142,9 +147,13 @@ def test_noise_with_thousands_of_parts_that_touch_diagonally(page: Page) -> None
             compare(page, field, every_rule(rng, 1), minimum)
 
 
-def test_ties_are_kept_and_ordered_alike(page: Page) -> None:
+MORE_TIES = pytest.mark.exhaustive(instead="viewer/test_rules.py::test_ties_are_kept_and_ordered_alike")
+
+
+@pytest.mark.parametrize("maps", [10, pytest.param(30, marks=MORE_TIES)])
+def test_ties_are_kept_and_ordered_alike(page: Page, maps: int) -> None:
     rng = np.random.default_rng(3)
-    for _ in range(30):
+    for _ in range(maps):
         height, width = (int(side) for side in rng.integers(2, 30, 2))
         levels = rng.integers(-2, 4, (height, width)).astype(np.float32)
         compare(page, levels, every_rule(rng, 1), float(rng.choice([0.0, MINIMUM_AREA])))
@@ -174,7 +183,12 @@ def test_degenerate_maps(page: Page, field: Field) -> None:
     compare(page, field, every_rule(np.random.default_rng(4), 3))
 
 
-def test_every_step_of_every_slider_on_one_map(page: Page) -> None:
+EVERY_STEP = pytest.mark.exhaustive(instead="viewer/test_rules.py::test_every_step_of_every_slider_on_one_map")
+
+
+@pytest.mark.parametrize("each", [4, pytest.param(1, marks=EVERY_STEP)])
+def test_every_step_of_every_slider_on_one_map(page: Page, each: int) -> None:
+    """Every fourth, and every one."""
     field = smooth(np.random.default_rng(5), 23, 35)
     compare(
         page,
@@ -182,7 +196,7 @@ def test_every_step_of_every_slider_on_one_map(page: Page) -> None:
         [
             (name, float(f"{rule.minimum + step * rule.step:.4f}"))
             for name, rule in RULES.items()
-            for step in range(round((rule.maximum - rule.minimum) / rule.step) + 1)
+            for step in range(0, round((rule.maximum - rule.minimum) / rule.step) + 1, each)
         ],
     )
 
