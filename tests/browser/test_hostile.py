@@ -108,9 +108,8 @@ def test_whatever_is_written_is_text(hostile: Served, chromium: Browser) -> None
         script_ended(page)
         for name, content in (
             (f"![x](http://{HOST}/e.png)<img src=x onerror=document.title='x'>.png", small_patch(seed=5)),
-            (f"{CJK}.png", small_patch(seed=6)),
+            (f"a\x00\x1b[31m\u202eb{CJK}.png", small_patch(seed=6)),
             (f"{FORMULA}:material/home:.dcm", film),
-            ("a\x00\x1b[31m\u202eb.png", small_patch(seed=7)),
             (f"{DEEP}.png", b"no image"),
         ):
             page.locator("input[type=file]").first.set_input_files(payload(name, content))
