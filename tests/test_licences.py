@@ -79,6 +79,7 @@ def test_what_the_app_needs_is_followed_through_its_packages(
     assert licences.main(["tests-of-another"]) == 0
 
 
+@pytest.mark.slow
 def test_nothing_that_the_app_needs_is_under_the_gpl() -> None:
     pins = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line]
     found = licences.installed(pins)
@@ -88,6 +89,7 @@ def test_nothing_that_the_app_needs_is_under_the_gpl() -> None:
     assert [one.name for one in needed if one.strong] == []
 
 
+@pytest.mark.slow
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["licences"]) == 0
     told = capsys.readouterr().out

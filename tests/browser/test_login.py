@@ -149,6 +149,7 @@ def changed(auth: dict[str, str], changes: Mapping[str, str | None]) -> dict[str
     return {key: value for key, value in {**auth, **changes}.items() if value is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", WRONG)
 def test_what_is_wrong_is_one_sentence_without_a_secret(provider: Provider, which: str) -> None:
     changes, said = WRONG[which]

@@ -65,6 +65,7 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]
     found.database.close()
 
 
+@pytest.mark.slow
 def test_what_is_restored_is_what_was_there(store: Store, elsewhere: Store, tmp_path: Path) -> None:
     ids = fill(store)
     made = back_up(store, tmp_path / "backup.zip")
@@ -91,6 +92,7 @@ def test_a_store_that_holds_something_is_not_overwritten(store: Store, tmp_path:
     assert everything(store) == before
 
 
+@pytest.mark.slow
 def test_missing_bytes_are_counted_and_the_rest_is_kept(store: Store, tmp_path: Path) -> None:
     ids = fill(store)
     store.images.remove(sha256(b"bytes of 1"))
@@ -236,6 +238,7 @@ def backed_up(lasting: Store, tmp_path_factory: pytest.TempPathFactory) -> bytes
     return path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["half", "row", "log", "log_and_hash", "schema", "image"])
 def test_a_backup_that_is_damaged_or_altered_is_refused_whole(
     backed_up: bytes, empty: Store, tmp_path: Path, kind: str

@@ -180,6 +180,7 @@ def test_names_are_one_readers_only(decks: Decks, made: MadeDeck) -> None:
     assert decks.led(ADA, made.id).readers == {1: "Anna"}
 
 
+@pytest.mark.slow
 def test_many_join_and_answer_at_once(decks: Decks, made: MadeDeck, opened: Callable[[], Store]) -> None:
     """At two servers on one database."""
     failures: list[Exception] = []
@@ -231,6 +232,7 @@ def test_a_deleted_deck_leaves_nothing_but_the_fact(decks: Decks, made: MadeDeck
     assert [tuple(row) for row in logged] == [("ada", "deck made"), ("ada", "deck deleted")]
 
 
+@pytest.mark.slow
 def test_a_backup_brings_decks_and_tokens_back(decks: Decks, made: MadeDeck, store: Store, tmp_path: Path) -> None:
     secret = decks.join(None, made.id, "Anna")
     decks.answer(None, made.id, secret, 1, "malignant", OUTLINE)

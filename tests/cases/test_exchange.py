@@ -49,6 +49,7 @@ def export_two(store: Store, to: Path) -> Path:
     return to
 
 
+@pytest.mark.slow
 def test_an_export_comes_in_elsewhere_as_it_was(store: Store, exported: Path, tmp_path: Path) -> None:
     elsewhere = sqlite_store(tmp_path / "elsewhere")
     told = elsewhere.import_(BEN, exported)

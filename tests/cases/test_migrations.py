@@ -129,6 +129,7 @@ def test_a_filled_database_goes_on_to_a_later_schema(store: Store, scripts: Path
         assert audit.verify(audit.entries(session), audit.head_of(session)).problems == ()
 
 
+@pytest.mark.slow
 def test_a_migration_that_fails_leaves_the_database_as_it_was(store: Store, scripts: Path) -> None:
     identity = store.keep(ANNA, case(title="red"))
     add(scripts, "raise ZeroDivisionError")

@@ -101,6 +101,7 @@ def test_no_home_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         settings({})
 
 
+@pytest.mark.slow
 def test_eight_servers_that_start_at_once_make_one_schema(tmp_path: Path) -> None:
     """Processes, for threads of one share a lock."""
     environment = {"DALA_DATABASE": "", "DALA_CASES_FOLDER": str(tmp_path / "new")}

@@ -47,6 +47,7 @@ def test_so_many_cases_for_each_person(store: Store) -> None:
     store.keep(ANNA, case(image("more.png")))
 
 
+@pytest.mark.slow
 def test_so_many_bytes_for_each_person_each_image_once(store: Store) -> None:
     store.quota = Quota(None, 0.001)  # 1 MB
     half = image("half.png", of_bytes("half", MB // 2))
@@ -68,6 +69,7 @@ def test_so_many_bytes_for_each_person_each_image_once(store: Store) -> None:
     store.keep(ANNA, case(image("fits now.png", of_bytes("fits", MB // 2))))
 
 
+@pytest.mark.slow
 def test_a_deck_counts_for_its_teacher(store: Store) -> None:
     store.quota = Quota(None, 0.001)
     decks = Decks(store)
@@ -82,6 +84,7 @@ def test_a_deck_counts_for_its_teacher(store: Store) -> None:
     store.keep(TEACHER, case(image("more.png")))
 
 
+@pytest.mark.slow
 def test_an_archive_is_kept_whole_or_not_at_all(store: Store, tmp_path: Path) -> None:
     other = sqlite_store(tmp_path / "other")
     ids = [other.keep(ANNA, case(image(f"{number}.png", of_bytes(f"{number}", MB // 2)))) for number in range(3)]

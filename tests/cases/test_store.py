@@ -48,6 +48,7 @@ def verified(store: Store) -> audit.Verified:
         return audit.verify(audit.entries(session), audit.head_of(session))
 
 
+@pytest.mark.slow
 def test_a_case_is_after_a_restart_what_was_kept(store: Store, opened: Callable[[], Store]) -> None:
     images = [*FULL.images[:2], replace(FULL.images[2], data=None)]
     before = datetime.now(UTC)

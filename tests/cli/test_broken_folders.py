@@ -118,6 +118,7 @@ def test_every_argument_is_known_to_this_test() -> None:
         assert (words in WITHOUT_INPUT) == (not INPUTS & set(taken) or words == LISTING), words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*CONTENTS, "nothing", "absent"])
 @pytest.mark.parametrize("words", READING, ids=" ".join)
 def test_a_bad_input_is_a_sentence(

@@ -88,6 +88,7 @@ def test_what_is_no_archive_makes_no_store(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "kept").exists()
 
 
+@pytest.mark.slow
 def test_an_altered_log_is_told_entry_by_entry(store: Store, capsys: Capture) -> None:
     """Altered as somebody would who owns the file: past the triggers that forbid it."""
     ids = [store.keep(ANNA, case()) for _ in range(5)]

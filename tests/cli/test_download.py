@@ -53,6 +53,7 @@ def archive(images: dict[str, bytes]) -> bytes:
     return content.getvalue()
 
 
+@pytest.mark.slow
 def test_an_archive_is_fetched_unpacked_checked_and_gone(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

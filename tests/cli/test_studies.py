@@ -32,6 +32,7 @@ def test_a_command_of_no_study_does_not_wait_for_the_studies() -> None:
     assert "protocols" in parser().format_help()
 
 
+@pytest.mark.slow
 def test_studies_are_listed_with_file_and_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["studies"]) == 0
     printed = capsys.readouterr().out
@@ -89,6 +90,7 @@ def play(options: argparse.Namespace) -> int:
 TOY = Study("toy", "toy.json", Toy, None, "dala toy", verb=Verb("toy", None, "play", toy_options, play))
 
 
+@pytest.mark.slow
 def test_a_study_that_is_added_to_the_list_has_its_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,6 +51,7 @@ def test_what_is_missing(tmp_path: Path) -> None:
         bach_part_b.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_true_tiles(shared_data: Path) -> None:
     for root, name in ((shared_data / "bach_part_b", "A03"), (shared_data / "bach_part_b" / "A03", "A03")):
         found = bach_part_b.load(root)

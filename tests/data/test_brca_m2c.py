@@ -82,6 +82,7 @@ def test_what_is_missing(tmp_path: Path) -> None:
     assert any("'tile.jpg' is not a TCGA name" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_the_true_tiles(shared_data: Path) -> None:
     found = brca_m2c.load(shared_data / "brca_m2c")
     assert (found.labels == 1).sum() == 32

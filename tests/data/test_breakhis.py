@@ -339,6 +339,7 @@ def test_the_real_images(shared_data: Path) -> None:
     assert slides == {("14-29960AB", "F"), ("14-29960CD", "A")}
 
 
+@pytest.mark.slow
 def test_the_report_on_the_real_originals(shared_data: Path) -> None:
     report = validate(shared_data / "breakhis_originals")
     assert report.found == 44 and report.problems == () and report.copies == () and not report.complete

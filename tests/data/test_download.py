@@ -102,6 +102,7 @@ def test_without_a_validator_the_size_tells_a_change(server: Server, tmp_path: P
     assert got(wanted, tmp_path).read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_the_beginning_of_another_address_is_not_continued(server: Server, tmp_path: Path) -> None:
     first = server.put("/b", Served(OTHER, cuts=[90_000, *[0] * BREAKS]))
     with pytest.raises(DataError):

@@ -60,6 +60,7 @@ def test_a_repair_deals_the_rest_by_size() -> None:
     assert sides == {frozenset({"patient 1", "patient 2"}), frozenset({"patient 0", "patient 3"})}
 
 
+@pytest.mark.slow
 def test_repair_succeeds_for_two_classes_whenever_each_has_a_group_per_fold() -> None:
     random = np.random.default_rng(5)
     tried = 0

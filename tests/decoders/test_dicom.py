@@ -489,6 +489,7 @@ def test_truncation_is_refused(kind: str) -> None:
         attempt(data[:length])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @examples(150)
 @given(

@@ -61,6 +61,7 @@ def test_the_colours_for_tissue_are_uniform_and_none_of_its_own() -> None:
     assert hue.min() > 95 and hue.max() < 200
 
 
+@pytest.mark.slow
 def test_the_colours_stand_out_on_tissue_of_every_laboratory(shared_data: Path) -> None:
     folders = ("breakhis_originals", "ucsb", "brca_m2c/images", "bach_part_b", "camelyon_tiles", "tnbc/images")
     for folder in folders:

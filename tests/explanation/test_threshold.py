@@ -225,6 +225,7 @@ FIELDS = hnp.arrays(
 )
 
 
+@pytest.mark.slow
 @examples(300)
 @given(FIELDS, st.sampled_from(sorted(RULES)), st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.0, 0.03]))
 def test_the_parameter_moves_one_way(values: FloatField, name: str, one: float, two: float, area: float) -> None:
@@ -238,6 +239,7 @@ def test_the_parameter_moves_one_way(values: FloatField, name: str, one: float, 
     assert not (less.mask & (values <= 0)).any()
 
 
+@pytest.mark.slow
 @examples(300)
 @given(FIELDS, st.floats(5, 95))
 def test_evidence_keeps_enough_and_no_more(values: FloatField, percent: float) -> None:
@@ -250,6 +252,7 @@ def test_evidence_keeps_enough_and_no_more(values: FloatField, percent: float) -
     assert positive[positive > weakest].sum() / positive.sum() < share + 1e-12
 
 
+@pytest.mark.slow
 @examples(200)
 @given(FIELDS, st.sampled_from(sorted(RULES)))
 def test_regions_add_up_to_the_mask(values: FloatField, name: str) -> None:

@@ -15,6 +15,7 @@ from dala.opinion import Explanation, Opinion
 from tests.helpers.reports import DAY, NAME, page_text
 
 
+@pytest.mark.slow
 def test_no_name_unless_asked_for(opinion: Opinion, explanation: Explanation) -> None:
     for with_name in (False, True):
         found = dict(reports.files(opinion, explanation, Remarks(with_name=with_name), DAY))

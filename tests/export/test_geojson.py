@@ -60,6 +60,7 @@ def test_a_ring_that_closes_at_a_corner_keeps_its_hole() -> None:
     assert ring_area(outer) == 16 and [ring_area(hole) for hole in holes] == [-1, -1]
 
 
+@pytest.mark.slow
 @examples(150)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9), st.floats(0.1, 0.9))
 def test_polygons_hold_the_pixels_and_nothing_else(seed: int, height: int, width: int, share: float) -> None:
@@ -119,6 +120,7 @@ def test_geojson_has_the_regions_of_the_screen(opinion: Opinion, explanation: Ex
         assert said["measurements"]["Area (% of the image)"] == pytest.approx(100 * region.area)
 
 
+@pytest.mark.slow
 def test_a_image_larger_than_the_screen_has_regions_in_its_own_pixels(opinion: Opinion) -> None:
     pixels = cv2.resize(opinion.patch.pixels, (1201, 997), interpolation=cv2.INTER_AREA)
     large = opinion_of(replace(opinion.patch, pixels=pixels), opinion.model)

@@ -77,6 +77,7 @@ def test_pdf_tells_the_verdict_of_the_page(opinion: Opinion, explanation: Explan
     assert "Malignant Model probability 75 %, not calibrated." in text
 
 
+@pytest.mark.slow
 def test_pdf_draws_the_effect_curve(opinion: Opinion, explanation: Explanation) -> None:
     text = page_text(pdf(opinion, explanation, Remarks(), DAY, curve_of()))
     assert "Probability of malignant, replacement: white glass" in text and "replacement alone" in text
@@ -94,6 +95,7 @@ def test_threads_write_the_same_bytes(opinion: Opinion, explanation: Explanation
     assert found == [pdf(opinion, explanation, Remarks(comment), DAY) for comment in comments]
 
 
+@pytest.mark.slow
 def test_fonts_are_cut_by_one_thread_at_a_time(
     opinion: Opinion, explanation: Explanation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +260,7 @@ def test_outside_the_competence_there_is_no_verdict(opinion: Opinion, explanatio
     assert "Not passed (unfamiliar). Less than 1 %" in text
 
 
+@pytest.mark.slow
 def test_what_a_person_writes_is_text(opinion: Opinion, explanation: Explanation) -> None:
     text = page_text(pdf(opinion, explanation, Remarks("<b>fett</b> & größer < кл. κύτ 中文\nzweite Zeile"), DAY))
     assert "<b>fett</b> & größer < кл. κύτ ?? zweite Zeile ? stands for a character that this page's font" in text

@@ -109,6 +109,7 @@ def test_sharpness_falls_with_blur_and_grain_rises_with_noise(patch: np.ndarray)
     assert grain == sorted(grain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PHANTOMS)
 def test_a_drawn_patch_passes_the_checks(name: str) -> None:
     assert histology_reason(squeezed(draw(name).pixels)) is None

@@ -679,6 +679,7 @@ def test_truncation_is_refused_or_harmless(kind: str) -> None:
             np.testing.assert_array_equal(patch, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @examples(150)
 @given(
@@ -739,6 +740,7 @@ def read_or_none(data: bytes) -> np.ndarray | None:
         return None
 
 
+@pytest.mark.slow
 def test_threads_do_not_disturb_each_other_or_the_process() -> None:
     limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
     jobs = [*SAMPLES.values(), bombs()["PNG"], b"text"] * 8

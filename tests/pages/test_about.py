@@ -27,6 +27,7 @@ def test_the_notice_says_where_images_stay(monkeypatch: pytest.MonkeyPatch, url:
     assert about.notice().endswith(f"Nothing leaves this {where}.")
 
 
+@pytest.mark.slow
 def test_about_tells_version_build_and_weights() -> None:
     said = about.about()
     assert f"version {__version__}, build {about.build()}." in said

@@ -91,6 +91,7 @@ def finished(page: AppTest) -> AppTest:
     pytest.fail("the batch did not come to an end")
 
 
+@pytest.mark.slow
 def test_the_empty_page_says_what_to_do(page: AppTest) -> None:
     assert page.file_uploader[0].label == (
         "Drop many H&E breast patches or mammograms here, or one ZIP of them, then start."

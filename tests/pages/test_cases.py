@@ -285,6 +285,7 @@ def test_words_of_a_case_are_changed_and_the_first_read_never(store: Store, opin
     assert r"\*\*bold\*\* \<img" in heading and r"\[a\]\(" in heading and r"\$x\$" in heading
 
 
+@pytest.mark.slow
 def test_two_windows_write_over_nothing_unawares(store: Store, opinion: Opinion) -> None:
     identity = kept(store, opinion, title="Old", comment="First words.")
     one, two = page("cases", id=identity), page("cases", id=identity)
@@ -332,6 +333,7 @@ def test_what_somebody_else_has_changed_is_told_in_words() -> None:
         assert one.said_of(name, value) == told
 
 
+@pytest.mark.slow
 def test_a_case_is_deleted_after_a_second_click(store: Store, opinion: Opinion) -> None:
     identity = kept(store, opinion, phantom_png("solid_sheets"))
     at = page("cases", id=identity)
@@ -341,6 +343,7 @@ def test_a_case_is_deleted_after_a_second_click(store: Store, opinion: Opinion) 
     assert [one.value for one in page("cases", id=identity).error] == [ABSENT]
 
 
+@pytest.mark.slow
 def test_copies_in_decks_are_told_before_a_case_is_deleted(store: Store, opinion: Opinion) -> None:
     identity = kept(store, opinion, phantom_png("solid_sheets"))
     at = page("cases", id=identity)
@@ -360,6 +363,7 @@ def test_copies_in_decks_are_told_before_a_case_is_deleted(store: Store, opinion
     assert one.copies_in_words(0, []) == ""
 
 
+@pytest.mark.slow
 def test_what_one_person_may_keep_is_a_sentence_on_the_page(store: Store) -> None:
     store.quota = Quota(cases=1)
     store.keep(LOCAL, case(image("first.png")))
@@ -395,6 +399,7 @@ def test_a_record_of_another_program_never_ends_the_page(
 # The list
 
 
+@pytest.mark.slow
 def test_the_list_shows_filters_sorts_and_turns_pages_by_the_database(store: Store) -> None:
     for number in range(30):
         answer = ("malignant", "benign", "not sure")[number % 3]
@@ -444,6 +449,7 @@ def thirty(kept_thirty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     yield from served(Path(shutil.copytree(kept_thirty, tmp_path / "cases")), monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thirty")
 def test_what_is_listed_stands_in_the_address_and_an_address_is_listed() -> None:
     at = page("cases")
@@ -645,6 +651,7 @@ def test_the_figures_are_of_both_decided_and_a_disagreement_is_listed(store: Sto
     assert "**3 cases** in which" in said(at)
 
 
+@pytest.mark.slow
 def test_what_is_held_against_stands_in_the_address(store: Store) -> None:
     for number in range(60):
         truth = ("malignant", "benign")[number % 2]

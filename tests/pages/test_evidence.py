@@ -161,6 +161,7 @@ def test_whatever_is_earlier_than_its_weights_is_marked(folder: Path) -> None:
     assert not any("On patients it has not seen" in text for text in texts(page))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", registry.PARTS)
 def test_a_part_is_read_in_two_minutes(part: str) -> None:
     """Fewer than 400 words are in sight when it is opened: titles, questions, and what is not folded away."""

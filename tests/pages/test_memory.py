@@ -40,6 +40,7 @@ def heaps(*arguments: str, **environment: str) -> int:
     return sum(start % HEAP == 0 for start in starts)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's arenas are Linux's")
 def test_forty_threads_share_two_arenas_unless_told_otherwise() -> None:
     alone = heaps()
@@ -70,6 +71,7 @@ print(full - resident())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap is Linux's")
 def test_what_is_free_below_something_in_use_is_given_back() -> None:
     def freed(*arguments: str) -> float:

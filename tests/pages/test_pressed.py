@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+import pytest
 from streamlit.runtime.scriptrunner import RerunException
 from streamlit.testing.v1 import AppTest
 
@@ -118,6 +119,7 @@ def test_streamlit_still_breaks_off_what_is_not() -> None:
 HARMLESS = ('"ignore"', '"rerun"', "lambda: None", "st.logout")
 
 
+@pytest.mark.slow
 def test_every_callback_is_uninterrupted() -> None:
     trees = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "pages").rglob("*.py"))}
     functions = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]

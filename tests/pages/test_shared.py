@@ -36,6 +36,7 @@ def test_every_laboratory_s_groups_can_be_found_by_name() -> None:
     assert all(known_group(f"{one}_x.png", model) == one for one in named)
 
 
+@pytest.mark.slow
 def test_an_opinion_is_kept_for_its_weights_alone() -> None:
     """Teaching shows one drawing by two models; the second page was shown the first one's opinion."""
     data = encode_png(draw("solid_sheets").pixels)

@@ -119,6 +119,7 @@ def test_a_token_belongs_to_a_session_and_to_who_is_logged_in(folder: Path) -> N
         shelf.open(folder / "gone.svs", None, "b", {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["aperio", "ome"])
 def test_a_file_that_changes_or_goes_while_it_is_looked_at(kind: str, tmp_path: Path) -> None:
     """No tile of another file is shown in its place, none is a fault of the server, and it goes on when it is back."""
@@ -224,6 +225,7 @@ def test_a_slide_tells_what_it_is_and_is_asked_what_it_does_not_tell(
     assert not page.exception and not page.error
 
 
+@pytest.mark.slow
 def test_no_page_waits_for_a_slow_folder(tmp_path: Path) -> None:
     going, searches = threading.Event(), 0
 

@@ -23,6 +23,7 @@ def never(*_: object) -> NoReturn:
     raise AssertionError("made again")
 
 
+@pytest.mark.slow
 def test_the_first_page_finds_what_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(warm._first_page())) == 3 + len(DRAWINGS)
     for module, maker in ((examples, "phantom"), (shared.runtime, "served"), (first, "explain")):

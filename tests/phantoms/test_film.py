@@ -11,6 +11,7 @@ from dala.phantoms.film import FILMS, draw_film
 from dala.preprocess.mammogram import crop_breast
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_film_with_a_mass(seed: int) -> None:
     drawn = draw_film(FILMS[0], seed)
@@ -34,6 +35,7 @@ def test_a_film_with_a_mass(seed: int) -> None:
     assert right < 0.8  # neither letters nor the black box
 
 
+@pytest.mark.slow
 def test_seeds_differ_and_wrong_names_are_said() -> None:
     assert (draw_film(seed=1).pixels != draw_film(seed=2).pixels).any()
     with pytest.raises(ValueError, match="no film phantom 'xray'"):

@@ -143,6 +143,7 @@ def test_the_callers_image_stays_as_it_is() -> None:
     assert np.array_equal(film, before)
 
 
+@pytest.mark.slow
 def test_real_films_have_the_chest_wall_where_their_name_says(shared_data: Path) -> None:
     files = sorted((shared_data / "mini_ddsm").rglob("[BC]_*.jpg"))[::40]
     assert len(files) > 50

@@ -105,6 +105,7 @@ def test_fields_cover_and_overlap(length: int, field: int) -> None:
         assert all(start % CELL == 0 for start, _ in found[:-1])
 
 
+@pytest.mark.slow
 def test_too_many_fields_are_refused_in_a_sentence() -> None:
     pixels = np.zeros((3000, 4000, 3), np.uint8)
     assert len(views_at_scale(pixels, Scale((0.35, 0.35), ASSUMED), ASKED).places) <= MOST_FIELDS

@@ -32,6 +32,7 @@ def mapped(path: Path, access: int) -> mmap.mmap:
     return found
 
 
+@pytest.mark.slow
 def test_pages_of_a_folders_files_are_given_back_and_read_again(tmp_path: Path) -> None:
     own, other = tmp_path / "graphs" / "a b.bin", tmp_path / "graphs-of-others" / "a b.bin"
     kept, theirs = mapped(own, mmap.ACCESS_READ), mapped(other, mmap.ACCESS_READ)

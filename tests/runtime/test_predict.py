@@ -100,6 +100,7 @@ def test_prediction_is_the_mean_logit_of_the_tiles(model: Model) -> None:
     np.testing.assert_allclose(whole.probabilities, np.exp(whole.logits) / np.exp(whole.logits).sum(), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_calibration_changes_probabilities_and_sets_but_no_map(model: Model) -> None:
     patch = patch_of(noise(80, 90))
     plain, calibrated = (predict(patch, with_calibration(model, given)) for given in (None, CALIBRATION))
@@ -128,6 +129,7 @@ def test_eight_threads_answer_as_one(model: Model) -> None:
         np.testing.assert_allclose(evidence_maps(one)["malignant"].values, seen, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_serving_leaves_no_trace(model: Model) -> None:
     before = {key: value.clone() for key, value in model.net.state_dict().items()}
     modes = [module.training for module in model.net.modules()]
@@ -156,6 +158,7 @@ def test_of_a_mammogram_the_network_sees_the_breast_and_the_gate_the_film(model:
     assert (left / 400, top / 598, right / 400, bottom / 598) == pytest.approx(breast.box, abs=1 / 400)
 
 
+@pytest.mark.slow
 def test_the_map_of_a_mirrored_breast_lies_on_the_breast_as_shown(model: Model) -> None:
     fields = {**model.card.fields, "input": {**model.card.fields["input"], "preprocess": "mammogram"}}
     mammograms = Model(model.net, Card(fields))

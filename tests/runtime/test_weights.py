@@ -159,6 +159,7 @@ def test_card_that_is_no_json(copy: Path) -> None:
         read_card("breakhis", copy)
 
 
+@pytest.mark.slow
 def test_float16_overflow_is_refused(saved: Path, tmp_path: Path) -> None:
     net = DALAResNet50()
     with torch.no_grad():

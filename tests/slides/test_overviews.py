@@ -54,6 +54,7 @@ def test_those_that_were_used_last_stay(tmp_path: Path, monkeypatch: pytest.Monk
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["a", "d"]
 
 
+@pytest.mark.slow
 def test_only_a_slide_without_a_pyramid_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DALA_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "one.tiff"

@@ -85,6 +85,7 @@ def test_shares_worked_out_by_hand() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_slide(tmp_path: Path) -> None:
     """Tissue from (512, 512) to (1536, 1536): all fields that it touches by a tenth, and no other."""
     slides.generic(tmp_path / "one.tiff", slides.pyramid(slides.drawn(), 4))

@@ -108,6 +108,7 @@ def test_edges_are_tiles_of_their_own_size(tmp_path: Path) -> None:
         assert slide.read_tile(2, 0, 0).shape == (175, 250, 3)
 
 
+@pytest.mark.slow
 def test_coarse_tiles_are_of_the_overview_where_it_is_there_and_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_scan_says_what_a_click_says(
                 break
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_the_plan(made: Path, whole: bytes) -> None:
     header, *rows = [json.loads(line) for line in whole.splitlines()]
     with open_slide(made) as slide:
@@ -100,6 +101,7 @@ def test_the_table_of_values_is_the_network_s_input(made: Path, model: Model) ->
     assert np.array_equal(seen.values, network_input(seen.views.for_network, None)[0].numpy())
 
 
+@pytest.mark.slow
 def test_stopped_and_gone_on_with_it_is_the_same_to_the_byte(
     made: Path, model: Model, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +122,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_to_the_byte(
     assert not (tmp_path / LOCK).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("streams", "threads"), [(1, 1), (2, 2), (8, 4), (1, 16)])
 def test_many_at_once_are_the_same_to_the_byte(
     streams: int, threads: int, made: Path, model: Model, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -155,6 +158,7 @@ class Counting:
         return answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("torn", [1, 37, 200, 1000, 3000])
 def test_a_torn_file_is_gone_on_with(torn: int, made: Path, model: Model, whole: bytes, tmp_path: Path) -> None:
     (tmp_path / ROWS).write_bytes(whole[:-torn])
@@ -186,6 +190,7 @@ def test_killed_at_any_moment_it_is_the_same_to_the_byte(made: Path, whole: byte
     assert kills >= 2 and (tmp_path / ROWS).read_bytes() == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["weights", "scale"])
 def test_other_weights_or_scale_start_anew_and_say_so(what: str, made: Path, model: Model, tmp_path: Path) -> None:
     with open_slide(made) as slide:
@@ -199,6 +204,7 @@ def test_other_weights_or_scale_start_anew_and_say_so(what: str, made: Path, mod
     assert len(scan.rows) == BATCH
 
 
+@pytest.mark.slow
 def test_another_slide_is_not_written_over(made: Path, model: Model, whole: bytes, tmp_path: Path) -> None:
     slides.generic(tmp_path / "other.tiff", slides.pyramid(slides.drawn(1024, 1024, seed=1), 3))
     (tmp_path / ROWS).write_bytes(whole)
@@ -207,6 +213,7 @@ def test_another_slide_is_not_written_over(made: Path, model: Model, whole: byte
     assert error.value.name == "other_slide" and (tmp_path / ROWS).read_bytes() == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["appended to", "truncated", "replaced", "its folder renamed", "removed"])
 def test_a_slide_that_changes_or_goes_under_a_scan_ends_it_and_is_gone_on_with_when_it_is_back(
     how: str, made: Path, model: Model, whole: bytes, tmp_path: Path
@@ -253,6 +260,7 @@ def test_a_slide_that_changes_or_goes_under_a_scan_ends_it_and_is_gone_on_with_w
     assert (tmp_path / "out" / ROWS).read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_damaged_field_is_a_row(made: Path, model: Model, whole: bytes, tmp_path: Path) -> None:
     data, path = bytearray(made.read_bytes()), tmp_path / "hole.tiff"
     at = [at for at in range(len(data) - 3) if data[at : at + 3] == b"\xff\xd8\xff"][7 * 16 + 8]
@@ -269,6 +277,7 @@ def test_a_damaged_field_is_a_row(made: Path, model: Model, whole: bytes, tmp_pa
     assert all(one.probability is None for one in lost)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_sentence_and_keeps_the_rows(
     made: Path, model: Model, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -384,6 +384,7 @@ def test_colours_that_are_not_read_are_a_sentence(tmp_path: Path) -> None:
     assert name_of(path) == "not_bright_field"
 
 
+@pytest.mark.slow
 def test_a_tile_that_unpacks_to_more_than_a_tile_takes_no_memory(tmp_path: Path) -> None:
     compress = zlib.compressobj(9)
     bomb = b"".join(compress.compress(bytes(2**22)) for _ in range(64)) + compress.flush()

@@ -80,6 +80,7 @@ def test_against_scikit_learn(seed: int) -> None:
     assert scores["brier"] == pytest.approx(sk.brier_score_loss(labels, p))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_against_imbalanced_learn(seed: int) -> None:
     from imblearn.metrics import geometric_mean_score, make_index_balanced_accuracy

@@ -76,6 +76,7 @@ def test_the_shipped_figures_are_shown_as_they_are() -> None:
     assert "UCSB +0." in summary(record) and len(section(record)) > 4
 
 
+@pytest.mark.slow
 def test_a_laboratory_left_out_is_unknown_to_the_model() -> None:
     from dala import load_model
     from dala.runtime.card import read_card

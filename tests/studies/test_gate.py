@@ -116,6 +116,7 @@ def test_restaining_by_one_changes_nothing_and_by_two_doubles_a_density() -> Non
     assert jpeg(image, 90).shape == image.shape
 
 
+@pytest.mark.slow
 def test_kinds_are_named_once_and_those_without_a_data_set_are_made_here(tree: Path) -> None:
     from dala.data import breakhis
 

@@ -75,6 +75,7 @@ def test_a_blur_is_as_wide_in_micrometres_whatever_the_pixels() -> None:
         assert width * um == pytest.approx(8.0, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NORMAL)
 def test_drawings_are_repeated_by_their_seed(name: str) -> None:
     first = draw_normal(name, 3)
@@ -83,6 +84,7 @@ def test_drawings_are_repeated_by_their_seed(name: str) -> None:
     assert (first != draw_normal(name, 4)).any()
 
 
+@pytest.mark.slow
 def test_drawings_look_like_what_they_are_called() -> None:
     mean = {name: draw_normal(name).reshape(-1, 3).mean(0) for name in NORMAL}
     assert mean["white glass"].min() > 200 and np.ptp(mean["grey"]) < 1

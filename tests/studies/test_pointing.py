@@ -105,6 +105,7 @@ def linear(stage: str, seed: int) -> Linear:
     return Linear(rows, np.zeros(2))
 
 
+@pytest.mark.slow
 def test_the_networks_map_is_the_mean_of_its_stages(model: Model) -> None:
     """A head written as the mean of linear classifiers: its map is the mean of theirs, over the number of cells."""
     from dala.training.head import write_into_head
@@ -120,6 +121,7 @@ def test_the_networks_map_is_the_mean_of_its_stages(model: Model) -> None:
     assert np.abs(maps[NETWORK] - by_hand).max() < 0.05 * np.abs(by_hand).max()
 
 
+@pytest.mark.slow
 def test_every_map_lies_on_the_image(model: Model) -> None:
     """White glass with a dark patch at the right: a map differs most there from that of the glass alone."""
     glass = np.full((120, 200, 3), 240, np.uint8)
@@ -134,6 +136,7 @@ def test_every_map_lies_on_the_image(model: Model) -> None:
     assert torch.is_grad_enabled() and not any(p.grad is not None for p in model.net.parameters())
 
 
+@pytest.mark.slow
 def test_the_networks_map_is_the_one_that_is_served(model: Model, shared_data: Path) -> None:
     tile = brca_m2c.load(shared_data / "brca_m2c").records[0]
     pixels = np.asarray(read_rgb(tile.path))[:128, :192]

@@ -81,6 +81,7 @@ def test_whole_tiles_are_laid_out_every_other_copy_mirrored(tmp_path: Path) -> N
         make(source, made, (512, 512))
 
 
+@pytest.mark.slow
 def test_the_command_makes_the_slide_once_and_writes_what_it_saw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -161,6 +161,7 @@ def server() -> Iterator[Server]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_a_client_asks_as_the_viewer_did_over_six_connections(server: Server) -> None:
     address = f"http://127.0.0.1:{server.server_port}/tiles/token/"
     asked = [tile(f"0/{number}_0.jpg", 10.0 * number) for number in range(12)] + [tile("1/0_0.jpg", 600.0)]

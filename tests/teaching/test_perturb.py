@@ -20,6 +20,7 @@ def view() -> np.ndarray:
     return np.ascontiguousarray(draw("regular_ducts").pixels[:224, :224])
 
 
+@pytest.mark.slow
 def test_neutral_changes_nothing(view: np.ndarray) -> None:
     assert perturbed(view, dict(NEUTRAL), FRAME) is view
     assert perturbed(view, {}, FRAME) is view

@@ -76,6 +76,7 @@ def test_the_stem_equals_keras_arithmetic(package: Path) -> None:
     torch.testing.assert_close(ours, keras, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_sources(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DALA_CACHE", str(tmp_path / "cache"))
     backbone = load_backbone(package)

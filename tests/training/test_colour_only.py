@@ -71,6 +71,7 @@ def test_it_learns_what_the_images_differ_in(tmp_path: Path, capsys: pytest.Capt
     np.testing.assert_array_equal(called, dataset.labels)
 
 
+@pytest.mark.slow
 def test_the_shipped_judge_is_whole() -> None:
     judge = load_colour_only(WEIGHTS_DIR / "breakhis.safetensors")
     assert judge is not None and judge.classes == CLASSES

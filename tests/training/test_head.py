@@ -40,6 +40,7 @@ def test_ridge_regression_by_hand() -> None:
         np.testing.assert_allclose(biases, [2 - 4 * slope, -2 + 4 * slope])
 
 
+@pytest.mark.slow
 def test_the_random_rest_is_small_but_there() -> None:
     torch.manual_seed(0)
     head = DualActivatedHead(8, 2).eval()

@@ -52,6 +52,7 @@ def test_what_shows_nothing_stands_there_as_either_class() -> None:
     assert rows.weights[-8:].sum() == pytest.approx(0.2 * rows.weights[:-8].sum())
 
 
+@pytest.mark.slow
 def test_the_head_is_the_mean_of_its_stages_by_their_shares() -> None:
     samples, recipe = made(), HeadRecipe(shares=(0.5, 0.3, 0.2))
     rows = rows_of(samples, np.arange(60), recipe)

@@ -52,6 +52,7 @@ def test_a_known_laboratory_that_is_told_apart_answers_nearly_everything() -> No
     assert 0.9 < known.thresholds[0.05] <= known.thresholds[0.10] < 1
 
 
+@pytest.mark.slow
 def test_one_malignant_field_among_many_is_found_by_the_most_suspicious_and_lost_in_the_mean() -> None:
     draw = np.random.default_rng(0)
     labels = np.repeat([0, 1], 200)
