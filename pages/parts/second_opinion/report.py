@@ -54,7 +54,7 @@ def show_report(
     # The bytes are made now and not when the button is pressed: Streamlit forgets a file that is to be made later as
     # soon as the page runs again, and whoever presses a button just after the slider would get nothing.
     numbers = report(opinion, explanation, words, day, effect).json()
-    images, regions = made_files(shown(opinion, explanation, day), opinion, explanation)
+    images, regions = made_files(fingerprint(opinion, explanation, day), opinion, explanation)
     row = st.container(horizontal=True, gap="small")
     # The PDF takes longest, so it is made for one setting when somebody wants it. Colours and opacity are not among the
     # numbers: the setting is these and the images.
@@ -71,7 +71,7 @@ def show_report(
         row.download_button(label, content, name + ending, "image/png", on_click="ignore")
 
 
-def shown(opinion: Opinion, explanation: Explanation, day: date) -> str:
+def fingerprint(opinion: Opinion, explanation: Explanation, day: date) -> str:
     """A digest of everything that the page says and shows of a map, whatever the person adds to it."""
     panels, said = explanation.panels, report(opinion, explanation, Remarks(), day).json()
     return sha256(
@@ -80,7 +80,7 @@ def shown(opinion: Opinion, explanation: Explanation, day: date) -> str:
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
-def made_files(shown: str, _opinion: Opinion, _explanation: Explanation) -> tuple[list[tuple[str, bytes, str]], str]:
+def made_files(setting: str, _opinion: Opinion, _explanation: Explanation) -> tuple[list[tuple[str, bytes, str]], str]:
     """Label, PNG and end of the name of each image, and the regions as GeoJSON. They are the same until the map is
     another one, and the page runs for every word and switch as well."""
     panels = _explanation.panels
