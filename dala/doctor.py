@@ -235,12 +235,9 @@ def _quota_v1(cgroup: Path) -> float:
 
 def check_bf16() -> Check:
     """Says whether training can use bfloat16 on this processor; without it training is slower, nothing else."""
-    import torch
+    from dala.runtime.engines import bfloat16_units
 
-    # Names without a promise of stability: absent counts as not supported.
-    units = {"AVX512-BF16": "_is_avx512_bf16_supported", "AMX": "_is_amx_tile_supported"}
-    found = [unit for unit, query in units.items() if getattr(torch.cpu, query, lambda: False)()]
-    if found:
+    if found := bfloat16_units():
         return Check("bfloat16", "PASS", f"{' and '.join(found)}: training on the CPU uses it")
     return Check("bfloat16", "PASS", "not supported by this CPU: training on it uses float32, which is slower")
 

@@ -29,6 +29,7 @@ from dala.files import replacing
 from dala.nets.dala_resnet50 import LAST, DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.preprocess.views import network_input, normalised
+from dala.runtime.engines import bfloat16_units
 from dala.training.recipe import STAIN_SHIFT, Recipe
 
 CHUNK = 16
@@ -56,10 +57,11 @@ class TrunkFeatures:
         return np.flatnonzero(np.isin(self.image, images))
 
     def batch(self, names: Sequence[str], tiles: Indices, device: torch.device) -> Tensor:
-        """Maps (len(tiles), channels, h, w), or tokens, in bfloat16; `names[i]` is the view of `tiles[i]`."""
+        """Maps (len(tiles), channels, h, w), or tokens, in the device's `precision_of`; `names[i]` is the view of
+        `tiles[i]`."""
         rows = np.stack([self.views[name][i] for name, i in zip(names, tiles, strict=True)])
         x = torch.from_numpy(rows).view(torch.bfloat16)
-        return (x.permute(0, 3, 1, 2) if x.ndim == 4 else x).to(device)
+        return (x.permute(0, 3, 1, 2) if x.ndim == 4 else x).to(device, precision_of(device))
 
 
 def features_folder(folder: Path, backbone: Backbone) -> Path:
@@ -146,7 +148,7 @@ def stage_means(trunk: nn.Module, stages: Sequence[str], images: Images, side: i
         for start in tqdm(range(0, len(images), CHUNK), desc="what the teacher sees", unit="batch"):
             x = network_input(images[start : start + CHUNK], side).to(device)
             means = []
-            with torch.autocast(device.type, torch.bfloat16):
+            with reduced_precision(device):
                 for name, stage in trunk.named_children():
                     x = stage(x)
                     if name in stages:
@@ -203,11 +205,16 @@ def device_of() -> torch.device:
     return torch.device("cpu")
 
 
+def precision_of(device: torch.device) -> torch.dtype:
+    """bfloat16 on GPUs and on CPUs that compute in it; float32 elsewhere (the results differ slightly)."""
+    return torch.bfloat16 if device.type == "cuda" or bfloat16_units() else torch.float32
+
+
 def reduced_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 autocast on GPUs and on CPUs that compute in it; float32 elsewhere (the results differ slightly)."""
-    if device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return torch.autocast(device.type, torch.bfloat16)
-    return contextlib.nullcontext()
+    """Autocast to the device's `precision_of`; nothing changes where that is float32."""
+    if (precision := precision_of(device)) == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, precision)
 
 
 def rank() -> int:

@@ -21,6 +21,7 @@ from dala.nets.dala_resnet50 import DALAResNet50
 from dala.nets.imagenet import Backbone
 from dala.preprocess.views import network_input
 from dala.stats.groups import group_weights
+from dala.training import features as kept
 from dala.training import fine_tune as training
 from dala.training.features import TrunkFeatures, apply_to_view, imagenet_resnet50, trunk_features
 from dala.training.fine_tune import fine_tune
@@ -96,13 +97,18 @@ def test_another_start_has_features_of_its_own(
     assert sorted(place.name for place in tmp_path.iterdir()) == ["features-other", "features-random"]
 
 
+@pytest.mark.parametrize("units", [["AMX"], []], ids=["bfloat16", "float32"])
 def test_it_learns_logs_and_freezes_the_trunk(
     dataset: breakhis.Dataset,
     features: TrunkFeatures,
     backbone: Backbone,
     tmp_path: Path,
     recipe: Recipe,
+    units: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """On processors with bfloat16 and on those without."""
+    monkeypatch.setattr(kept, "bfloat16_units", lambda: units)
     # On labels alone and from a start that knows next to nothing the loss falls; else it has little to fall.
     blank = dataclasses.replace(recipe, teacher=0, logistic_c=1e-7)
     eager = dataclasses.replace(blank, distillation=0.0, lr=1e-4, head_lr=3e-4, dropout=0.0)
