@@ -106,7 +106,12 @@ def called(name: str, positive: str) -> str:
 
 def show_image(place: DeltaGenerator, pixels: NDArray[np.uint8], caption: str | None = None, alt: str = "") -> None:
     """An image (H, W, 3) uint8, lossless, as wide as its place; `alt` says what it is where there is no caption."""
-    place.image(encode_png(pixels), caption=caption, width="stretch", output_format="PNG", alt=caption or alt)
+    show_png(place, encode_png(pixels), caption, alt)
+
+
+def show_png(place: DeltaGenerator, data: bytes, caption: str | None = None, alt: str = "") -> None:
+    """The same of an image that was encoded before."""
+    place.image(data, caption=caption, width="stretch", output_format="PNG", alt=caption or alt)
 
 
 def percent(probability: float) -> str:

@@ -121,10 +121,22 @@ def _wait_until_healthy(served: Served, process: subprocess.Popen[bytes] | Forke
     pytest.fail(f"The app did not start:\n{served.log.read_text()}")
 
 
+# Of pages/parts/look.css, which the browser has some tenths of a second later: until then thirty places of widgets whose
+# code is fetched fade in and out, a tenth of what a visit costs.
+STILL = """new MutationObserver((_, observer) => {
+    if (!document.head) return;
+    const style = document.createElement("style");
+    style.textContent = "[data-testid=stSkeleton] { animation: none !important }";
+    document.head.append(style);
+    observer.disconnect();
+}).observe(document, {childList: true, subtree: true})"""
+
+
 @contextmanager
 def fresh_page(chromium: Browser, width: int = 1280, height: int = 900, **context: object) -> Iterator[Page]:
     """An empty page of a browser profile that nothing was done in; context: options of Playwright's own."""
     profile = chromium.new_context(viewport={"width": width, "height": height}, **context)  # type: ignore[arg-type]
+    profile.add_init_script(STILL)
     try:
         yield profile.new_page()
     finally:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
+from dala.explanation.render import encode_png
 from dala.intake.image import read_image
 from dala.intake.pixel_size import NAME, PixelSize
 from dala.opinion import explain, opinion_of
@@ -18,7 +17,7 @@ from dala.phantoms.tissue import PHANTOMS
 from dala.runtime.predict import Model
 from pages.parts.documents import link_to, link_to_page
 from pages.parts.second_opinion.examples import DRAWN, drawn_title, phantom_png, thumbnail_png
-from pages.parts.shared import NOT_SURE, called, percent, show_image
+from pages.parts.shared import NOT_SURE, called, percent, show_png
 
 SHOWN = "single_files"
 THUMBNAIL_WIDTH = 146
@@ -46,8 +45,8 @@ def introduce() -> None:
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def drawn_result(weights: str, _model: Model) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str]:
-    """A drawn field, its map as the model makes it, and what the model says of it."""
+def drawn_result(weights: str, _model: Model) -> tuple[bytes, bytes, str]:
+    """A drawn field and its map as the model makes it, both as PNG, and what the model says of it."""
     read = read_image(phantom_png(SHOWN), f"{SHOWN}.png")
     opinion = opinion_of(replace(read, pixel_size=PixelSize(UM_PER_PIXEL, UM_PER_PIXEL, NAME, AS_DRAWN)), _model)
     explanation = explain(opinion, str(_model.card.fields["positive"]))
@@ -59,7 +58,7 @@ def drawn_result(weights: str, _model: Model) -> tuple[NDArray[np.uint8], NDArra
         if opinion.verdict.has_probability:
             share = float(prediction.probabilities[prediction.classes.index(positive)])
             said += f", probability of {positive} {percent(share)}"
-    return explanation.panels.patch, explanation.panels.dt, said
+    return encode_png(explanation.panels.patch), encode_png(explanation.panels.dt), said
 
 
 def show_result(model: Model) -> None:
@@ -68,8 +67,8 @@ def show_result(model: Model) -> None:
     with st.container(key="hero", border=True):
         st.markdown(f"**{said}**")
         left, right = st.columns(2, gap="small")
-        show_image(left, patch, "The field")
-        show_image(right, marked, "What moved the model")
+        show_png(left, patch, "The field")
+        show_png(right, marked, "What moved the model")
         st.caption(
             "Regions that speak for malignant, the strongest in yellow; a slider sets how much is marked. A drawing "
             "made by code, answered by the model itself: not tissue, no diagnosis."
