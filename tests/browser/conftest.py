@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import pytest
 from playwright.sync_api import Browser
 
+from tests.helpers import access
 from tests.helpers.browser import PAGE_MS, Served, Visit, free_port, fresh_page, script_ended, serving
 
 
@@ -49,3 +50,9 @@ def visit(visits: Callable[..., AbstractContextManager[Visit]]) -> Iterator[Call
     """`visit(width=1280, height=900, dark=False)` does it for the length of a test."""
     with ExitStack() as profiles:
         yield lambda *given, **named: profiles.enter_context(visits(*given, **named))
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core."""
+    return access.source()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import cv2
 import numpy as np
@@ -16,31 +14,17 @@ from playwright.sync_api import Page, expect
 from dala.explanation.render import encode_png
 from dala.phantoms.tissue import draw
 from tests.browser.test_viewer import fits, keys_reach_everything
-from tests.helpers.browser import PAGE_MS, Served, Visit, go_to, script_ended, settle
-from tests.helpers.npm import package
+from tests.helpers.access import violations
+from tests.helpers.browser import PAGE_MS, Visit, go_to, script_ended
 
-AXE = "4.10.3"
-BRIEF = {"resultTypes": ["violations"], "selectors": False}
-OF_COLOURS = ["color-contrast", "link-in-text-block"]
-# Of Streamlit's own drop zone: a section with role=presentation that has a name.
-STREAMLITS_OWN = {"presentation-role-conflict"}
-# By links and choices, one after another: what is pressed, and the heading that is seen then.
+# By links and choices, one after another: what is pressed, and the heading that is seen then. The cases, the parts of
+# the teaching and the evidence are looked at where those pages are tested.
 STATES = (
     ("Batch", "Batch"),
-    ("Cases", "Cases"),
-    ("Agreement", "Agreement"),
     ("Teaching", "Teaching"),
-    ("Evidence", "Evidence"),
     ("Guide", "User guide"),
     ("Lesson", "A lesson of 45 minutes: reading beside a model"),
 )
-PART = "Where it fails"  # of the teaching, by its address
-
-
-@pytest.fixture(scope="session")
-def axe() -> str:
-    """The source of axe-core, fetched by npm where it is not at hand yet."""
-    return (package("axe-core", AXE) / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -64,99 +48,6 @@ def upload(page: Page, path: Path) -> None:
     page.get_by_text(path.name).filter(visible=True).first.wait_for(timeout=PAGE_MS)
     script_ended(page)
     expect(page.locator("[data-stale=true]")).to_have_count(0, timeout=PAGE_MS)
-
-
-def violations(page: Page, axe: str, themes: tuple[str, ...] = ()) -> list[str]:
-    """What axe finds against WCAG 2 A and AA and its own best practice, a line each.
-
-    themes: those that the page is turned to, one after another; none: as it is. In those after the first one only
-    colours are others.
-    """
-    settle(page)
-    expect(page.locator("[data-stale=true]")).to_have_count(0, timeout=PAGE_MS)
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=PAGE_MS)  # of a widget whose code is fetched
-    if not page.evaluate("'axe' in window"):  # of a document that was opened before
-        page.evaluate(axe)
-    lines = []
-    for number, theme in enumerate(themes or ("as it is",)):
-        if themes:
-            themed(page, theme)
-        options = BRIEF | {"runOnly": OF_COLOURS} if number else BRIEF
-        run = "async options => (await axe.run(document, options)).violations"
-        found: list[dict[str, Any]] = page.evaluate(run, options)
-        lines += [
-            f"{theme}, {one['id']}: {node['html'][:120]} {node.get('failureSummary', '')[:200]}"
-            for one in found
-            if one["id"] not in STREAMLITS_OWN
-            for node in one["nodes"]
-        ]
-    return lines
-
-
-BOTH = ("light", "dark")
-THEMED = """theme => {
-    const seen = [document.querySelector(".stApp")], all = root => {
-        for (const one of root.querySelectorAll("*")) {
-            if (one.matches(".viewer") && one.style.colorScheme && one.checkVisibility()) seen.push(one);
-            if (one.shadowRoot) all(one.shadowRoot);
-        }
-    };
-    all(document);
-    const moves = document.getAnimations().some(one => one instanceof CSSTransition);
-    return !moves && seen.every(one => getComputedStyle(one).colorScheme === theme);
-}"""
-
-
-def themed(page: Page, theme: str) -> None:
-    """Turn the page, viewers too, to the browser's light or dark setting."""
-    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-    page.wait_for_function(THEMED, arg=theme)
-
-
-def test_axe_finds_nothing_on_any_page_in_any_state(
-    visit: Callable[..., Visit], app: Served, axe: str, large: Path, grey: Path
-) -> None:
-    """Each state in the theme that it is drawn in and in the other one, which the next state is drawn in."""
-    page, themes = visit(dark=True).page, ["dark", "light"]
-
-    def clean(state: str) -> None:
-        assert violations(page, axe, tuple(themes)) == [], state
-        themes.reverse()
-
-    clean("the first page")
-    upload(page, large)
-    page.get_by_text("DT Grad-CAM: above the threshold").wait_for(timeout=PAGE_MS)
-    clean("an answer")
-    page.get_by_role("button", name="Keep this case").click()
-    page.get_by_role("link", name="Open the case").click()
-    page.get_by_role("button", name="All cases").wait_for(timeout=PAGE_MS)
-    page.get_by_text("DT Grad-CAM: above the threshold").wait_for(timeout=PAGE_MS)
-    clean("a case")
-    identity = parse_qs(urlsplit(page.url).query)["id"][0]
-    page.goto(f"{app.url}/compare?a={identity}&b={identity}")
-    expect(page.locator(".side .value-area").nth(1)).not_to_be_empty(timeout=PAGE_MS)
-    clean("two cases")
-    go_to(page, "Second opinion")
-    page.locator(".st-key-hero").wait_for(timeout=PAGE_MS)
-    script_ended(page)
-    upload(page, grey)
-    page.get_by_text("The image is grey: the model").wait_for(timeout=PAGE_MS)
-    clean("outside its competence")
-    for name, heading in STATES:
-        if name == "Agreement":
-            page.get_by_role("link", name=name, exact=True).click()
-        elif name == "Lesson":
-            page.get_by_role("radio", name=name, exact=True).click()
-        else:
-            go_to(page, name)
-        page.get_by_role("heading", name=heading, exact=True).wait_for(timeout=PAGE_MS)
-        clean(name)
-    page.goto(f"{app.url}/teaching?part={PART.replace(' ', '+')}")
-    expect(page.get_by_role("radio", name=PART)).to_be_checked(timeout=PAGE_MS)
-    clean(PART)
-    page.get_by_role("radio", name="How it works", exact=True).click()
-    page.get_by_role("heading", name="5. The dynamic threshold").wait_for(timeout=PAGE_MS)
-    clean("How it works")
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +137,33 @@ def test_full_screen_keeps_the_verdict(shown: Page) -> None:
     assert verdict.inner_text().startswith(said.split(":")[0])
     page.get_by_role("button", name="Full screen").click()
     page.wait_for_function("document.fullscreenElement === null")
+
+
+def test_axe_finds_nothing_on_any_page_in_any_state(shown: Page, axe: str, grey: Path) -> None:
+    """Each state in the theme that it is drawn in and in the other one, which the next state is drawn in.
+
+    The last one at this visit: it leaves the image.
+    """
+    page, themes = shown, ["light", "dark"]
+
+    def clean(state: str) -> None:
+        assert violations(page, axe, tuple(themes)) == [], state
+        themes.reverse()
+
+    clean("an answer")
+    page.get_by_role("button", name="Remove").hover()  # its letters, too, are seen under the pointer
+    clean("a button under the pointer")
+    page.get_by_role("button", name="Remove").click()
+    page.locator(".st-key-hero").wait_for(timeout=PAGE_MS)
+    script_ended(page)
+    clean("the first page")
+    upload(page, grey)
+    page.get_by_text("The image is grey: the model").wait_for(timeout=PAGE_MS)
+    clean("outside its competence")
+    for name, heading in STATES:
+        if name == "Lesson":
+            page.get_by_role("radio", name=name, exact=True).click()
+        else:
+            go_to(page, name)
+        page.get_by_role("heading", name=heading, exact=True).wait_for(timeout=PAGE_MS)
+        clean(name)

@@ -105,7 +105,7 @@ def test_a_case_is_kept_found_changed_and_deleted(served: tuple[Served, Path], t
 def test_the_server_goes_on_answering_while_it_looks_at_images(served: tuple[Served, Path], token: str) -> None:
     headers = {"Authorization": f"Bearer {token}"}
     url, done, statuses, took = served[0].url, threading.Event(), [], []
-    large = encode_png(np.tile(draw("solid_sheets").pixels, (4, 4, 1))[:1800, :2800])
+    large = encode_png(np.tile(draw("solid_sheets").pixels, (3, 3, 1))[:1380, :2100])
 
     def ask() -> None:
         with httpx.Client(headers=headers, timeout=120) as client:
@@ -126,4 +126,4 @@ def test_the_server_goes_on_answering_while_it_looks_at_images(served: tuple[Ser
             slowest = max(slowest, time.perf_counter() - began)
             done.wait(0.02)
     assert {200, 429} >= set(statuses) and 200 in statuses, statuses
-    assert slowest < min(took) / 2, "nobody waited for the health check as long as for an image of four megapixels"
+    assert slowest < min(took) / 2, "nobody waited for the health check as long as for an image of three megapixels"

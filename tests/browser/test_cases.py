@@ -13,15 +13,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from dala.phantoms.tissue import PHANTOMS
+from tests.helpers.access import BOTH, violations
 from tests.helpers.browser import (
     PAGE_MS,
     downloaded,
     free_port,
     fresh_page,
-    go_to,
     script_ended,
     serving,
     settle,
@@ -41,11 +41,10 @@ def page_of_new_server(chromium: Browser, log: Path) -> Iterator[tuple[str, Page
         yield served.url, page, complaints
 
 
-def keep(page: Page, example: str, title: str) -> str:
-    """Keep an example; the id of its case."""
-    go_to(page, "Second opinion")
-    page.get_by_role("combobox", name="Examples").fill(example)
-    page.keyboard.press("Enter")
+def keep(page: Page, name: str, title: str) -> str:
+    """Keep a corner of that drawing; the id of its case."""
+    file = FilePayload(name=f"{name}.png", mimeType="image/png", buffer=small_patch(name))
+    page.locator("input[type=file]").first.set_input_files(file)
     page.get_by_role("slider", name="Dynamic threshold").wait_for(timeout=PAGE_MS)
     settle(page)
     box = page.locator(".st-key-keep")
@@ -84,18 +83,19 @@ def exported(page: Page, case: str) -> bytes:
 
 
 def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_deleted(
-    chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axe: str
 ) -> None:
+    """Each of the pages is looked at by axe in both themes."""
     monkeypatch.setenv("DALA_CASES_FOLDER", str(tmp_path / "cases"))
     monkeypatch.delenv("DALA_DATABASE", raising=False)
     monkeypatch.setenv("DALA_API", "open")
-    names = [name.replace("_", " ") for name in PHANTOMS]
     with page_of_new_server(chromium, tmp_path / "first.log") as (url, page, complaints):
         page.goto(url)
         script_ended(page)
-        first = keep(page, names[0], TITLE)
+        first = keep(page, PHANTOMS[0], TITLE)
         assert re.fullmatch(r"[\w-]{22}", first)
         before = seen(page)
+        assert violations(page, axe, BOTH) == []
         page.get_by_text("Change title, reads and comment").click()
         page.get_by_role("textbox", name="Comment").fill("Looks <i>regular</i>.")
         page.get_by_role("button", name="Save").click()
@@ -110,6 +110,7 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
         assert first != second
         page.get_by_role("button", name="All cases").click()
         expect(page.get_by_text("1 to 2 of 2")).to_be_visible()
+        assert violations(page, axe, BOTH[::-1]) == []
         page.get_by_role("textbox", name="Search").fill("biopsy p-7")
         page.keyboard.press("Enter")
         expect(page.get_by_text("1 to 1 of 1")).to_be_visible()
@@ -132,7 +133,7 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
         canvases = page.locator(".side [data-kind=dt] canvas")
         expect(canvases).to_have_count(2, timeout=PAGE_MS)
         expect(page.locator(".side .value-area").nth(1)).not_to_be_empty()
-        settle(page)
+        assert violations(page, axe, BOTH) == []
         areas = [page.locator(".side .value-area").nth(side).inner_text() for side in (0, 1)]
         page.get_by_role("slider", name="Dynamic threshold").fill("2")
         for side in (0, 1):
@@ -148,6 +149,9 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
         page.get_by_role("button", name="Delete", exact=True).click(timeout=PAGE_MS)
         page.get_by_role("dialog").get_by_role("button", name="Delete this case").click()
         expect(page.get_by_text("1 to 1 of 1")).to_be_visible(timeout=PAGE_MS)
+        page.get_by_role("link", name="Agreement", exact=True).click()
+        page.get_by_role("heading", name="Agreement", exact=True).wait_for(timeout=PAGE_MS)
+        assert violations(page, axe, BOTH[::-1]) == []
         page.goto(f"{url}/cases?id={first}")
         expect(page.get_by_text("There is no such case, or it is not shared with you.")).to_be_visible(timeout=PAGE_MS)
         expect(page.get_by_role("heading")).to_have_count(0)

@@ -19,8 +19,8 @@ from dala.cases.deck_records import MadeDeck, NewItem
 from dala.cases.decks import Decks
 from dala.cases.people import Person, Role
 from dala.cases.tokens import Tokens
-from tests.browser.test_access import BOTH, axe, violations  # noqa: F401  a fixture
 from tests.browser.test_login import Provider, page_of, provider, settings  # noqa: F401  a fixture
+from tests.helpers.access import BOTH, violations
 from tests.helpers.browser import (
     PAGE_MS,
     Served,
@@ -47,7 +47,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield found
 
 
-def made(page: Page, served: Served, axe: str) -> tuple[str, str]:  # noqa: F811
+def made(page: Page, served: Served, axe: str) -> tuple[str, str]:
     """A deck of three drawings: the address for the class and the teacher's own."""
     page.goto(f"{served.url}/teaching?part=With+a+class")
     page.get_by_label("Title", exact=True).fill("Monday", timeout=PAGE_MS)
@@ -96,7 +96,7 @@ def answered(page: Page, number: int, call: str, mark: tuple[float, float, float
 def test_a_class_reads_a_deck_and_its_teacher_reveals_it(
     chromium: Browser,
     served: Served,
-    axe: str,  # noqa: F811
+    axe: str,
 ) -> None:
     """That axe finds nothing is looked at on the same pages."""
     decks = Decks(sqlite_store(served.log.parent / "cases"))

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_frame import luminance
+from tests.helpers.access import BOTH, violations
 from tests.helpers.browser import Served, Visit, settle
 
 
@@ -56,13 +57,14 @@ def test_every_part_fits_wide_and_narrow(visit: Callable[..., Visit]) -> None:
     assert visited.complaints == []
 
 
-def test_parts_fit_and_are_drawn_by_this_host_alone(visit: Callable[..., Visit], app: Served) -> None:
-    """With the labels of the axes in both themes.
+def test_parts_fit_and_are_drawn_by_this_host_alone(visit: Callable[..., Visit], app: Served, axe: str) -> None:
+    """With the labels of the axes in both themes, in which axe finds nothing either.
 
     Then parts are turned to by keyboard and by address, numbers open by keyboard, and the band follows the choice.
     """
     visited = visit(dark=True)
     page = open_evidence(visited)
+    assert violations(page, axe, BOTH) == []
     assert every_plot_fits(page, ("In short", "Heat maps", "Speed and load"), (480,)) > 5
     assert every_plot_fits(page, ("Changed images",), (1280, 480)) > 1
     labels_are_seen(page, dark=True)

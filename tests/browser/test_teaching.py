@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from playwright.sync_api import Locator, Page, expect
 
+from tests.helpers.access import BOTH, violations
 from tests.helpers.browser import ROOT, Visit, downloaded, go_to, script_ended, settle
 
 LESSON = (ROOT / "docs" / "lesson.md").read_text(encoding="utf-8")
@@ -91,8 +92,11 @@ def pixels(page: Page) -> np.ndarray:
 MARKS = {1: around, 2: place_by_click_and_by_keys, 3: finger_draws}
 
 
-def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
-    """One case is marked with the mouse around it, one by click and by keys, one with a finger on a narrow screen."""
+def test_the_lesson_step_by_step(visit: Callable[..., Visit], axe: str) -> None:
+    """One case is marked with the mouse around it, one by click and by keys, one with a finger on a narrow screen.
+
+    Each part is looked at by axe in both themes.
+    """
     used = set()
 
     def control(name: str) -> str:
@@ -155,6 +159,7 @@ def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
     target.click()
     expect(dropped).not_to_have_text(before)
     expect(page.get_by_role("slider")).to_have_count(5)
+    assert violations(page, axe, BOTH) == []
 
     part("Where it fails")
     expect(page.get_by_text("Nothing has moved.")).to_be_visible(timeout=60_000)
@@ -166,7 +171,7 @@ def test_the_lesson_step_by_step(visit: Callable[..., Visit]) -> None:
     page.keyboard.type("Hue")
     page.keyboard.press("Enter")
     expect(page.get_by_text("of these 11 images (open circles)")).to_be_visible(timeout=60_000)
-    settle(page)
+    assert violations(page, axe, BOTH[::-1]) == []
     page.get_by_role("button", name=control("Reset all")).click()
     expect(page.get_by_text("Nothing has moved.")).to_be_visible(timeout=60_000)
 

@@ -121,8 +121,8 @@ def _wait_until_healthy(served: Served, process: subprocess.Popen[bytes] | Forke
     pytest.fail(f"The app did not start:\n{served.log.read_text()}")
 
 
-# Of pages/parts/look.css, which the browser has some tenths of a second later: until then thirty places of widgets whose
-# code is fetched fade in and out, a tenth of what a visit costs.
+# Of pages/parts/look.css, which the browser has some tenths of a second later: until then thirty places of widgets
+# whose code is fetched fade in and out, a tenth of what a visit costs.
 STILL = """new MutationObserver((_, observer) => {
     if (!document.head) return;
     const style = document.createElement("style");
