@@ -79,6 +79,7 @@ def test_cancel_stops_and_keeps(visit: Callable[..., Visit], tmp_path: Path) -> 
     settle(page)
 
 
+@pytest.mark.exhaustive(instead="browser/test_reload.py::test_an_image_its_threshold_and_a_batch_stay")
 def test_several_files_dropped_on_the_first_page_are_a_batch(visit: Callable[..., Visit], tmp_path: Path) -> None:
     paths = [tmp_path / "one.png", tmp_path / "two.png"]
     for number, path in enumerate(paths):

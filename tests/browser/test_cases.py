@@ -19,6 +19,7 @@ from dala.phantoms.tissue import PHANTOMS
 from tests.helpers.access import BOTH, violations
 from tests.helpers.browser import (
     PAGE_MS,
+    bar_link,
     downloaded,
     free_port,
     fresh_page,
@@ -128,6 +129,10 @@ def test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_delete
     with page_of_new_server(chromium, tmp_path / "second.log") as (url, page, complaints):
         page.goto(f"{url}/cases?id={first}")
         assert seen(page) == before
+        # The frame is there, although no other page of this server was asked for yet.
+        expect(page.get_by_text("For research and teaching only, not for diagnosis.")).to_be_visible()
+        for name in ("Second opinion", "Evidence"):
+            expect(bar_link(page, name)).to_be_visible()
         # Side by side: what is done to one is done to both.
         page.goto(f"{url}/compare?a={first}&b={second}")
         canvases = page.locator(".side [data-kind=dt] canvas")

@@ -57,12 +57,13 @@ def test_notice_is_seen_and_readable_nothing_goes_to_another_host_and_nothing_co
     assert "Traceback" not in app.log.read_text()
 
 
-FRAME = "browser/test_frame.py::test_a_server_that_is_asked_for_one_page_first_shows_its_frame_too"
-
-
-@pytest.mark.parametrize(
-    "asked", ["evidence", pytest.param("second_opinion", marks=pytest.mark.exhaustive(instead=FRAME))]
+FRAME = (
+    "browser/test_cases.py::test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_deleted"  # the second
 )
+
+
+@pytest.mark.exhaustive(instead=FRAME)
+@pytest.mark.parametrize("asked", ["evidence", "second_opinion"])
 def test_a_server_that_is_asked_for_one_page_first_shows_its_frame_too(
     chromium: Browser, tmp_path: Path, asked: str
 ) -> None:
