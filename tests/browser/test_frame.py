@@ -57,9 +57,8 @@ def test_notice_is_seen_and_readable_nothing_goes_to_another_host_and_nothing_co
     assert "Traceback" not in app.log.read_text()
 
 
-FRAME = (
-    "browser/test_cases.py::test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_deleted"  # the second
-)
+# Its second server is asked for a case first.
+FRAME = "browser/test_cases.py::test_a_case_is_kept_found_opened_after_a_restart_changed_compared_and_deleted"
 
 
 @pytest.mark.exhaustive(instead=FRAME)

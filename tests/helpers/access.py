@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from playwright.sync_api import Page, expect
@@ -21,11 +22,10 @@ def source() -> str:
     return (package("axe-core", AXE) / "axe.min.js").read_text(encoding="utf-8")
 
 
-def violations(page: Page, axe: str, themes: tuple[str, ...] = ()) -> list[str]:
+def violations(page: Page, axe: str, themes: Sequence[str]) -> list[str]:
     """What axe finds against WCAG 2 A and AA and its own best practice, a line each.
 
-    themes: those that the page is turned to, one after another; none: as it is. In those after the first one only
-    colours are others.
+    themes: those that the page is turned to, one after another. In those after the first one only colours are others.
     """
     settle(page)
     expect(page.locator("[data-stale=true]")).to_have_count(0, timeout=PAGE_MS)
@@ -33,9 +33,8 @@ def violations(page: Page, axe: str, themes: tuple[str, ...] = ()) -> list[str]:
     if not page.evaluate("'axe' in window"):  # of a document that was opened before
         page.evaluate(axe)
     lines = []
-    for number, theme in enumerate(themes or ("as it is",)):
-        if themes:
-            themed(page, theme)
+    for number, theme in enumerate(themes):
+        themed(page, theme)
         options = BRIEF | {"runOnly": OF_COLOURS} if number else BRIEF
         run = "async options => (await axe.run(document, options)).violations"
         found: list[dict[str, Any]] = page.evaluate(run, options)
