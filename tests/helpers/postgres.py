@@ -22,7 +22,6 @@ from dala.cases.database import Database
 USER = "postgres"
 # Nothing here has to survive a power cut.
 SETTINGS = {"fsync": "off", "listen_addresses": "", "max_connections": "60", "full_page_writes": "off"}
-
 ROOMY = 8 * 2**30  # bytes; a session's databases take a tenth
 
 
@@ -92,8 +91,10 @@ def as_postgres(*words: str | Path) -> None:
 
 
 def _place() -> str:
-    """Where memory is roomy, there: a hundred databases have 40,000 files, and a disk takes twenty seconds to delete
-    them. No other folder of the machine's, for the path of a socket has 107 characters at most."""
+    """In memory where that is roomy: a hundred databases have 40,000 files, which a disk takes ten seconds to delete.
+
+    Both names are short, for the path of a socket has 107 characters at most.
+    """
     memory = Path("/dev/shm")
     return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free >= ROOMY else "/tmp"
 
